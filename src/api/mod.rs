@@ -1,0 +1,1 @@
+//! HTTP in, JSON out. The only module that names axum.

@@ -1,0 +1,1 @@
+//! What Watchkeeper keeps in ZooKeeper.

@@ -1,0 +1,1 @@
+//! The scrape formats: bytes to families and back.

@@ -1,0 +1,1 @@
+//! This machine's own metrics, under node_exporter's names.

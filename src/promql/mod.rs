@@ -1,0 +1,3 @@
+//! The query engine: text and series in, a value out. No network, no disk, no clock: `now` is an argument.
+
+pub mod expr;

@@ -1,0 +1,1 @@
+//! Go's text/template and html/template, as far as Prometheus and Alertmanager use them.

@@ -1,0 +1,1 @@
+//! A ZooKeeper session as streams of facts; knows nothing of what the znodes mean.
