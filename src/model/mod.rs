@@ -14,6 +14,7 @@ pub mod metadata;
 pub mod notification;
 pub mod number;
 pub mod regex;
+pub mod relabel;
 pub mod rule_source;
 pub mod sample;
 pub mod silence;
