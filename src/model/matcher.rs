@@ -53,6 +53,19 @@ impl Matcher {
         Ok(Self { name: name.into(), op, value, regex })
     }
 
+    /// Builds a matcher of routes, silences and inhibition rules: as [`Self::new`], but `.` does not match a line's end, as
+    /// in Alertmanager.
+    ///
+    /// # Errors
+    /// When the pattern is not a regular expression of Go's syntax.
+    pub fn for_alerts(op: MatchOp, name: impl Into<String>, value: impl Into<String>) -> Result<Self, RegexError> {
+        let mut matcher = Self::new(op, name, value)?;
+        if matcher.regex.is_some() {
+            matcher.regex = Some(Regex::new(&format!("(?-s:{})", matcher.value))?);
+        }
+        Ok(matcher)
+    }
+
     /// Builds an equality matcher, which cannot fail.
     pub fn equal(name: impl Into<String>, value: impl Into<String>) -> Self {
         Self { name: name.into(), op: MatchOp::Equal, value: value.into(), regex: None }

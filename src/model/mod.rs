@@ -10,6 +10,7 @@ pub mod exemplar;
 pub mod histogram;
 pub mod labels;
 pub mod matcher;
+pub mod matcher_text;
 pub mod metadata;
 pub mod notification;
 pub mod number;
@@ -17,5 +18,7 @@ pub mod regex;
 pub mod relabel;
 pub mod rule_source;
 pub mod sample;
+#[cfg(test)]
+pub(crate) mod shared_data;
 pub mod silence;
 pub mod target;
