@@ -22,3 +22,4 @@ pub mod sample;
 pub(crate) mod shared_data;
 pub mod silence;
 pub mod target;
+pub mod time_interval;
