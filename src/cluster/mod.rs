@@ -1,1 +1,8 @@
-//! What Watchkeeper keeps in ZooKeeper.
+//! What Watchkeeper keeps in ZooKeeper: what the znodes below the root mean.
+//!
+//! [`crate::zookeeper`] brings the tree, this module gives it sense. A store here is a function from a tree to typed values;
+//! what cannot be read is listed and never stops the rest.
+
+pub mod last_known;
+pub mod paths;
+pub mod rules;

@@ -1,0 +1,25 @@
+//! The names below the root.
+
+use crate::zookeeper::tree_cache::join;
+
+/// Rule files, one znode each.
+pub const RULES: &str = "rules";
+/// The configuration's overlay and, below it, scrape configurations.
+pub const CONFIG: &str = "config";
+/// One ephemeral znode for each running server.
+pub const MEMBERS: &str = "members";
+
+/// Returns the folders that a server makes when it comes, in order.
+#[must_use]
+pub fn folders(root: &str) -> Vec<String> {
+    [RULES, CONFIG, "config/scrape", MEMBERS, "election", "silences", "notified", "acks", "history", "blobs", "publish"]
+        .iter()
+        .map(|name| join(root, name))
+        .collect()
+}
+
+/// Returns the folder of the rule files.
+#[must_use]
+pub fn rules(root: &str) -> String {
+    join(root, RULES)
+}
