@@ -91,11 +91,12 @@ pub fn format_e(value: f64) -> String {
     out
 }
 
-/// Formats as Go's `strconv.FormatFloat(value, 'g', -1, 64)`: an exponent below 1e-4 and from 1e21 on.
+/// Formats as Go's `strconv.FormatFloat(value, 'g', -1, 64)`: an exponent below 1e-4 and from 1e6 on: `1e+06`,
+/// `123456` and `1.234567e+06`, as Go's `%v` prints floats.
 #[must_use]
 pub fn format_g(value: f64) -> String {
     let exponent = if value.is_finite() { digits(value).2 - 1 } else { 0 };
-    if value.is_finite() && value != 0.0 && !(-4..21).contains(&exponent) { format_e(value) } else { format_f(value) }
+    if value.is_finite() && value != 0.0 && !(-4..6).contains(&exponent) { format_e(value) } else { format_f(value) }
 }
 
 /// Formats as Prometheus's JSON API does (`jsonutil.MarshalFloat`): `'f'` for 1e-6 <= |v| < 1e21, else `'e'`.
@@ -195,20 +196,23 @@ mod tests {
             (-0.0, "-0", "-0e+00", "-0"),
             (1.0, "1", "1e+00", "1"),
             (0.1, "0.1", "1e-01", "0.1"),
+            (123_456.0, "123456", "1.23456e+05", "123456"),
+            (1e6, "1000000", "1e+06", "1e+06"),
+            (1_234_567.5, "1234567.5", "1.2345675e+06", "1.2345675e+06"),
             (123_456_789.0, "123456789", "1.23456789e+08", "1.23456789e+08"),
             (1e21, "1000000000000000000000", "1e+21", "1e+21"),
+            (1e-4, "0.0001", "1e-04", "0.0001"),
             (1e-7, "0.0000001", "1e-07", "1e-07"),
             (8_883_878_699_810.062_5, "8883878699810.062", "8.883878699810062e+12", "8.883878699810062e+12"),
             (f64::INFINITY, "+Inf", "+Inf", "+Inf"),
         ];
-        for (value, f, e, _) in cases {
+        for (value, f, e, g) in cases {
             assert_eq!(format_f(value), f);
             assert_eq!(format_e(value), e);
+            assert_eq!(format_g(value), g);
         }
         assert_eq!(format_api(1e-7), "1e-07");
         assert_eq!(format_api(0.0), "0");
-        assert_eq!(format_g(1e20), "100000000000000000000");
-        assert_eq!(format_g(1e21), "1e+21");
     }
 
     #[test]
