@@ -1,0 +1,71 @@
+//! A real ZooKeeper: Debian's, started with a data folder and a port of its own.
+
+use super::{Process, Scratch, free_port, run, wait_until};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+const JARS: &str = "/usr/share/java/zookeeper.jar:/usr/share/java/slf4j-simple.jar:/usr/share/java/commons-cli.jar:/usr/share/java/jline3.jar:/usr/share/java/jline2.jar";
+
+pub(crate) struct ZooKeeper {
+    process: Option<Process>,
+    config: PathBuf,
+    log: PathBuf,
+    pub(crate) port: u16,
+}
+
+impl ZooKeeper {
+    pub(crate) fn start(scratch: &Scratch) -> Self {
+        let port = free_port();
+        let data = scratch.join("zookeeper");
+        let config = scratch.write(
+            "zoo.cfg",
+            &format!(
+                "tickTime=500\ndataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\nadmin.enableServer=false\n4lw.commands.whitelist=*\n",
+                data.display()
+            ),
+        );
+        let mut server = Self { process: None, config, log: scratch.join("zookeeper.log"), port };
+        server.resume();
+        server
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Starts it (again) and waits until it serves.
+    pub(crate) fn resume(&mut self) {
+        assert!(std::path::Path::new("/usr/share/java/zookeeper.jar").exists(), "no ZooKeeper here: apt-get install zookeeper");
+        let mut command = Command::new("java");
+        command.args(["-Xmx96m", "-XX:TieredStopAtLevel=1", "-cp", JARS, "org.apache.zookeeper.server.ZooKeeperServerMain"]);
+        command.arg(&self.config);
+        self.process = Some(Process::start(&mut command, "zookeeper", self.log.clone()));
+        let address = self.address();
+        wait_until("ZooKeeper to serve", Duration::from_secs(30), || ask(&address, "ruok").is_ok_and(|answer| answer == "imok"));
+    }
+
+    /// Ends it as a crash would.
+    pub(crate) fn stop(&mut self) {
+        self.process = None;
+    }
+
+    /// Runs a command of ZooKeeper's own client: what another person would type.
+    pub(crate) fn client(&self, words: &[&str]) -> String {
+        let mut command = Command::new("java");
+        command.args(["-Xmx64m", "-XX:TieredStopAtLevel=1", "-cp", JARS, "org.apache.zookeeper.ZooKeeperMain", "-server"]);
+        command.arg(self.address()).args(words);
+        run(&mut command).1
+    }
+}
+
+fn ask(address: &str, word: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+    stream.write_all(word.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
