@@ -11,6 +11,7 @@ pub mod histogram;
 pub mod labels;
 pub mod matcher;
 pub mod matcher_text;
+pub mod md5;
 pub mod metadata;
 pub mod notification;
 pub mod number;
