@@ -1,1 +1,3 @@
 //! The composition root: the only module that knows everyone.
+
+pub mod rule_files;
