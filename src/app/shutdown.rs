@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// Runs one phase; `false` where it was not done in time. What is late is named and left behind.
 #[cfg_attr(not(test), expect(dead_code, reason = "the wiring comes next"))]
-pub async fn phase(env: &Env, name: &str, limit: Duration, work: impl Future<Output = ()>) -> bool {
+pub(super) async fn phase(env: &Env, name: &str, limit: Duration, work: impl Future<Output = ()>) -> bool {
     let began = env.clock.monotonic();
     let done = env.clock.timeout(limit, work).await.is_ok();
     let took_ms = u64::try_from(env.clock.monotonic().saturating_sub(began).as_millis()).unwrap_or(u64::MAX);

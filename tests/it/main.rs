@@ -12,5 +12,6 @@
     reason = "tests may"
 )]
 
+mod host;
 mod support;
 mod zookeeper_session;
