@@ -6,4 +6,3 @@
 pub mod last_known;
 pub mod paths;
 pub mod rules;
-pub mod view;

@@ -1,1 +1,41 @@
-//! The configuration as plain data: watchkeeper.yml, a superset of prometheus.yml, read by one YAML parser with line and column.
+//! The configuration: one YAML file, a superset of prometheus.yml, as plain data.
+//!
+//! [`load`] reads it whole or refuses it with file, line and column. What comes out is complete: defaults are filled in
+//! from `global`, relative paths start from the folder of the file that names them, patterns are compiled. Who reads a
+//! section needs no knowledge of YAML. The one YAML reader is `yaml`; `section` turns its tree into structs.
+//!
+//! This module decides nothing about the world: it does not open files (the caller reads for it), and it has no clock.
+
+pub mod alertmanager;
+pub mod discovery;
+pub mod error;
+pub mod file_discovery;
+pub mod global;
+pub mod http_client;
+mod load;
+mod other_discovery;
+mod receiver_defaults;
+pub mod receivers;
+pub mod relabel;
+pub mod remote;
+pub mod rule_file;
+pub mod scrape;
+mod section;
+mod show;
+pub mod storage;
+pub mod values;
+pub mod web;
+mod yaml;
+pub mod zookeeper;
+
+#[cfg(test)]
+mod tests;
+
+pub use alertmanager::AlertmanagerConfig;
+pub use error::ConfigError;
+pub use global::GlobalConfig;
+pub use http_client::{HttpClientConfig, TlsConfig};
+pub use load::{AlertingConfig, Config, ExternalAlertmanager, Files, HostMetrics, Override, load, load_alertmanager, load_web};
+pub use scrape::ScrapeConfig;
+pub use values::{Bytes, FilePath, Secret, Url};
+pub use yaml::Spot;
