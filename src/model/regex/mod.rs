@@ -1,0 +1,176 @@
+//! Regular expressions of Go's (RE2's) syntax, anchored at both ends as Prometheus anchors them.
+//!
+//! Rust's syntax is not RE2's: `\d` and `\w` are ASCII in Go, `\Q..\E` exists there, `a**` and `(?x)` do not. A pattern is
+//! therefore read by Go's rules (`syntax`) into the tree that the engine of regex-automata is built from. The same tree
+//! tells which values match when they can be counted, and what every match begins with: the store uses both to look up
+//! values instead of trying all of them.
+
+mod literals;
+mod syntax;
+mod template;
+
+use regex_automata::meta;
+use regex_syntax::hir::{Hir, Look};
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+/// The largest program a pattern may compile to, in bytes.
+const PROGRAM_BYTES_MAX: usize = 10 << 20;
+/// The longest pattern, in bytes.
+const PATTERN_BYTES_MAX: usize = 1 << 20;
+
+/// Why a pattern was refused, in Go's words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct RegexError(pub String);
+
+/// A compiled pattern that must match the whole text. Cheap to clone.
+#[derive(Clone)]
+pub struct Regex(Arc<Inner>);
+
+struct Inner {
+    pattern: String,
+    tree: Hir,
+    shape: Shape,
+    prefix: Option<String>,
+    /// Built at once where matching needs it, else when a template is expanded for the first time.
+    program: OnceLock<Option<meta::Regex>>,
+}
+
+/// Patterns that need no program.
+enum Shape {
+    /// `.*`
+    Anything,
+    /// `.+`
+    NotEmpty,
+    /// Exactly these texts, sorted.
+    Literals(Vec<String>),
+    /// A literal, then `.*`: the literal is the prefix.
+    Prefix,
+    /// All others.
+    Program,
+}
+
+impl Regex {
+    /// Compiles `pattern` as `^(?s:pattern)$`.
+    ///
+    /// # Errors
+    /// When the pattern is not of Go's syntax or compiles to more than the size limit.
+    pub fn new(pattern: &str) -> Result<Self, RegexError> {
+        if pattern.len() > PATTERN_BYTES_MAX {
+            return Err(RegexError(format!("error parsing regexp: expression too large: {} bytes", pattern.len())));
+        }
+        let tree = syntax::parse(pattern)?;
+        let shape = match literals::alternatives(&tree) {
+            Some(found) => Shape::Literals(found),
+            None if literals::is_anything(&tree) => Shape::Anything,
+            None if literals::is_not_empty(&tree) => Shape::NotEmpty,
+            None if literals::is_prefix_and_anything(&tree) => Shape::Prefix,
+            None => Shape::Program,
+        };
+        let prefix = literals::prefix(&tree);
+        let program = OnceLock::new();
+        if matches!(shape, Shape::Program) {
+            let built = build(&tree).map_err(|error| RegexError(format!("error parsing regexp: {error}")))?;
+            let set = program.set(Some(built));
+            debug_assert!(set.is_ok());
+        }
+        Ok(Self(Arc::new(Inner { pattern: pattern.to_owned(), tree, shape, prefix, program })))
+    }
+
+    /// Returns whether the whole `text` matches.
+    #[must_use]
+    pub fn is_match(&self, text: &str) -> bool {
+        match &self.0.shape {
+            Shape::Anything => true,
+            Shape::NotEmpty => !text.is_empty(),
+            Shape::Literals(all) => all.binary_search_by(|literal| literal.as_str().cmp(text)).is_ok(),
+            Shape::Prefix => self.0.prefix.as_deref().is_some_and(|prefix| text.starts_with(prefix)),
+            Shape::Program => self.program().is_some_and(|program| program.is_match(text)),
+        }
+    }
+
+    /// Returns the pattern as it was written.
+    #[must_use]
+    pub fn pattern(&self) -> &str {
+        &self.0.pattern
+    }
+
+    /// Returns all texts that match, sorted, where they can be counted: `a|b`, `web[12]`.
+    #[must_use]
+    pub fn literal_alternatives(&self) -> Option<&[String]> {
+        match &self.0.shape {
+            Shape::Literals(all) => Some(all),
+            Shape::Anything | Shape::NotEmpty | Shape::Prefix | Shape::Program => None,
+        }
+    }
+
+    /// Returns what every match begins with, where that is not empty.
+    #[must_use]
+    pub fn literal_prefix(&self) -> Option<&str> {
+        self.0.prefix.as_deref()
+    }
+
+    /// Returns whether every text matches (`.*`).
+    #[must_use]
+    pub fn matches_anything(&self) -> bool {
+        matches!(self.0.shape, Shape::Anything)
+    }
+
+    /// Expands `template` (`$1`, `${name}`, `$$` as in Go's `Regexp.Expand`) with the groups of a match, or returns `None`
+    /// where `text` does not match.
+    #[must_use]
+    pub fn expand(&self, text: &str, template: &str) -> Option<String> {
+        if !self.is_match(text) {
+            return None;
+        }
+        if !template.contains('$') {
+            return Some(template.to_owned());
+        }
+        let program = self.program()?;
+        let mut captures = program.create_captures();
+        program.captures(text, &mut captures);
+        if !captures.is_match() {
+            return None;
+        }
+        Some(template::expand(template, |group| {
+            let span = match group {
+                template::Group::Number(number) => captures.get_group(number),
+                template::Group::Name(name) => captures.get_group_by_name(name),
+            };
+            span.and_then(|span| text.get(span.start..span.end))
+        }))
+    }
+
+    fn program(&self) -> Option<&meta::Regex> {
+        self.0.program.get_or_init(|| build(&self.0.tree).ok()).as_ref()
+    }
+}
+
+fn build(tree: &Hir) -> Result<meta::Regex, String> {
+    let anchored = Hir::concat(vec![Hir::look(Look::Start), tree.clone(), Hir::look(Look::End)]);
+    meta::Builder::new()
+        .configure(meta::Config::new().nfa_size_limit(Some(PROGRAM_BYTES_MAX)).hybrid_cache_capacity(1 << 20))
+        .build_from_hir(&anchored)
+        .map_err(|error| match error.size_limit() {
+            Some(_) => "expression too large".to_owned(),
+            None => error.to_string(),
+        })
+}
+
+impl fmt::Debug for Regex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "/{}/", self.0.pattern)
+    }
+}
+
+impl PartialEq for Regex {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.pattern == other.0.pattern
+    }
+}
+
+impl Eq for Regex {}
+
+#[cfg(test)]
+mod tests;
