@@ -1,1 +1,7 @@
-//! The small Alertmanager.
+//! The small Alertmanager: routes, groups, silences, inhibition, and telling people.
+
+pub mod alerts;
+pub mod dedup;
+pub mod inhibit;
+pub mod route;
+pub mod silence;

@@ -1,1 +1,4 @@
 //! The composition root: the only module that knows everyone.
+
+pub mod rule_files;
+mod shutdown;

@@ -6,3 +6,4 @@
 pub mod last_known;
 pub mod paths;
 pub mod rules;
+pub mod view;

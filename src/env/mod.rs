@@ -9,6 +9,7 @@ pub mod disk;
 pub mod memory_disk;
 pub mod network;
 pub mod random;
+pub mod signals;
 pub mod tasks;
 pub mod watch_files;
 

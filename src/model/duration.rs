@@ -21,6 +21,9 @@ pub enum DurationError {
     /// Not of the form `1h30m`.
     #[error("not a valid duration string: {}", super::number::quote(.0))]
     Invalid(String),
+    /// A unit that does not exist: the unit, then the whole text.
+    #[error("unknown unit {} in duration {}", super::number::quote(.0), super::number::quote(.1))]
+    UnknownUnit(String, String),
     /// Larger than 2^63 nanoseconds.
     #[error("duration out of range")]
     OutOfRange,
@@ -44,10 +47,14 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
     while !rest.is_empty() {
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
         let (number, behind) = rest.split_at(digits);
-        let letters = behind.bytes().take_while(u8::is_ascii_alphabetic).count();
+        let letters = behind.find(|c: char| c.is_ascii_digit()).unwrap_or(behind.len());
         let (unit, behind) = behind.split_at(letters);
-        let place = UNITS.iter().position(|(name, _)| *name == unit).ok_or_else(invalid)?;
-        if digits == 0 || place < next_unit {
+        if digits == 0 || unit.is_empty() {
+            return Err(invalid());
+        }
+        let unknown = || DurationError::UnknownUnit(unit.to_owned(), text.to_owned());
+        let place = UNITS.iter().position(|(name, _)| *name == unit).ok_or_else(unknown)?;
+        if place < next_unit {
             return Err(invalid());
         }
         let amount: u64 = number.parse().map_err(|_| DurationError::OutOfRange)?;

@@ -24,6 +24,25 @@ pub enum ValueType {
     String,
 }
 
+impl Expr {
+    /// Returns the type of the expression's value.
+    #[must_use]
+    pub fn value_type(&self) -> ValueType {
+        match &self.kind {
+            ExprKind::Number(_) => ValueType::Scalar,
+            ExprKind::String(_) => ValueType::String,
+            ExprKind::Selector(_) | ExprKind::Aggregate(_) => ValueType::Vector,
+            ExprKind::Matrix(_) | ExprKind::Subquery(_) => ValueType::Matrix,
+            ExprKind::Unary(_, expr) | ExprKind::Paren(expr) => expr.value_type(),
+            ExprKind::Binary(binary) => {
+                let both_scalar = [&binary.left, &binary.right].iter().all(|side| side.value_type() == ValueType::Scalar);
+                if both_scalar { ValueType::Scalar } else { ValueType::Vector }
+            }
+            ExprKind::Call(call) => super::signatures::find(call.function).map_or(ValueType::Vector, |found| found.returns),
+        }
+    }
+}
+
 impl ValueType {
     /// Returns the word of Prometheus's messages and API.
     #[must_use]
@@ -102,30 +121,42 @@ pub enum At {
     End,
 }
 
-/// A duration that is a literal or an expression over literals, `step()`, `range()`, `min`, `max`.
+/// A duration that is a literal or an expression over literals, `step()`, `range()`, `min_of`, `max_of`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum DurationExpr {
-    /// A literal in milliseconds. `written_as_number` is true for `[300]`.
+    /// `5m`, or a plain number of seconds.
     Literal {
-        /// Milliseconds, may be negative in offsets.
-        milliseconds: i64,
-        /// A plain number of seconds in the text.
-        written_as_number: bool,
+        /// Seconds; may be negative in offsets.
+        seconds: f64,
+        /// Written with a unit.
+        is_duration: bool,
     },
     /// `step()`.
     Step,
     /// `range()`.
     Range,
-    /// `min(a, b)`.
+    /// `min_of(a, b)`.
     Min(Box<(Self, Self)>),
-    /// `max(a, b)`.
+    /// `max_of(a, b)`.
     Max(Box<(Self, Self)>),
-    /// `-a`, `+a`.
-    Unary(UnaryOp, Box<Self>),
+    /// `-a`; a plus in front leaves nothing behind.
+    Negate(Box<Self>),
     /// `a op b` with `+ - * / % ^`.
     Binary(DurationOp, Box<(Self, Self)>),
     /// `(a)`.
     Paren(Box<Self>),
+}
+
+impl DurationExpr {
+    /// Returns the milliseconds of a plain literal, as Prometheus rounds them, or `None` for an expression.
+    #[must_use]
+    pub fn literal_ms(&self) -> Option<i64> {
+        match self {
+            // Go's float is rounded to nanoseconds first and cut to milliseconds then.
+            Self::Literal { seconds, .. } => Some((seconds * 1e9).round() as i64 / 1_000_000),
+            _ => None,
+        }
+    }
 }
 
 /// Arithmetic on durations.
@@ -138,6 +169,21 @@ pub enum DurationOp {
     Div,
     Mod,
     Pow,
+}
+
+impl DurationOp {
+    /// Returns the operator as it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Add => "+",
+            Self::Sub => "-",
+            Self::Mul => "*",
+            Self::Div => "/",
+            Self::Mod => "%",
+            Self::Pow => "^",
+        }
+    }
 }
 
 /// How samples at a window's edges are treated.
@@ -164,7 +210,7 @@ pub struct Shift {
 /// An instant selector.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VectorSelector {
-    /// The metric's name where it was written before the braces (or quoted as first element in them).
+    /// The metric's name where it was written before the braces; a name within them is a matcher alone.
     pub name: Option<String>,
     /// All matchers, that of the name included, in the order of the text (the name's last, as Prometheus keeps it).
     pub matchers: Vec<Matcher>,
@@ -233,6 +279,31 @@ pub enum BinaryOp {
 }
 
 impl BinaryOp {
+    /// Returns the operator as it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Add => "+",
+            Self::Sub => "-",
+            Self::Mul => "*",
+            Self::Div => "/",
+            Self::Mod => "%",
+            Self::Pow => "^",
+            Self::Atan2 => "atan2",
+            Self::Equal => "==",
+            Self::NotEqual => "!=",
+            Self::Less => "<",
+            Self::LessEqual => "<=",
+            Self::Greater => ">",
+            Self::GreaterEqual => ">=",
+            Self::And => "and",
+            Self::Or => "or",
+            Self::Unless => "unless",
+            Self::TrimUpper => "</",
+            Self::TrimLower => ">/",
+        }
+    }
+
     /// Returns whether it compares.
     #[must_use]
     pub const fn is_comparison(self) -> bool {
@@ -243,6 +314,17 @@ impl BinaryOp {
     #[must_use]
     pub const fn is_set(self) -> bool {
         matches!(self, Self::And | Self::Or | Self::Unless)
+    }
+}
+
+impl UnaryOp {
+    /// Returns the operator as it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Plus => "+",
+            Self::Minus => "-",
+        }
     }
 }
 
@@ -313,6 +395,12 @@ pub enum AggregateOp {
 }
 
 impl AggregateOp {
+    /// Returns whether a parameter precedes the aggregated expression.
+    #[must_use]
+    pub const fn has_param(self) -> bool {
+        matches!(self, Self::TopK | Self::BottomK | Self::CountValues | Self::Quantile | Self::LimitK | Self::LimitRatio)
+    }
+
     /// Returns the operator as it is written.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

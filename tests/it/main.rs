@@ -1,4 +1,17 @@
 //! The real binary from outside, among real parts: ZooKeeper, exporters, a mail server, promtool and amtool.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::string_slice,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::float_cmp,
+    let_underscore_drop,
+    unreachable_pub,
+    reason = "tests may"
+)]
+
+mod host;
 mod support;
 mod zookeeper_session;

@@ -6,6 +6,7 @@ pub(crate) mod exporters;
 pub(crate) mod http;
 pub(crate) mod mail;
 pub(crate) mod proxy;
+pub(crate) mod remote_write;
 pub(crate) mod server;
 pub(crate) mod zookeeper;
 
