@@ -2,6 +2,8 @@
 //!
 //! Nothing here grows with samples or series. What grows with time (history, mails) lies in files of its own.
 
+pub mod memory;
+
 use std::fmt;
 
 /// One change of a batch.
@@ -69,4 +71,28 @@ pub trait State: Send + Sync + fmt::Debug {
     /// # Errors
     /// When that failed.
     fn sync(&self) -> Result<(), StateError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What every implementation must do; the state is empty at first.
+    pub(super) fn keeps_its_promises(state: &dyn State) {
+        let text = |found: Option<Vec<u8>>| found.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        assert_eq!(text(state.get(b"a").expect("reads")), None);
+        state.put(b"a/1", b"one").expect("writes");
+        state.put(b"a/2", b"two").expect("writes");
+        state.put(b"b/1", b"other").expect("writes");
+        state.put(b"a/1", b"uno").expect("writes");
+        let scanned = state.scan(b"a/").expect("reads");
+        assert_eq!(scanned, [(b"a/1".to_vec(), b"uno".to_vec()), (b"a/2".to_vec(), b"two".to_vec())]);
+        let batch = [Change::Delete(b"a/1".to_vec()), Change::Put(b"a/0".to_vec(), Vec::new())];
+        state.apply(&batch).expect("writes");
+        state.delete(b"nothing").expect("writes");
+        state.sync().expect("syncs");
+        let keys: Vec<_> = state.scan(b"").expect("reads").into_iter().map(|(key, _)| key).collect();
+        assert_eq!(keys, [b"a/0".to_vec(), b"a/2".to_vec(), b"b/1".to_vec()]);
+        assert_eq!(text(state.get(b"b/1").expect("reads")), Some("other".to_owned()));
+    }
 }

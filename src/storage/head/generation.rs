@@ -1,0 +1,446 @@
+//! One generation of a group: rows of one half hour, as columns of tokens over shared times.
+//!
+//! A column costs nothing while its value stays: the last bits are compared, the run is implied by the row number. Only
+//! a change writes a token. A column that never changed has no stream at all.
+//!
+//! ```text
+//! times    t0 t1 t2 t3 t4 ...
+//! column   [absent n][first value][runs, differences, ...]   last value from row `since` up to `covered`
+//!          `------------- stream --------------------------'  `---------- implied ------------------'
+//! ```
+//!
+//! Columns of the group's present layout are covered up to the last row without being touched (`OPEN`); leaving the
+//! layout, or being filled row by row (pushed series), makes the coverage explicit.
+
+use super::chunks::{Chunks, Stream};
+use crate::storage::append::SeriesId;
+use crate::storage::column::scale::Scale;
+use crate::storage::column::token::{self, Step, Token, Track};
+use crate::storage::column::varint::ByteReader;
+
+/// Coverage of a column that takes part in every row.
+const OPEN: u32 = u32::MAX;
+
+/// The segment tag of a column that no log segment knows.
+pub(crate) const UNLOGGED: u16 = u16::MAX;
+
+#[derive(Clone, Copy, Debug)]
+struct Column {
+    mantissa: i64,
+    stream: Stream,
+    scale: Scale,
+    /// The log segment (low bits) in which the column was last written absolutely.
+    logged: u16,
+    /// The row at which the last value came.
+    since: u32,
+    /// Rows up to here are said; `OPEN`: all rows. 0: nothing yet.
+    covered: u32,
+}
+
+/// What became of one offered value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offered {
+    /// Taken; the log must say it if this is not `None`.
+    Stored(Option<Step>),
+    /// The same bits at the same time are there.
+    Same,
+    /// Other bits at the same time are there.
+    Conflict,
+    /// The column is already beyond that row.
+    Behind,
+}
+
+/// Rows of one half hour. See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Generation {
+    /// Which half hour (time divided by the window's length).
+    pub(crate) window: i64,
+    times: Vec<i64>,
+    series: Vec<SeriesId>,
+    bits: Vec<u64>,
+    columns: Vec<Column>,
+    chunks: Chunks,
+    /// Columns sorted by series, made when someone searches; as long as `columns` when it is fresh.
+    by_series: Vec<u32>,
+    /// Samples held.
+    samples: u64,
+    scratch: Vec<u8>,
+}
+
+impl Generation {
+    /// Returns an empty generation.
+    pub(crate) const fn new(window: i64) -> Self {
+        Self {
+            window,
+            times: Vec::new(),
+            series: Vec::new(),
+            bits: Vec::new(),
+            columns: Vec::new(),
+            chunks: Chunks::new(),
+            by_series: Vec::new(),
+            samples: 0,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Returns the times of all rows.
+    pub(crate) fn times(&self) -> &[i64] {
+        &self.times
+    }
+
+    /// Returns the series of all columns.
+    pub(crate) fn series(&self) -> &[SeriesId] {
+        &self.series
+    }
+
+    /// Returns how many samples are held.
+    pub(crate) const fn samples(&self) -> u64 {
+        self.samples
+    }
+
+    /// Returns the bytes of memory held.
+    pub(crate) const fn memory_bytes(&self) -> usize {
+        self.times.capacity() * 8
+            + self.series.capacity() * 4
+            + self.bits.capacity() * 8
+            + self.columns.capacity() * size_of::<Column>()
+            + self.by_series.capacity() * 4
+            + self.chunks.memory_bytes()
+    }
+
+    /// Makes room for exactly so many columns more.
+    pub(crate) fn reserve(&mut self, more: usize) {
+        self.series.reserve_exact(more);
+        self.bits.reserve_exact(more);
+        self.columns.reserve_exact(more);
+    }
+
+    /// Adds a column without samples and returns its place.
+    pub(crate) fn add_column(&mut self, series: SeriesId) -> u32 {
+        let place = self.columns.len() as u32;
+        self.series.push(series);
+        self.bits.push(0);
+        self.columns.push(Column {
+            mantissa: 0,
+            stream: Stream::EMPTY,
+            scale: Scale::ONE,
+            logged: UNLOGGED,
+            since: 0,
+            covered: 0,
+        });
+        place
+    }
+
+    /// Returns the column of a series; `hint` is where it probably is.
+    pub(crate) fn find(&mut self, series: SeriesId, hint: u32) -> Option<u32> {
+        if self.series.get(hint as usize) == Some(&series) {
+            return Some(hint);
+        }
+        if self.by_series.len() != self.columns.len() {
+            self.by_series = (0..self.columns.len() as u32).collect();
+            let known = &self.series;
+            self.by_series.sort_unstable_by_key(|column| known[*column as usize]);
+        }
+        let found = self.by_series.binary_search_by_key(&series, |column| self.series[*column as usize]).ok()?;
+        self.by_series.get(found).copied()
+    }
+
+    /// Adds a row and returns its number. `at_ms` must be newer than all rows.
+    pub(crate) fn add_row(&mut self, at_ms: i64) -> u32 {
+        debug_assert!(self.times.last().is_none_or(|last| *last < at_ms));
+        if self.times.len() == self.times.capacity() {
+            self.times.reserve_exact((self.times.len() / 2).max(4));
+        }
+        self.times.push(at_ms);
+        (self.times.len() - 1) as u32
+    }
+
+    /// Returns the number of the row at exactly `at_ms`.
+    pub(crate) fn row_at(&self, at_ms: i64) -> Option<u32> {
+        if self.times.last() == Some(&at_ms) {
+            return Some((self.times.len() - 1) as u32);
+        }
+        self.times.binary_search(&at_ms).ok().map(|row| row as u32)
+    }
+
+    /// Makes columns take part in every row from now on (or no longer). Call it between rows.
+    pub(crate) fn set_open(&mut self, columns: impl Iterator<Item = u32>, open: bool) {
+        let rows = self.times.len() as u32;
+        for column in columns {
+            let column = &mut self.columns[column as usize];
+            if column.covered == OPEN && !open {
+                column.covered = rows;
+            } else if column.covered == rows && rows > 0 && open {
+                column.covered = OPEN;
+            }
+        }
+    }
+
+    /// Returns the time of a column's newest sample.
+    pub(crate) fn last_time(&self, column: u32) -> Option<i64> {
+        let covered = self.covered(column);
+        if covered == 0 { None } else { self.times.get(covered as usize - 1).copied() }
+    }
+
+    /// Returns the bits of a column's newest value.
+    pub(crate) fn last_bits(&self, column: u32) -> u64 {
+        self.bits[column as usize]
+    }
+
+    /// Returns the column's decimal state.
+    pub(crate) fn track(&self, column: u32) -> Track {
+        let column = &self.columns[column as usize];
+        Track { mantissa: column.mantissa, scale: column.scale }
+    }
+
+    /// Returns the tag of the log segment that knows the column's state.
+    pub(crate) fn logged(&self, column: u32) -> u16 {
+        self.columns[column as usize].logged
+    }
+
+    /// Notes that a log segment knows the column's state.
+    pub(crate) fn set_logged(&mut self, column: u32, tag: u16) {
+        self.columns[column as usize].logged = tag;
+    }
+
+    fn covered(&self, column: u32) -> u32 {
+        match self.columns[column as usize].covered {
+            OPEN => self.times.len() as u32,
+            covered => covered,
+        }
+    }
+
+    /// Appends one value of a row that was just added, on the fast path: a column that is open and unchanged is only
+    /// looked at. Returns the token where the value changed.
+    pub(crate) fn push_open(&mut self, column: u32, row: u32, value: f64) -> Option<Step> {
+        let place = column as usize;
+        if self.bits[place] == value.to_bits() && self.columns[place].covered == OPEN {
+            return None;
+        }
+        let step = self.next_step(column, value);
+        self.place(column, row, step, OPEN);
+        Some(step)
+    }
+
+    /// Counts the samples of a finished row.
+    pub(crate) const fn count(&mut self, samples: u64) {
+        self.samples += samples;
+    }
+
+    fn next_step(&self, column: u32, value: f64) -> Step {
+        if self.columns[column as usize].covered == 0 { Track::absolute(value) } else { self.track(column).step(value) }
+    }
+
+    /// Offers one value to a column at a row that exists. No column may be open ([`Self::set_open`]) but at its last row.
+    pub(crate) fn offer(&mut self, column: u32, row: u32, value: f64) -> Offered {
+        let covered = self.covered(column);
+        if row < covered {
+            return if row + 1 == covered { same_or_conflict(self.bits[column as usize], value) } else { Offered::Behind };
+        }
+        self.samples += 1;
+        let entry = &mut self.columns[column as usize];
+        if covered > 0 && covered == row && self.bits[column as usize] == value.to_bits() {
+            entry.covered = row + 1;
+            return Offered::Stored(None);
+        }
+        let step = self.next_step(column, value);
+        self.place(column, row, step, row + 1);
+        Offered::Stored(Some(step))
+    }
+
+    /// Applies a token from the log (`None`: unchanged) to a column of a row that was just added. `open` says that the row
+    /// holds all columns of a layout. Returns whether the token fits the column's state.
+    pub(crate) fn replay(&mut self, column: u32, row: u32, step: Option<Step>, open: bool) -> bool {
+        let Some(entry) = self.columns.get_mut(column as usize) else { return false };
+        let covered = if entry.covered == OPEN { row } else { entry.covered };
+        let covered_after = if open { OPEN } else { row + 1 };
+        if row < covered {
+            return false;
+        }
+        let follows = covered > 0 && covered == row;
+        let Some(step) = step else {
+            entry.covered = covered_after;
+            return follows;
+        };
+        let mut track = Track { mantissa: entry.mantissa, scale: entry.scale };
+        let Some(bits) = track.advance(step) else { return false };
+        if follows && self.bits[column as usize] == bits {
+            // A segment's first row says again what the stream already has.
+            entry.mantissa = track.mantissa;
+            entry.scale = track.scale;
+            entry.covered = covered_after;
+        } else {
+            self.place(column, row, step, covered_after);
+        }
+        true
+    }
+
+    /// Writes a new value at `row`; all before it is flushed to the stream.
+    fn place(&mut self, column: u32, row: u32, step: Step, covered_after: u32) {
+        let place = column as usize;
+        let mut entry = self.columns[place];
+        let covered = if entry.covered == OPEN { row } else { entry.covered };
+        let mut track = Track { mantissa: entry.mantissa, scale: entry.scale };
+        if covered > 0 {
+            let mut bytes = std::mem::take(&mut self.scratch);
+            bytes.clear();
+            if entry.stream.is_empty() {
+                if entry.since > 0 {
+                    token::put_absent(&mut bytes, u64::from(entry.since));
+                }
+                token::put_step(&mut bytes, track.restate(self.bits[place]));
+            }
+            if covered > entry.since + 1 {
+                token::put_repeat(&mut bytes, u64::from(covered - entry.since - 1));
+            }
+            if row > covered {
+                token::put_absent(&mut bytes, u64::from(row - covered));
+            }
+            token::put_step(&mut bytes, step);
+            self.chunks.push(&mut entry.stream, &bytes);
+            self.scratch = bytes;
+        }
+        if let Some(bits) = track.advance(step) {
+            self.bits[place] = bits;
+        }
+        entry.mantissa = track.mantissa;
+        entry.scale = track.scale;
+        entry.since = row;
+        entry.covered = covered_after;
+        self.columns[place] = entry;
+    }
+
+    /// Walks a column's runs: (first row, rows, bits of the value). Absent rows are left out.
+    ///
+    /// Returns `None` where the stream is damaged, which would be a defect of this program.
+    pub(crate) fn runs(&self, column: u32, scratch: &mut Vec<u8>, mut run: impl FnMut(u32, u32, u64)) -> Option<()> {
+        let entry = &self.columns[column as usize];
+        let covered = self.covered(column);
+        if covered == 0 {
+            return Some(());
+        }
+        if entry.stream.is_empty() {
+            run(entry.since, covered - entry.since, self.bits[column as usize]);
+            return Some(());
+        }
+        scratch.clear();
+        self.chunks.copy(&entry.stream, scratch);
+        let mut bytes = ByteReader::new(scratch);
+        let (mut track, mut bits, mut row) = (Track::default(), 0, 0_u32);
+        while !bytes.is_empty() {
+            match token::read_token(&mut bytes)? {
+                Token::Absent(count) => row += count as u32,
+                Token::Repeat(count) => {
+                    run(row, count as u32, bits);
+                    row += count as u32;
+                }
+                Token::Value(step) => {
+                    bits = track.advance(step)?;
+                    run(row, 1, bits);
+                    row += 1;
+                }
+            }
+        }
+        if covered > row {
+            run(row, covered - row, bits);
+        }
+        Some(())
+    }
+}
+
+fn same_or_conflict(bits: u64, value: f64) -> Offered {
+    if bits == value.to_bits() { Offered::Same } else { Offered::Conflict }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(generation: &Generation, column: u32) -> Vec<(u32, u64)> {
+        let mut out = Vec::new();
+        let whole =
+            generation.runs(column, &mut Vec::new(), |row, rows, bits| out.extend((row..row + rows).map(|row| (row, bits))));
+        assert_eq!(whole, Some(()));
+        out
+    }
+
+    #[test]
+    fn a_constant_column_has_no_stream() {
+        let mut generation = Generation::new(0);
+        let column = generation.add_column(SeriesId(7));
+        for row in 0..100 {
+            let row = generation.add_row(i64::from(row) * 1000);
+            assert_eq!(generation.push_open(column, row, 3.5).is_some(), row == 0);
+        }
+        assert_eq!(generation.chunks.memory_bytes(), 0);
+        assert_eq!(read(&generation, column).len(), 100);
+        assert_eq!(generation.last_time(column), Some(99_000));
+    }
+
+    #[test]
+    fn a_column_that_leaves_and_comes_back_has_a_gap() {
+        let mut generation = Generation::new(0);
+        let column = generation.add_column(SeriesId(7));
+        let row = generation.add_row(0);
+        generation.push_open(column, row, 1.0);
+        generation.set_open([column].into_iter(), false);
+        for at_ms in [1000, 2000] {
+            generation.add_row(at_ms);
+        }
+        let row = generation.add_row(3000);
+        generation.push_open(column, row, 1.0);
+        let row = generation.add_row(4000);
+        generation.push_open(column, row, 2.0);
+        let bits = |value: f64| value.to_bits();
+        assert_eq!(read(&generation, column), [(0, bits(1.0)), (3, bits(1.0)), (4, bits(2.0))]);
+    }
+
+    #[test]
+    fn equal_times_are_told_apart() {
+        let mut generation = Generation::new(0);
+        let column = generation.add_column(SeriesId(7));
+        let row = generation.add_row(0);
+        assert!(matches!(generation.offer(column, row, 1.0), Offered::Stored(Some(_))));
+        assert_eq!(generation.offer(column, row, 1.0), Offered::Same);
+        assert_eq!(generation.offer(column, row, 2.0), Offered::Conflict);
+        let later = generation.add_row(5);
+        assert_eq!(generation.offer(column, later, 1.0), Offered::Stored(None));
+        assert_eq!(generation.offer(column, row, 1.0), Offered::Behind);
+    }
+
+    #[test]
+    fn columns_are_found_without_their_hint() {
+        let mut generation = Generation::new(0);
+        for series in [9, 3, 5] {
+            generation.add_column(SeriesId(series));
+        }
+        assert_eq!(generation.find(SeriesId(3), 0), Some(1));
+        assert_eq!(generation.find(SeriesId(4), 0), None);
+        generation.add_column(SeriesId(4));
+        assert_eq!(generation.find(SeriesId(4), 0), Some(3));
+    }
+
+    proptest! {
+        /// Each row says for each of three columns: absent, the old value or a new one.
+        #[test]
+        fn what_goes_in_comes_out(rows in proptest::collection::vec(proptest::collection::vec(proptest::option::of(0_u8..4), 3), 0..60)) {
+            let mut generation = Generation::new(0);
+            for series in 0..3 {
+                generation.add_column(SeriesId(series));
+            }
+            let mut expected: [Vec<(u32, u64)>; 3] = Default::default();
+            for (at, row) in rows.iter().enumerate() {
+                let number = generation.add_row(at as i64);
+                for (column, value) in row.iter().enumerate() {
+                    let Some(value) = value.map(|value| f64::from(value) * 0.25) else { continue };
+                    prop_assert!(matches!(generation.offer(column as u32, number, value), Offered::Stored(_)));
+                    expected[column].push((number, value.to_bits()));
+                }
+            }
+            for (column, expected) in expected.iter().enumerate() {
+                prop_assert_eq!(&read(&generation, column as u32), expected);
+            }
+        }
+    }
+}

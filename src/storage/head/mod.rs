@@ -1,0 +1,179 @@
+//! The head: the newest half hour or so, in memory, by groups.
+//!
+//! A [`group`] is what is sampled together. It fills one [`generation`] after the other: columns of tokens over shared
+//! times. A generation that is full is sealed, encoded as a block, and freed. What is older than its series' newest
+//! sample waits in [`late`]; native histograms lie in [`histograms`], so that the float path does not know them.
+//!
+//! ```text
+//! append_row (scrapes, rules)  -> row     one lock, no lookup by sample, an unchanged value costs a comparison
+//! append_samples (pushed)      -> points  by learned groups: what arrives together for one target becomes one row
+//! ```
+
+pub(crate) mod chunks;
+pub(crate) mod generation;
+pub(crate) mod group;
+pub(crate) mod histograms;
+pub(crate) mod late;
+pub(crate) mod locations;
+pub(crate) mod points;
+pub(crate) mod row;
+
+use crate::model::exemplar::Exemplar;
+use crate::model::labels::{INSTANCE, JOB, Labels};
+use crate::storage::append::{AppendError, GroupId, SeriesId};
+use crate::storage::exemplars::Exemplars;
+use crate::storage::index::matchers::MatchCache;
+use crate::storage::index::registry::Registry;
+use crate::storage::metadata::MetadataMap;
+use crate::storage::wal::Log;
+use crate::storage::wal::names::{put_group, put_series};
+use group::Group;
+use hashbrown::HashMap;
+use histograms::Histograms;
+use late::Late;
+use locations::Locations;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// Data of so much time makes one generation and one level-0 block.
+pub(crate) const WINDOW_MS: i64 = 30 * 60_000;
+
+/// Times beyond this are refused: arithmetic on them would leave its bounds.
+pub(crate) const TIME_MAX_MS: i64 = 1 << 52;
+
+/// Returns the half hour of a time.
+pub(crate) const fn window_of(at_ms: i64) -> i64 {
+    at_ms.div_euclid(WINDOW_MS)
+}
+
+/// All groups, by number and by name.
+#[derive(Debug, Default)]
+pub(crate) struct Groups {
+    pub(crate) by_id: Vec<Arc<Group>>,
+    by_name: HashMap<Box<str>, u32, foldhash::fast::RandomState>,
+}
+
+impl Groups {
+    /// Puts a group under its number, which is the next one.
+    pub(crate) fn put(&mut self, id: GroupId, name: &str) {
+        self.by_id.push(Arc::new(Group::new(id)));
+        self.by_name.insert(Box::from(name), id.0);
+    }
+}
+
+/// Everything in memory.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) registry: RwLock<Registry>,
+    pub(crate) match_cache: MatchCache,
+    pub(crate) groups: RwLock<Groups>,
+    pub(crate) locations: RwLock<Locations>,
+    pub(crate) late: Mutex<Late>,
+    pub(crate) histograms: Mutex<Histograms>,
+    pub(crate) exemplars: Mutex<Exemplars>,
+    pub(crate) metadata: RwLock<MetadataMap>,
+    /// Appends hold it shared, a cut alone: what a cut seals and the log position it names belong together.
+    gate: RwLock<()>,
+    /// Of learned groups that were full: which part is open.
+    learned_parts: Mutex<HashMap<String, u32, foldhash::fast::RandomState>>,
+    newest_ms: AtomicI64,
+    series_limit: u32,
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(crate) fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(crate) fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Head {
+    /// Returns an empty head; `seed` keys its hashes, `series_limit` 0 means no limit.
+    pub(crate) fn new(seed: u64, series_limit: u32, exemplars_max: usize) -> Self {
+        Self {
+            registry: RwLock::new(Registry::new(seed)),
+            match_cache: MatchCache::default(),
+            groups: RwLock::default(),
+            locations: RwLock::default(),
+            late: Mutex::default(),
+            histograms: Mutex::default(),
+            exemplars: Mutex::new(Exemplars::new(exemplars_max)),
+            metadata: RwLock::default(),
+            gate: RwLock::default(),
+            learned_parts: Mutex::default(),
+            newest_ms: AtomicI64::new(i64::MIN),
+            series_limit: if series_limit == 0 { u32::MAX } else { series_limit },
+        }
+    }
+
+    /// Holds cuts back while samples go in.
+    pub(crate) fn pass_gate(&self) -> RwLockReadGuard<'_, ()> {
+        read(&self.gate)
+    }
+
+    /// Returns the number of a label set, making it if it is new.
+    pub(crate) fn series(&self, log: &Log, labels: &Labels) -> Result<SeriesId, AppendError> {
+        if let Some(known) = read(&self.registry).find(labels) {
+            return Ok(known);
+        }
+        let mut registry = write(&self.registry);
+        if let Some(known) = registry.find(labels) {
+            return Ok(known);
+        }
+        if registry.live().len() >= u64::from(self.series_limit) {
+            return Err(AppendError::Limit(format!("the limit of {} series is reached", self.series_limit)));
+        }
+        let made = registry.make(labels).ok_or_else(|| AppendError::Limit("the tables of series are full".to_owned()))?;
+        // Under the lock: symbols are numbered in the order of the names log.
+        log.define(|names| put_series(names, registry.symbols(), &made));
+        Ok(made.id)
+    }
+
+    /// Returns the group of a name, making it if it is new.
+    pub(crate) fn group_named(&self, log: &Log, name: &str) -> GroupId {
+        if let Some(known) = read(&self.groups).by_name.get(name) {
+            return GroupId(*known);
+        }
+        let mut groups = write(&self.groups);
+        if let Some(known) = groups.by_name.get(name) {
+            return GroupId(*known);
+        }
+        let id = GroupId(groups.by_id.len() as u32);
+        groups.put(id, name);
+        log.define(|names| put_group(names, id, name));
+        id
+    }
+
+    /// Returns a group by its number.
+    pub(crate) fn group(&self, id: GroupId) -> Option<Arc<Group>> {
+        read(&self.groups).by_id.get(id.0 as usize).map(Arc::clone)
+    }
+
+    /// Returns the name of the learned group of a pushed series: its target, on one of a few lanes.
+    fn learned_name(&self, series: SeriesId, lane: u32) -> String {
+        let registry = read(&self.registry);
+        format!("push/{lane}/{}/{}", registry.label(series, JOB), registry.label(series, INSTANCE))
+    }
+
+    /// Notes the time of a sample.
+    pub(crate) fn saw_time(&self, at_ms: i64) {
+        if at_ms > self.newest_ms.load(Ordering::Relaxed) {
+            self.newest_ms.fetch_max(at_ms, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns the newest time of all samples since the start; `i64::MIN` before the first.
+    pub(crate) fn newest_ms(&self) -> i64 {
+        self.newest_ms.load(Ordering::Relaxed)
+    }
+
+    /// Keeps exemplars of a series.
+    pub(crate) fn add_exemplars(&self, series: SeriesId, fresh: &[Exemplar]) {
+        lock(&self.exemplars).add(series, fresh);
+    }
+}

@@ -1,0 +1,152 @@
+//! Appending one row of a group: the fast path of scrapes and rules.
+//!
+//! One lock for the row; for each value a comparison with the last bits, and a token where they differ. The log's record
+//! is made on the way: a bitmap of the changed places and their tokens. A column whose state the log's present segment
+//! does not know yet is said absolutely, so that a segment never needs an older one.
+
+use super::generation::Generation;
+use super::group::{GroupState, NO_COLUMN};
+use super::locations::Location;
+use super::points::{Limits, Point};
+use super::{Head, TIME_MAX_MS, lock, window_of, write};
+use crate::storage::append::{AppendError, Appended, GroupId, SeriesId};
+use crate::storage::column::token::{Step, put_step};
+use crate::storage::column::varint::{put_signed, put_varint};
+use crate::storage::wal::Log;
+use crate::storage::wal::names::put_layout;
+use crate::storage::wal::record::Kind;
+use std::sync::Arc;
+
+impl Head {
+    /// Appends a row; see [`crate::storage::append::Append::append_row`].
+    pub(crate) fn append_row(
+        &self,
+        log: &Log,
+        group: GroupId,
+        at_ms: i64,
+        series: &Arc<[SeriesId]>,
+        values: &[f64],
+        limits: Limits,
+    ) -> Result<Appended, AppendError> {
+        if series.len() != values.len() {
+            return Err(AppendError::Limit(format!("{} values for {} series", values.len(), series.len())));
+        }
+        if at_ms.abs() > TIME_MAX_MS {
+            return Ok(Appended { too_far: values.len() as u64, ..Appended::default() });
+        }
+        let known = self.group(group).ok_or_else(|| AppendError::Limit("no such group".to_owned()))?;
+        let gate = self.pass_gate();
+        let mut state = known.lock();
+        if at_ms <= state.last_ms || at_ms < limits.oldest_ms {
+            // Repeated or late: each sample finds its own way.
+            drop(state);
+            drop(gate);
+            let points = series.iter().zip(values).map(|(series, value)| Point { series: *series, at_ms, value: *value });
+            return self.append_points(log, points, Some(group), limits);
+        }
+        let Some(shared) = state.generation(window_of(at_ms)) else {
+            return Err(AppendError::Limit("a newer generation is open".to_owned()));
+        };
+        let mut generation = lock(&shared);
+        if !state.is_layout(series) {
+            self.change_layout(log, group, &mut state, &mut generation, series);
+        }
+        state.enter(&mut generation);
+        let row = generation.add_row(at_ms);
+        let appended = push_row(log, group, &mut state, &mut generation, row, values);
+        drop(generation);
+        state.last_ms = at_ms;
+        self.saw_time(at_ms);
+        Ok(appended)
+    }
+
+    fn change_layout(
+        &self,
+        log: &Log,
+        group: GroupId,
+        state: &mut GroupState,
+        generation: &mut Generation,
+        series: &Arc<[SeriesId]>,
+    ) {
+        state.leave(generation);
+        state.layout = Arc::clone(series);
+        state.version += 1;
+        log.define(|names| put_layout(names, group, state.version, 0, series));
+        state.enter(generation);
+        let mut locations = write(&self.locations);
+        for (slot, series) in series.iter().enumerate() {
+            let column = state.column_of(slot);
+            if column != NO_COLUMN {
+                locations.set(*series, Location { group: group.0, column });
+            }
+        }
+    }
+}
+
+/// Pushes the values of a new row and logs it.
+fn push_row(
+    log: &Log,
+    group: GroupId,
+    state: &mut GroupState,
+    generation: &mut Generation,
+    row: u32,
+    values: &[f64],
+) -> Appended {
+    let mut appended = Appended::default();
+    let mut bitmap = vec![0_u8; values.len().div_ceil(8)];
+    let mut tokens = Vec::with_capacity(values.len());
+    for (slot, value) in values.iter().enumerate() {
+        let column = state.column_of(slot);
+        if column == NO_COLUMN {
+            appended.duplicate += 1;
+            continue;
+        }
+        if let Some(step) = generation.push_open(column, row, *value) {
+            bitmap[slot / 8] |= 1 << (slot % 8);
+            put_step(&mut tokens, step);
+        }
+    }
+    appended.stored = values.len() as u64 - appended.duplicate;
+    generation.count(appended.stored);
+    let at_ms = generation.times().last().copied().unwrap_or(0);
+    log.write(|segment| {
+        let tag = segment as u16;
+        let known = state.logged.segment == segment;
+        if !known || !state.all_logged {
+            restate(state, generation, tag, &mut bitmap, &mut tokens);
+        }
+        let last_ms = if known { state.logged.last_ms } else { 0 };
+        let mut record = Vec::with_capacity(bitmap.len() + tokens.len() + 24);
+        record.push(Kind::Row as u8);
+        put_varint(&mut record, u64::from(group.0));
+        put_varint(&mut record, u64::from(state.version));
+        put_signed(&mut record, at_ms - last_ms);
+        record.extend_from_slice(&bitmap);
+        record.extend_from_slice(&tokens);
+        state.logged.segment = segment;
+        state.logged.last_ms = at_ms;
+        state.all_logged = true;
+        record
+    });
+    appended
+}
+
+/// Says every column anew: those that the segment does not know and those that changed.
+fn restate(state: &GroupState, generation: &mut Generation, tag: u16, bitmap: &mut [u8], tokens: &mut Vec<u8>) {
+    tokens.clear();
+    for slot in 0..state.layout.len() {
+        let column = state.column_of(slot);
+        if column == NO_COLUMN {
+            continue;
+        }
+        let bit = 1 << (slot % 8);
+        if generation.logged(column) != tag {
+            generation.set_logged(column, tag);
+            bitmap[slot / 8] |= bit;
+        }
+        if bitmap[slot / 8] & bit != 0 {
+            let step: Step = generation.track(column).restate(generation.last_bits(column));
+            put_step(tokens, step);
+        }
+    }
+}

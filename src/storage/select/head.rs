@@ -1,0 +1,94 @@
+//! Reading columns of the head's generations.
+
+use super::TimeRange;
+use super::join::{Piece, PieceValues};
+use crate::storage::head::generation::Generation;
+use crate::storage::head::group::SharedGeneration;
+use crate::storage::head::lock;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+/// A generation as a selection saw it: rows that came later are not read.
+#[derive(Debug)]
+pub(crate) struct SeenGeneration {
+    shared: SharedGeneration,
+    rows: Range<u32>,
+    times: OnceLock<Arc<[i64]>>,
+}
+
+impl SeenGeneration {
+    /// Looks at the rows of a generation within a range; `None` where there are none.
+    pub(crate) fn new(shared: &SharedGeneration, generation: &Generation, range: TimeRange) -> Option<Self> {
+        let times = generation.times();
+        let from = times.partition_point(|at_ms| *at_ms < range.start_ms) as u32;
+        let to = times.partition_point(|at_ms| *at_ms <= range.end_ms) as u32;
+        (from < to).then(|| Self { shared: Arc::clone(shared), rows: from..to, times: OnceLock::new() })
+    }
+
+    /// Returns how many rows there are.
+    pub(crate) const fn rows(&self) -> u64 {
+        (self.rows.end - self.rows.start) as u64
+    }
+
+    /// Locks the generation for some reads.
+    pub(crate) fn open(&self) -> std::sync::MutexGuard<'_, Generation> {
+        lock(&self.shared)
+    }
+
+    fn window_times(&self, generation: &Generation) -> Arc<[i64]> {
+        let times = || generation.times().get(self.rows.start as usize..self.rows.end as usize).unwrap_or_default().into();
+        Arc::clone(self.times.get_or_init(times))
+    }
+
+    /// Reads a column. `None` where its bytes are damaged.
+    pub(crate) fn read(&self, generation: &Generation, column: u32, scratch: &mut Vec<u8>) -> Option<Piece> {
+        let mut runs: Vec<(u32, u32, u64)> = Vec::new();
+        let rows = &self.rows;
+        generation.runs(column, scratch, |from, count, bits| {
+            let (start, end) = (from.max(rows.start), (from + count).min(rows.end));
+            if start < end {
+                runs.push((start, end - start, bits));
+            }
+        })?;
+        let present: u32 = runs.iter().map(|(_, count, _)| count).sum();
+        let values = match runs.as_slice() {
+            [(_, _, bits)] => PieceValues::Constant(f64::from_bits(*bits)),
+            _ => {
+                let mut values = Vec::with_capacity(present as usize);
+                for (_, count, bits) in &runs {
+                    values.extend(std::iter::repeat_n(f64::from_bits(*bits), *count as usize));
+                }
+                PieceValues::Floats(values)
+            }
+        };
+        if u64::from(present) == self.rows() {
+            return Some(Piece { times: self.window_times(generation), shared: true, values });
+        }
+        let times = generation.times();
+        let own =
+            runs.iter().flat_map(|(from, count, _)| times.get(*from as usize..(*from + *count) as usize).unwrap_or_default());
+        Some(Piece { times: own.copied().collect(), shared: false, values })
+    }
+
+    /// Returns a column's newest sample, most often without decoding. Outer `None` where its bytes are damaged.
+    pub(crate) fn last(&self, generation: &Generation, column: u32, scratch: &mut Vec<u8>) -> Option<Option<(i64, f64)>> {
+        let times = generation.times();
+        let newest = generation.last_time(column);
+        let window = times.get(self.rows.start as usize).copied().zip(times.get(self.rows.end as usize - 1).copied());
+        let (Some(newest), Some((first, last))) = (newest, window) else { return Some(None) };
+        if newest < first {
+            return Some(None);
+        }
+        if newest <= last {
+            return Some(Some((newest, f64::from_bits(generation.last_bits(column)))));
+        }
+        let mut found = None;
+        generation.runs(column, scratch, |from, count, bits| {
+            let end = (from + count).min(self.rows.end);
+            if from < self.rows.end && end > self.rows.start {
+                found = Some((end - 1, bits));
+            }
+        })?;
+        Some(found.and_then(|(row, bits)| Some((times.get(row as usize).copied()?, f64::from_bits(bits)))))
+    }
+}

@@ -1,0 +1,100 @@
+//! What the store holds, for the status pages and metrics.
+
+use super::head::{Head, lock, read};
+use crate::model::labels::METRIC_NAME;
+
+/// What the store holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoreStats {
+    /// Series in the head.
+    pub series: u64,
+    /// Groups in the head.
+    pub groups: u64,
+    /// Samples in the head.
+    pub head_samples: u64,
+    /// Oldest time in the head, `None` where it is empty.
+    pub head_min_ms: Option<i64>,
+    /// Newest time in the head.
+    pub head_max_ms: Option<i64>,
+    /// Bytes of memory of the head, about.
+    pub head_bytes: u64,
+    /// Distinct label pairs.
+    pub label_pairs: u64,
+}
+
+/// The widest labels, as Prometheus's `/api/v1/status/tsdb` tells them; each list is sorted, largest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cardinality {
+    /// Series of each metric name.
+    pub series_by_metric: Vec<(String, u64)>,
+    /// Distinct values of each label name.
+    pub values_by_label: Vec<(String, u64)>,
+    /// Bytes of the values of each label name, counted for each series.
+    pub bytes_by_label: Vec<(String, u64)>,
+    /// Series of each label pair, as `name=value`.
+    pub series_by_pair: Vec<(String, u64)>,
+}
+
+impl StoreStats {
+    /// Counts what the head holds.
+    pub(crate) fn of(head: &Head) -> Self {
+        let mut stats = Self::default();
+        {
+            let registry = read(&head.registry);
+            stats.series = registry.live().len();
+            stats.head_bytes = registry.memory_bytes() as u64;
+            stats.label_pairs = registry.names().map(|(_, pairs)| pairs.len() as u64).sum();
+        }
+        stats.head_bytes += read(&head.locations).memory_bytes() as u64;
+        let groups = read(&head.groups).by_id.clone();
+        stats.groups = groups.len() as u64;
+        for group in groups {
+            let state = group.lock();
+            stats.head_bytes += (state.layout.len() * 4) as u64;
+            for shared in state.sealed.iter().chain(&state.current) {
+                let generation = lock(shared);
+                stats.head_samples += generation.samples();
+                stats.head_bytes += generation.memory_bytes() as u64;
+                if let (Some(first), Some(last)) = (generation.times().first(), generation.times().last()) {
+                    stats.head_min_ms = Some(stats.head_min_ms.map_or(*first, |known| known.min(*first)));
+                    stats.head_max_ms = Some(stats.head_max_ms.map_or(*last, |known| known.max(*last)));
+                }
+            }
+        }
+        let late = lock(&head.late);
+        stats.head_samples += late.len() as u64;
+        stats.head_bytes += late.memory_bytes() as u64;
+        stats
+    }
+}
+
+impl Cardinality {
+    /// Counts the `limit` widest of each kind.
+    pub(crate) fn of(head: &Head, limit: usize) -> Self {
+        let registry = read(&head.registry);
+        let mut found = Self::default();
+        for (name, pairs) in registry.names() {
+            let mut values = 0;
+            let mut bytes = 0;
+            for pair in pairs {
+                let series = registry.postings(*pair).len();
+                let value = registry.value_of(*pair);
+                values += u64::from(series > 0);
+                bytes += series * value.len() as u64;
+                found.series_by_pair.push((format!("{name}={value}"), series));
+                if name == METRIC_NAME {
+                    found.series_by_metric.push((value.to_owned(), series));
+                }
+            }
+            found.values_by_label.push((name.to_owned(), values));
+            found.bytes_by_label.push((name.to_owned(), bytes));
+        }
+        for list in
+            [&mut found.series_by_metric, &mut found.values_by_label, &mut found.bytes_by_label, &mut found.series_by_pair]
+        {
+            list.sort_by(|left, right| right.1.cmp(&left.1).then_with(|| left.0.cmp(&right.0)));
+            list.truncate(limit);
+        }
+        found
+    }
+}

@@ -1,0 +1,145 @@
+//! The names log: what numbers in the log mean. Series, groups, layouts; append-only, synced before the log.
+//!
+//! ```text
+//! entry 1 symbol   text                                    its number is the next
+//!       2 series   number, n, n x (name symbol, value symbol)
+//!       3 group    number, text
+//!       4 layout   group, version, places kept from the version before, n runs, n x (zz start - end before, length)
+//! ```
+//!
+//! Numbers are varints, a text is a length and bytes.
+
+use crate::storage::append::{GroupId, SeriesId};
+use crate::storage::column::varint::{ByteReader, put_signed, put_text, put_varint};
+use crate::storage::index::registry::Made;
+use crate::storage::index::symbols::Symbols;
+
+const SYMBOL: u8 = 1;
+const SERIES: u8 = 2;
+const GROUP: u8 = 3;
+const LAYOUT: u8 = 4;
+
+/// Appends a new series and the symbols that came with it.
+pub(crate) fn put_series(out: &mut Vec<u8>, symbols: &Symbols, made: &Made) {
+    for number in made.symbols_before..symbols.len() {
+        put_symbol(out, symbols.get(number as u32));
+    }
+    put_series_entry(out, made.id, &made.pairs);
+}
+
+/// Appends a symbol.
+pub(crate) fn put_symbol(out: &mut Vec<u8>, text: &str) {
+    out.push(SYMBOL);
+    put_text(out, text);
+}
+
+/// Appends a series whose symbols are known.
+pub(crate) fn put_series_entry(out: &mut Vec<u8>, id: SeriesId, pairs: &[(u32, u32)]) {
+    out.push(SERIES);
+    put_varint(out, u64::from(id.0));
+    put_varint(out, pairs.len() as u64);
+    for (name, value) in pairs {
+        put_varint(out, u64::from(*name));
+        put_varint(out, u64::from(*value));
+    }
+}
+
+/// Appends a group.
+pub(crate) fn put_group(out: &mut Vec<u8>, id: GroupId, name: &str) {
+    out.push(GROUP);
+    put_varint(out, u64::from(id.0));
+    put_text(out, name);
+}
+
+/// Appends a layout that keeps the first `kept` places of the version before.
+pub(crate) fn put_layout(out: &mut Vec<u8>, group: GroupId, version: u32, kept: usize, series: &[SeriesId]) {
+    out.push(LAYOUT);
+    put_varint(out, u64::from(group.0));
+    put_varint(out, u64::from(version));
+    put_varint(out, kept as u64);
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    for series in series {
+        match runs.last_mut() {
+            Some((start, length)) if *start + *length == series.0 => *length += 1,
+            _ => runs.push((series.0, 1)),
+        }
+    }
+    put_varint(out, runs.len() as u64);
+    let mut end = 0;
+    for (start, length) in runs {
+        put_signed(out, i64::from(start) - end);
+        put_varint(out, u64::from(length));
+        end = i64::from(start) + i64::from(length);
+    }
+}
+
+/// One definition.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Entry<'a> {
+    /// A text.
+    Symbol(&'a str),
+    /// A series: its number and label pairs as symbols.
+    Series(SeriesId, Vec<(u32, u32)>),
+    /// A group.
+    Group(GroupId, &'a str),
+    /// A layout: group, version, places kept, series that follow.
+    Layout(GroupId, u32, usize, Vec<SeriesId>),
+}
+
+/// Series of one layout; more are damage.
+const LAYOUT_MAX: u64 = 1 << 26;
+
+/// Reads one entry.
+pub(crate) fn read_entry<'a>(bytes: &mut ByteReader<'a>) -> Option<Entry<'a>> {
+    match bytes.u8()? {
+        SYMBOL => bytes.text().map(Entry::Symbol),
+        SERIES => {
+            let id = SeriesId(bytes.varint_u32()?);
+            let count = bytes.count(2)?;
+            let pairs = (0..count).map(|_| Some((bytes.varint_u32()?, bytes.varint_u32()?))).collect::<Option<_>>()?;
+            Some(Entry::Series(id, pairs))
+        }
+        GROUP => Some(Entry::Group(GroupId(bytes.varint_u32()?), bytes.text()?)),
+        LAYOUT => {
+            let (group, version) = (GroupId(bytes.varint_u32()?), bytes.varint_u32()?);
+            let kept = usize::try_from(bytes.varint()?).ok()?;
+            let mut series = Vec::new();
+            let mut end = 0_i64;
+            for _ in 0..bytes.count(2)? {
+                let start = u32::try_from(end.checked_add(bytes.signed()?)?).ok()?;
+                let length = bytes.varint_u32()?;
+                let stop = start.checked_add(length)?;
+                if series.len() as u64 + u64::from(length) > LAYOUT_MAX {
+                    return None;
+                }
+                series.extend((start..stop).map(SeriesId));
+                end = i64::from(stop);
+            }
+            Some(Entry::Layout(group, version, kept, series))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_come_back() {
+        let mut out = Vec::new();
+        put_symbol(&mut out, "job");
+        put_series_entry(&mut out, SeriesId(300), &[(0, 1), (2, 3)]);
+        put_group(&mut out, GroupId(2), "scrape/a/b");
+        let layout = [5, 6, 7, 2, 3].map(SeriesId);
+        put_layout(&mut out, GroupId(2), 9, 4, &layout);
+        assert_eq!(out.get(..5), Some([1, 3, b'j', b'o', b'b'].as_slice()));
+        let mut reader = ByteReader::new(&out);
+        assert_eq!(read_entry(&mut reader), Some(Entry::Symbol("job")));
+        assert_eq!(read_entry(&mut reader), Some(Entry::Series(SeriesId(300), vec![(0, 1), (2, 3)])));
+        assert_eq!(read_entry(&mut reader), Some(Entry::Group(GroupId(2), "scrape/a/b")));
+        assert_eq!(read_entry(&mut reader), Some(Entry::Layout(GroupId(2), 9, 4, layout.to_vec())));
+        assert!(reader.is_empty());
+        assert_eq!(read_entry(&mut ByteReader::new(&[4, 2, 9, 0, 1, 0, 255, 255, 255, 255, 15])), None);
+    }
+}
