@@ -1,0 +1,614 @@
+//! The positional line cache: what a body says, at the cost of what changed in it.
+//!
+//! The last body stays, and for each sample line the lengths of its parts. The next body is compared with it from the front:
+//!
+//! ```text
+//! old  # TYPE load gauge\nload 0.15\nup{a="b"} 1\n...
+//! new  # TYPE load gauge\nload 0.2\nup{a="b"} 1\n...
+//!      |<----- lead ---->|head|value|
+//! ```
+//!
+//! * equal bytes are skipped, however many lines they are;
+//! * where the first difference lies in a value, a number is parsed and the comparison goes on behind it;
+//! * any other difference takes the cold way: full grammar, labels, relabelling, lookup of the series. Then the two bodies
+//!   find each other again: at one of the next lines, else by a map over all lines that are left.
+//!
+//! A part's length counts from the end of the part before, so that a value that grew by a digit moves nothing. The cache is
+//! never believed more than the grammar: bytes are equal or are parsed. Lines with a timestamp or an exemplar are parsed
+//! each time. A line that repeats a series of the same body counts, but its value is left out: the first one holds.
+
+use super::cache_diff::common_prefix;
+use crate::exposition::number::{parse_decimal, parse_value};
+use crate::exposition::{Dialect, Entry, ParseError, Parser, parser::ensure_newline};
+use crate::model::exemplar::Exemplar;
+use crate::model::metadata::MetricType;
+use crate::storage::append::SeriesId;
+use hashbrown::HashMap;
+use std::sync::Arc;
+
+/// The slot of a line that relabelling dropped.
+const DROPPED: u32 = u32::MAX;
+/// The slot of a line that repeats a series.
+const REPEATED: u32 = u32::MAX - 1;
+/// How many lines ahead a line is looked for before a map is made.
+const WINDOW: usize = 64;
+
+/// What a line is, beyond a plain value.
+const PLAIN: u8 = 0;
+/// Something follows the value: a timestamp, an exemplar, a blank.
+const SPECIAL: u8 = 1;
+/// The line's own timestamp holds; its slot counts in the timed series.
+const TIMED: u8 = 2;
+
+/// One sample line: lengths in bytes from the end of the value before.
+#[derive(Clone, Copy, Debug)]
+struct Line {
+    /// To the line's first byte: line break, comments, metadata.
+    lead: u32,
+    /// Name, labels and blanks, up to the value.
+    head: u32,
+    /// The value; of a special line all up to the line break.
+    value: u32,
+    /// Place in the row, or in the timed series.
+    slot: u32,
+    kind: u8,
+    /// What kind of bound its labels were read with.
+    class: u8,
+}
+
+impl Line {
+    const fn gap(&self) -> usize {
+        self.lead as usize + self.head as usize
+    }
+
+    const fn span(&self) -> usize {
+        self.gap() + self.value as usize
+    }
+}
+
+const fn class_of(metric_type: MetricType) -> u8 {
+    match metric_type {
+        MetricType::Histogram => 1,
+        MetricType::Summary => 2,
+        _ => 0,
+    }
+}
+
+const fn type_of(class: u8) -> MetricType {
+    match class {
+        1 => MetricType::Histogram,
+        2 => MetricType::Summary,
+        _ => MetricType::Unknown,
+    }
+}
+
+/// What the cold way asks.
+pub(super) trait Lookup {
+    /// Returns the series of the parser's present line; `None` where relabelling drops it.
+    ///
+    /// # Errors
+    /// Why the whole scrape is refused.
+    fn series(&mut self, parser: &Parser<'_>) -> Result<Option<SeriesId>, ParseError>;
+
+    /// Takes note of HELP, TYPE or UNIT.
+    fn metadata(&mut self, parser: &Parser<'_>, entry: Entry);
+}
+
+/// What one body brought.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// Sample lines.
+    pub(super) scraped: usize,
+    /// Sample lines that relabelling left.
+    pub(super) kept: usize,
+    /// Series that the body before had not.
+    pub(super) added: usize,
+    /// Lines that repeat a series of this body.
+    pub(super) repeated: usize,
+    /// Series of the body before that this one lacks.
+    pub(super) vanished: Vec<SeriesId>,
+    /// The same for series with timestamps of their own.
+    pub(super) vanished_timed: Vec<SeriesId>,
+    /// Samples with timestamps of their own.
+    pub(super) timed: Vec<(SeriesId, i64, f64)>,
+    /// Exemplars.
+    pub(super) exemplars: Vec<(SeriesId, Exemplar)>,
+}
+
+/// A body that was refused, and how far it was read.
+#[derive(Debug)]
+pub(super) struct Refused {
+    /// Why.
+    pub(super) error: ParseError,
+    /// Sample lines before.
+    pub(super) scraped: usize,
+    /// Of those, what relabelling left.
+    pub(super) kept: usize,
+}
+
+/// The last good body of one target and what its lines mean.
+#[derive(Debug, Default)]
+pub(super) struct Cache {
+    body: Vec<u8>,
+    dialect: Dialect,
+    lines: Vec<Line>,
+    /// The row: reserved series first.
+    layout: Arc<[SeriesId]>,
+    values: Vec<f64>,
+    timed: Vec<SeriesId>,
+    reserved: usize,
+    dropped: usize,
+    repeated: usize,
+    honor_timestamps: bool,
+}
+
+/// A scrape that took the cold way at least once.
+struct Rebuild {
+    lines: Vec<Line>,
+    /// The slots as they will be, old ones first.
+    slots: Vec<SeriesId>,
+    timed: Vec<SeriesId>,
+    used: Vec<bool>,
+    used_timed: Vec<bool>,
+    slot_of: Option<HashMap<SeriesId, u32>>,
+    timed_slot_of: HashMap<SeriesId, u32>,
+    /// Head bytes' hash and class -> old line and where it begins; over the lines from `first` on.
+    by_head: Option<HashMap<u64, (u32, u32)>>,
+    hasher: foldhash::fast::FixedState,
+    added: usize,
+}
+
+/// Where both bodies are: behind a value, or at the very start.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cursor {
+    old: usize,
+    new: usize,
+    line: usize,
+}
+
+impl Cache {
+    /// Returns an empty cache whose rows begin with `reserved` series, which the body does not fill.
+    pub(super) fn new(reserved: &[SeriesId], honor_timestamps: bool) -> Self {
+        Self {
+            layout: Arc::from(reserved),
+            values: vec![0.0; reserved.len()],
+            reserved: reserved.len(),
+            honor_timestamps,
+            ..Self::default()
+        }
+    }
+
+    /// Returns the row's series, reserved ones first.
+    pub(super) const fn layout(&self) -> &Arc<[SeriesId]> {
+        &self.layout
+    }
+
+    /// Returns the row's values in the layout's order; the reserved ones are the caller's to fill.
+    pub(super) fn values(&mut self) -> &mut [f64] {
+        &mut self.values
+    }
+
+    /// Returns the last good body.
+    pub(super) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// Returns its grammar.
+    pub(super) const fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// Returns how many bytes the cache holds.
+    pub(super) fn bytes(&self) -> usize {
+        self.body.capacity() + self.lines.capacity() * size_of::<Line>() + self.layout.len() * 4 + self.values.capacity() * 8
+    }
+
+    /// Forgets everything but the reserved series.
+    pub(super) fn clear(&mut self) {
+        let reserved: Vec<SeriesId> = self.layout.iter().take(self.reserved).copied().collect();
+        *self = Self::new(&reserved, self.honor_timestamps);
+    }
+
+    /// Takes the next body; `body` comes back as a buffer to reuse. After an error the cache is empty.
+    ///
+    /// # Errors
+    /// When a line does not follow the grammar or `lookup` refuses it; nothing of the body holds then.
+    pub(super) fn update(&mut self, body: &mut Vec<u8>, dialect: Dialect, lookup: &mut dyn Lookup) -> Result<Outcome, Refused> {
+        if dialect == Dialect::Text {
+            ensure_newline(body);
+        }
+        let mut outcome = Outcome::default();
+        let mut rebuild = (dialect != self.dialect).then(|| self.rebuild(0));
+        if rebuild.is_some() {
+            // Another grammar reads other labels out of the same bytes.
+            self.lines.clear();
+            self.body.clear();
+        }
+        self.dialect = dialect;
+        if let Err(error) = self.walk(body, lookup, &mut outcome, &mut rebuild) {
+            let lines = rebuild.as_ref().map_or(self.lines.as_slice(), |rebuild| rebuild.lines.as_slice());
+            let kept = lines.iter().filter(|line| line.slot != DROPPED).count();
+            let refused = Refused { error, scraped: lines.len(), kept };
+            self.clear();
+            return Err(refused);
+        }
+        if let Some(rebuild) = rebuild {
+            self.finish(rebuild, &mut outcome);
+        }
+        std::mem::swap(&mut self.body, body);
+        outcome.scraped = self.lines.len();
+        outcome.kept = self.lines.len() - self.dropped;
+        outcome.repeated = self.repeated;
+        Ok(outcome)
+    }
+
+    /// Goes through both bodies, by the fast way as far as it leads and by the cold way in between.
+    fn walk(
+        &mut self,
+        body: &[u8],
+        lookup: &mut dyn Lookup,
+        outcome: &mut Outcome,
+        rebuild: &mut Option<Rebuild>,
+    ) -> Result<(), ParseError> {
+        let mut cursor = Cursor::default();
+        loop {
+            if self.fast(body, &mut cursor, outcome, rebuild) {
+                return Ok(());
+            }
+            if rebuild.is_none() {
+                if self.repeated > 0 {
+                    // Which line of a repeated series came first may change: read all lines anew.
+                    *rebuild = Some(self.rebuild(0));
+
+                    cursor = Cursor { old: self.body.len(), new: 0, line: self.lines.len() };
+                    outcome.timed.clear();
+                    outcome.exemplars.clear();
+                    self.repeated = 0;
+                } else {
+                    *rebuild = Some(self.rebuild(cursor.line));
+                }
+            }
+            let Some(rebuild) = rebuild.as_mut() else { return Ok(()) };
+            if self.cold(body, &mut cursor, lookup, outcome, rebuild)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Follows equal bytes and changed values; returns whether the whole body was read so.
+    fn fast(&mut self, body: &[u8], cursor: &mut Cursor, outcome: &mut Outcome, rebuild: &mut Option<Rebuild>) -> bool {
+        loop {
+            let (old, new) = (&self.body[cursor.old..], &body[cursor.new..]);
+            let mut same = common_prefix(old, new);
+            let whole = same == old.len() && same == new.len();
+            let first = cursor.line;
+            let mut skipped = 0;
+            let mut next = None;
+            for line in &self.lines[first..] {
+                // The byte behind the value must be equal too: it ends the number.
+                if line.span() >= same || line.kind != PLAIN {
+                    next = Some(*line);
+                    break;
+                }
+                same -= line.span();
+                skipped += line.span();
+                cursor.line += 1;
+            }
+            cursor.old += skipped;
+            cursor.new += skipped;
+            if let Some(rebuild) = rebuild {
+                rebuild.keep(&self.lines[first..cursor.line]);
+            }
+            let Some(line) = next else { return whole && !self.lines.is_empty() };
+            if same < line.gap() || !self.changed_value(body, cursor, line, outcome, rebuild) {
+                return false;
+            }
+        }
+    }
+
+    /// Reads the value of a line whose head is equal; returns whether that was possible without the grammar.
+    fn changed_value(
+        &mut self,
+        body: &[u8],
+        cursor: &mut Cursor,
+        mut line: Line,
+        outcome: &mut Outcome,
+        rebuild: &mut Option<Rebuild>,
+    ) -> bool {
+        let start = cursor.new + line.gap();
+        let old_span = line.span();
+        if line.kind == PLAIN {
+            let Some((value, length)) = plain_value(&body[start..]) else { return false };
+            line.value = length as u32;
+            if let Some(place) = self.values.get_mut(line.slot as usize) {
+                *place = value;
+            }
+        } else {
+            let mut parser = Parser::resume(body, self.dialect, cursor.new + line.lead as usize, type_of(line.class));
+            if !matches!(parser.next(), Ok(Some(Entry::Sample))) || self.kind(body, &parser) != line.kind {
+                return false;
+            }
+            line.value = (parser.position() - 1 - parser.value_span().start) as u32;
+            let series = if line.kind == TIMED {
+                rebuild.as_ref().map_or(&self.timed, |rebuild| &rebuild.timed).get(line.slot as usize).copied()
+            } else {
+                if let Some(place) = self.values.get_mut(line.slot as usize) {
+                    *place = parser.value();
+                }
+                rebuild.as_ref().map_or(&*self.layout, |rebuild| &rebuild.slots).get(line.slot as usize).copied()
+            };
+            note_special(&parser, line.kind, series, outcome);
+        }
+        if let Some(rebuild) = rebuild {
+            rebuild.keep(&[line]);
+        } else {
+            self.lines[cursor.line] = line;
+        }
+        cursor.old += old_span;
+        cursor.new += line.span();
+        cursor.line += 1;
+        true
+    }
+
+    fn kind(&self, body: &[u8], parser: &Parser<'_>) -> u8 {
+        if parser.timestamp_ms().is_some() && self.honor_timestamps {
+            TIMED
+        } else if body.get(parser.value_span().end) == Some(&b'\n') {
+            PLAIN
+        } else {
+            SPECIAL
+        }
+    }
+
+    /// Reads entries by the grammar until a line of the old body is met again; returns whether the body ended before.
+    fn cold(
+        &mut self,
+        body: &[u8],
+        cursor: &mut Cursor,
+        lookup: &mut dyn Lookup,
+        outcome: &mut Outcome,
+        rebuild: &mut Rebuild,
+    ) -> Result<bool, ParseError> {
+        let class = rebuild.lines.last().map_or(0, |line| line.class);
+        let start = if cursor.new == 0 { 0 } else { cursor.new + 1 };
+        let mut parser = Parser::resume(body, self.dialect, start, type_of(class));
+        while let Some(entry) = parser.next()? {
+            if entry != Entry::Sample {
+                if entry != Entry::Comment {
+                    lookup.metadata(&parser, entry);
+                }
+                continue;
+            }
+            let kind = self.kind(body, &parser);
+            let value = parser.value_span();
+            let end = if kind == PLAIN { value.end } else { parser.position() - 1 };
+            let mut line = Line {
+                lead: (parser.entry_start() - cursor.new) as u32,
+                head: (value.start - parser.entry_start()) as u32,
+                value: (end - value.start) as u32,
+                slot: DROPPED,
+                kind,
+                class: class_of(parser.metric_type()),
+            };
+            let head = &body[parser.entry_start()..value.start];
+            let found = rebuild.find(&self.body, &self.lines, *cursor, head, &line);
+            let slot = match found {
+                Some((at, _)) if self.lines[at].slot != REPEATED => Claim::Old(self.lines[at].slot),
+                _ => lookup.series(&parser)?.map_or(Claim::Dropped, Claim::Series),
+            };
+            line.slot = rebuild.claim(slot, kind == TIMED);
+            if kind != TIMED && line.slot < REPEATED {
+                let place = line.slot as usize;
+                if self.values.len() <= place {
+                    self.values.resize(place + 1, 0.0);
+                }
+                self.values[place] = parser.value();
+            }
+            if kind != PLAIN && line.slot < REPEATED {
+                let slots = if kind == TIMED { &rebuild.timed } else { &rebuild.slots };
+                note_special(&parser, kind, slots.get(line.slot as usize).copied(), outcome);
+            }
+            rebuild.lines.push(line);
+            cursor.new = end;
+            if let Some((at, old_start)) = found {
+                let old = &self.lines[at];
+                *cursor = Cursor { old: old_start + old.head as usize + old.value as usize, new: end, line: at + 1 };
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Starts a rebuild that keeps the first `kept` lines.
+    fn rebuild(&self, kept: usize) -> Rebuild {
+        let mut used = vec![false; self.layout.len()];
+        used.iter_mut().take(self.reserved).for_each(|used| *used = true);
+        let mut rebuild = Rebuild {
+            lines: Vec::with_capacity(self.lines.len() + 16),
+            slots: self.layout.to_vec(),
+            timed: self.timed.clone(),
+            used,
+            used_timed: vec![false; self.timed.len()],
+            slot_of: None,
+            timed_slot_of: self.timed.iter().zip(0..).map(|(series, slot)| (*series, slot)).collect(),
+            by_head: None,
+            hasher: foldhash::fast::FixedState::default(),
+            added: 0,
+        };
+        rebuild.keep(&self.lines[..kept]);
+        rebuild
+    }
+
+    /// Takes over a rebuild: slots that no line uses any more fall away.
+    fn finish(&mut self, rebuild: Rebuild, outcome: &mut Outcome) {
+        let Rebuild { mut lines, slots, timed, used, used_timed, added, .. } = rebuild;
+        outcome.added = added;
+        let (row_moves, row, vanished) = compact(&slots, &used);
+        let (timed_moves, timed, vanished_timed) = compact(&timed, &used_timed);
+        outcome.vanished = vanished;
+        outcome.vanished_timed = vanished_timed;
+        for line in lines.iter_mut().filter(|line| line.slot < REPEATED) {
+            let moves = if line.kind == TIMED { &timed_moves } else { &row_moves };
+            line.slot = moves[line.slot as usize];
+        }
+        self.values.resize(slots.len(), 0.0);
+        let mut place = 0;
+        self.values.retain(|_| {
+            place += 1;
+            used[place - 1]
+        });
+        if *self.layout != *row {
+            self.layout = Arc::from(row);
+        }
+        self.timed = timed;
+        self.dropped = lines.iter().filter(|line| line.slot == DROPPED).count();
+        self.repeated = lines.iter().filter(|line| line.slot == REPEATED).count();
+        lines.shrink_to_fit();
+        self.lines = lines;
+    }
+}
+
+/// Returns for each slot its new place, the slots that stay and those that go.
+fn compact(slots: &[SeriesId], used: &[bool]) -> (Vec<u32>, Vec<SeriesId>, Vec<SeriesId>) {
+    let mut moves = Vec::with_capacity(slots.len());
+    let (mut kept, mut gone) = (Vec::with_capacity(slots.len()), Vec::new());
+    for (series, used) in slots.iter().zip(used) {
+        moves.push(kept.len() as u32);
+        if *used { &mut kept } else { &mut gone }.push(*series);
+    }
+    // A series that only moved between row and timed series is in neither list of the gone twice; that is fine: it is
+    // marked stale where it was and written where it is.
+    (moves, kept, gone)
+}
+
+/// Reads the value at the start of `rest` where a line break follows it at once.
+#[inline]
+fn plain_value(rest: &[u8]) -> Option<(f64, usize)> {
+    if let Some((value, length)) = parse_decimal(rest)
+        && rest.get(length) == Some(&b'\n')
+    {
+        return Some((value, length));
+    }
+    let length = memchr::memchr(b'\n', rest)?;
+    let token = &rest[..length];
+    if token.is_empty() || token.iter().any(|byte| matches!(byte, b' ' | b'\t' | b'{' | 0)) {
+        return None;
+    }
+    parse_value(token).ok().map(|value| (value, length))
+}
+
+/// Collects what a special line carries beside its value.
+fn note_special(parser: &Parser<'_>, kind: u8, series: Option<SeriesId>, outcome: &mut Outcome) {
+    let Some(series) = series else { return };
+    if kind == TIMED
+        && let Some(at_ms) = parser.timestamp_ms()
+    {
+        outcome.timed.push((series, at_ms, parser.value()));
+    }
+    if let Some(exemplar) = parser.exemplar() {
+        outcome.exemplars.push((series, exemplar));
+    }
+}
+
+/// Whose slot a line wants.
+enum Claim {
+    Dropped,
+    Old(u32),
+    Series(SeriesId),
+}
+
+impl Rebuild {
+    /// Takes over lines as they are, marking their slots.
+    fn keep(&mut self, lines: &[Line]) {
+        for line in lines.iter().filter(|line| line.slot < REPEATED) {
+            let used = if line.kind == TIMED { &mut self.used_timed } else { &mut self.used };
+            used[line.slot as usize] = true;
+        }
+        self.lines.extend_from_slice(lines);
+    }
+
+    /// Returns the slot for a line: an old one, a new one, or "repeated".
+    fn claim(&mut self, claim: Claim, timed: bool) -> u32 {
+        let slot = match claim {
+            Claim::Dropped => return DROPPED,
+            Claim::Old(DROPPED) => return DROPPED,
+            Claim::Old(slot) => slot,
+            Claim::Series(series) => match self.known_slot(series, timed) {
+                Some(slot) => slot,
+                None => return self.new_slot(series, timed),
+            },
+        };
+        let used = if timed { &mut self.used_timed } else { &mut self.used };
+        if std::mem::replace(&mut used[slot as usize], true) { REPEATED } else { slot }
+    }
+
+    fn known_slot(&mut self, series: SeriesId, timed: bool) -> Option<u32> {
+        if timed {
+            return self.timed_slot_of.get(&series).copied();
+        }
+        let slots = &self.slots;
+        let slot_of = self.slot_of.get_or_insert_with(|| slots.iter().zip(0..).map(|(series, slot)| (*series, slot)).collect());
+        slot_of.get(&series).copied()
+    }
+
+    fn new_slot(&mut self, series: SeriesId, timed: bool) -> u32 {
+        self.added += 1;
+        if timed {
+            let slot = self.timed.len() as u32;
+            self.timed.push(series);
+            self.used_timed.push(true);
+            self.timed_slot_of.insert(series, slot);
+            return slot;
+        }
+        let slot = self.slots.len() as u32;
+        self.slots.push(series);
+        self.used.push(true);
+        if let Some(slot_of) = &mut self.slot_of {
+            slot_of.insert(series, slot);
+        }
+        slot
+    }
+
+    /// Finds the old line with that head: its place and where it begins.
+    fn find(&mut self, old: &[u8], lines: &[Line], cursor: Cursor, head: &[u8], line: &Line) -> Option<(usize, usize)> {
+        let fits = |candidate: &Line, start: usize| {
+            candidate.class == line.class
+                && (candidate.kind == TIMED) == (line.kind == TIMED)
+                && candidate.head as usize == head.len()
+                && old.get(start..start + head.len()) == Some(head)
+        };
+        if self.by_head.is_none() {
+            let mut at = cursor.old;
+            for (place, candidate) in lines.iter().enumerate().skip(cursor.line).take(WINDOW) {
+                if fits(candidate, at + candidate.lead as usize) {
+                    return Some((place, at + candidate.lead as usize));
+                }
+                at += candidate.span();
+            }
+            if cursor.line + WINDOW >= lines.len() {
+                return None;
+            }
+        }
+        let hasher = &self.hasher;
+        let by_head = self.by_head.get_or_insert_with(|| index_heads(old, lines, cursor, hasher));
+        let (place, start) = *by_head.get(&hash_head(hasher, head))?;
+        fits(&lines[place as usize], start as usize).then_some((place as usize, start as usize))
+    }
+}
+
+fn hash_head(hasher: &foldhash::fast::FixedState, head: &[u8]) -> u64 {
+    std::hash::BuildHasher::hash_one(hasher, head)
+}
+
+fn index_heads(old: &[u8], lines: &[Line], cursor: Cursor, hasher: &foldhash::fast::FixedState) -> HashMap<u64, (u32, u32)> {
+    let mut map = HashMap::with_capacity(lines.len() - cursor.line);
+    let mut at = cursor.old;
+    for (place, line) in lines.iter().enumerate().skip(cursor.line) {
+        let start = at + line.lead as usize;
+        if let Some(head) = old.get(start..start + line.head as usize) {
+            map.entry(hash_head(hasher, head)).or_insert((place as u32, start as u32));
+        }
+        at += line.span();
+    }
+    map
+}
