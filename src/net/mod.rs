@@ -1,1 +1,19 @@
-//! HTTP over the injected network: client and listener.
+//! HTTP over `env::network`: clients with TLS, authentication, proxies and limits.
+//!
+//! hyper and rustls are named here alone. A [`client::Client`] holds one keep-alive connection for each server that it
+//! talks to; a scrape target has a client of its own. Every body has a bound, and every request a deadline that its caller
+//! sets around it.
+
+pub mod body;
+pub mod client;
+pub mod connection;
+pub mod error;
+pub mod options;
+pub mod proxy;
+#[cfg(test)]
+mod tests;
+pub mod tls;
+
+pub use client::{Client, Request, Response};
+pub use error::ClientError;
+pub use options::ClientOptions;

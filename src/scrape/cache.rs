@@ -511,6 +511,7 @@ fn note_special(parser: &Parser<'_>, kind: u8, series: Option<SeriesId>, outcome
 }
 
 /// Whose slot a line wants.
+#[derive(Clone, Copy)]
 enum Claim {
     Dropped,
     Old(u32),

@@ -160,7 +160,7 @@ fn apply(body: &str, edit: &Edit) -> String {
             let at = at.index(body.len());
             let end = (at + cut).min(body.len());
             if body.is_char_boundary(at) && body.is_char_boundary(end) {
-                return format!("{}{text}{}", &body[..at], &body[end..]);
+                return format!("{}{text}{}", body.split_at(at).0, body.split_at(end).1);
             }
         }
         Edit::DropLine(at) => {
