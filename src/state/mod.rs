@@ -2,7 +2,10 @@
 //!
 //! Nothing here grows with samples or series. What grows with time (history, mails) lies in files of its own.
 
+pub mod dump;
+pub mod events;
 pub mod memory;
+pub mod sled;
 
 use std::fmt;
 
