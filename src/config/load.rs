@@ -96,7 +96,7 @@ section! {
     /// The configuration in force.
     pub struct Config "the configuration" {
         /// What holds for all jobs and rules.
-        global: GlobalConfig = GlobalConfig::filled_in(),
+        global: GlobalConfig = GlobalConfig::default(),
         /// Go's runtime; without effect.
         runtime: RuntimeConfig = RuntimeConfig::default(),
         /// Alerts on their way.
@@ -181,6 +181,7 @@ impl Config {
     #[must_use]
     pub fn without_file() -> Self {
         let mut config = Self { host_metrics: HostMetrics { enabled: true, collectors: Vec::new() }, ..Self::default() };
+        config.global = GlobalConfig::filled_in();
         config.global.scrape_interval = Duration::from_secs(15);
         config.global.evaluation_interval = Duration::from_secs(15);
         config
