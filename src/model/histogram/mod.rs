@@ -2,6 +2,16 @@
 //!
 //! The shapes are those of Prometheus (`model/histogram`): spans of populated buckets and their counts. The float form is
 //! what queries compute with.
+//!
+//! * [`layout`](self::layout): from spans to bucket indices, bounds and buckets, and back
+//! * [`arithmetic`](self::arithmetic): add, subtract, scale; schemas, zero buckets and custom bounds are reconciled
+//! * [`resets`](self::resets): whether a counter histogram was reset
+//! * [`text`](self::text): how Prometheus prints it
+
+pub mod arithmetic;
+pub mod layout;
+pub mod resets;
+pub mod text;
 
 /// A run of consecutive populated buckets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
