@@ -1,31 +1,124 @@
-//! Evaluation by columns.
+//! Evaluation by columns: every node of the tree yields its value at all steps at once.
+//!
+//! * [`context`]: what a query carries along: settings, limits, notes
+//! * [`select`]: selectors become columns; [`window`] slides ranges over samples; [`subquery`] makes samples of columns
+//! * [`binary`], [`sets`], [`aggregate`]: operators
+//! * [`call`]: functions that work on columns, by name
 
-use super::engine::{EngineOptions, QueryError, QueryOptions};
-use super::expr::{Expr, ExprKind};
-use super::value::{QueryResult, QueryStats, QueryValue};
-use crate::storage::select::Querier;
+mod aggregate;
+mod aggregate_pick;
+mod answer;
+mod binary;
+mod call;
+pub(super) mod context;
+mod durations;
+mod matching;
+mod scalar;
+mod select;
+mod sets;
+mod smooth;
+mod subquery;
+pub(super) mod window;
 
-pub(super) fn instant(
-    _engine: &EngineOptions,
-    _querier: &dyn Querier,
-    expr: &Expr,
-    at_ms: i64,
-    _options: &QueryOptions,
-) -> Result<QueryResult, QueryError> {
-    let value = match &expr.kind {
-        ExprKind::Number(number) => QueryValue::Scalar { at_ms, value: number.value },
-        ExprKind::String(text) => QueryValue::String { at_ms, text: text.clone() },
-        _ => return Err(QueryError::Execution("not evaluated yet".to_owned())),
-    };
-    Ok(QueryResult { value, warnings: Vec::new(), infos: Vec::new(), stats: QueryStats::default() })
+pub(super) use answer::{instant, range};
+pub(super) use context::{Context, Grid, Outcome};
+
+use super::column::{Column, Floats, Series};
+use super::expr::{Expr, ExprKind, UnaryOp};
+use crate::model::sample::Value;
+use std::sync::Arc;
+
+/// The value of a node over all steps of its grid.
+#[derive(Clone, Debug)]
+pub(super) enum Evaluated {
+    Scalar(Floats),
+    Vector(Vec<Series>),
+    Text(String),
 }
 
-pub(super) fn range(
-    _engine: &EngineOptions,
-    _querier: &dyn Querier,
-    _expr: &Expr,
-    _range: (i64, i64, i64),
-    _options: &QueryOptions,
-) -> Result<QueryResult, QueryError> {
-    Err(QueryError::Execution("not evaluated yet".to_owned()))
+impl Context<'_> {
+    /// Evaluates a node that is not a range.
+    pub(super) fn eval(&self, grid: Grid, expr: &Expr) -> Outcome<Evaluated> {
+        self.check_cancelled()?;
+        if grid.steps > 1 && self.is_step_invariant(expr) {
+            return Ok(spread(self.eval(grid.first_step(), expr)?, grid.steps));
+        }
+        match &expr.kind {
+            ExprKind::Number(number) => Ok(Evaluated::Scalar(Floats::from_elem(number.value, grid.steps))),
+            ExprKind::String(text) => Ok(Evaluated::Text(text.clone())),
+            ExprKind::Paren(inner) => self.eval(grid, inner),
+            ExprKind::Selector(selector) => self.instant_selector(grid, selector, expr.span).map(Evaluated::Vector),
+            ExprKind::Unary(op, inner) => self.unary(grid, *op, inner),
+            ExprKind::Binary(binary) => self.binary(grid, binary, expr.span),
+            ExprKind::Aggregate(aggregate) => self.aggregate(grid, aggregate).map(Evaluated::Vector),
+            ExprKind::Call(call) => self.call(grid, call, expr.span),
+            ExprKind::Matrix(_) | ExprKind::Subquery(_) => Err(Self::fail("a range vector cannot stand here")),
+        }
+    }
+
+    /// Evaluates a node that is an instant vector.
+    pub(super) fn vector(&self, grid: Grid, expr: &Expr) -> Outcome<Vec<Series>> {
+        match self.eval(grid, expr)? {
+            Evaluated::Vector(series) => Ok(series),
+            Evaluated::Scalar(_) | Evaluated::Text(_) => Err(Self::fail("expected an instant vector")),
+        }
+    }
+
+    /// Evaluates a node that is a scalar.
+    pub(super) fn scalar(&self, grid: Grid, expr: &Expr) -> Outcome<Floats> {
+        match self.eval(grid, expr)? {
+            Evaluated::Scalar(values) => Ok(values),
+            Evaluated::Vector(_) | Evaluated::Text(_) => Err(Self::fail("expected a scalar")),
+        }
+    }
+
+    /// Evaluates a node that is a text.
+    pub(super) fn text(&self, grid: Grid, expr: &Expr) -> Outcome<String> {
+        match self.eval(grid, expr)? {
+            Evaluated::Text(text) => Ok(text),
+            Evaluated::Vector(_) | Evaluated::Scalar(_) => Err(Self::fail("expected a string")),
+        }
+    }
+
+    fn unary(&self, grid: Grid, op: UnaryOp, inner: &Expr) -> Outcome<Evaluated> {
+        let value = self.eval(grid, inner)?;
+        if op == UnaryOp::Plus {
+            return Ok(value);
+        }
+        match value {
+            Evaluated::Scalar(mut values) => {
+                values.iter_mut().for_each(|value| *value = -*value);
+                Ok(Evaluated::Scalar(values))
+            }
+            Evaluated::Vector(mut series) => {
+                for one in &mut series {
+                    one.drop_name = true;
+                    negate(&mut one.column);
+                }
+                self.named(series).map(Evaluated::Vector)
+            }
+            Evaluated::Text(_) => Err(Self::fail("a string has no sign")),
+        }
+    }
+}
+
+fn negate(column: &mut Column) {
+    for step in 0..column.len() {
+        if let Some(value) = column.float(step) {
+            column.floats[step] = -value;
+        } else if let Some(histogram) = column.histogram(step).map(|histogram| histogram.scaled(-1.0)) {
+            column.set(step, Some(Value::Histogram(Arc::new(histogram))));
+        }
+    }
+}
+
+fn spread(value: Evaluated, steps: usize) -> Evaluated {
+    match value {
+        Evaluated::Scalar(values) => Evaluated::Scalar(Floats::from_elem(values.first().copied().unwrap_or(f64::NAN), steps)),
+        Evaluated::Vector(series) => {
+            let spread = |one: Series| Series { column: one.column.spread(steps), ..one };
+            Evaluated::Vector(series.into_iter().map(spread).collect())
+        }
+        Evaluated::Text(text) => Evaluated::Text(text),
+    }
 }

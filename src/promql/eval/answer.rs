@@ -1,0 +1,116 @@
+//! From the evaluated tree to the answer.
+
+use super::context::{Context, Grid, Outcome, drop_names};
+use super::Evaluated;
+use crate::promql::column::Series;
+use crate::promql::engine::{EngineOptions, QueryError, QueryOptions};
+use crate::promql::expr::{Expr, ExprKind};
+use crate::promql::value::{MatrixSeries, QueryResult, QueryStats, QueryValue, VectorSample};
+use crate::storage::select::Querier;
+use std::sync::Arc;
+
+pub(in crate::promql) fn instant(
+    engine: &EngineOptions,
+    querier: &dyn Querier,
+    expr: &Expr,
+    at_ms: i64,
+    options: &QueryOptions,
+) -> Result<QueryResult, QueryError> {
+    let grid = Grid { start_ms: at_ms, step_ms: 0, steps: 1 };
+    let context = Context::new(engine, querier, options, grid, at_ms);
+    let value = match &strip(expr).kind {
+        ExprKind::Matrix(_) | ExprKind::Subquery(_) => QueryValue::Matrix(raw(&context, grid, expr)?),
+        _ => match context.eval(grid, expr)? {
+            Evaluated::Scalar(values) => {
+                QueryValue::Scalar { at_ms, value: values.first().copied().unwrap_or(f64::NAN) }
+            }
+            Evaluated::Text(text) => QueryValue::String { at_ms, text },
+            Evaluated::Vector(series) => QueryValue::Vector(samples(finish(series)?, at_ms)),
+        },
+    };
+    Ok(result(&context, value))
+}
+
+pub(in crate::promql) fn range(
+    engine: &EngineOptions,
+    querier: &dyn Querier,
+    expr: &Expr,
+    (start_ms, end_ms, step_ms): (i64, i64, i64),
+    options: &QueryOptions,
+) -> Result<QueryResult, QueryError> {
+    if step_ms <= 0 {
+        return Err(QueryError::Execution("zero or negative query resolution step widths are not accepted".to_owned()));
+    }
+    let grid = Grid::new(start_ms, end_ms, step_ms);
+    let mut context = Context::new(engine, querier, options, grid, end_ms);
+    context.is_range = true;
+    let series = match context.eval(grid, expr)? {
+        Evaluated::Vector(series) => finish(series)?,
+        Evaluated::Scalar(floats) => {
+            let column = crate::promql::column::Column::of(floats);
+            vec![Series { labels: crate::model::labels::Labels::empty(), drop_name: false, column }]
+        }
+        Evaluated::Text(_) => {
+            let wanted = "invalid expression type \"string\" for range query, must be Scalar or instant Vector";
+            return Err(QueryError::Execution(wanted.to_owned()));
+        }
+    };
+    let mut matrix: Vec<_> = series.into_iter().map(|one| matrix_series(grid, &one)).filter(is_filled).collect();
+    matrix.sort_by(|a, b| a.labels.cmp(&b.labels));
+    Ok(result(&context, QueryValue::Matrix(matrix)))
+}
+
+fn strip(expr: &Expr) -> &Expr {
+    match &expr.kind {
+        ExprKind::Paren(inner) => strip(inner),
+        _ => expr,
+    }
+}
+
+fn result(context: &Context<'_>, value: QueryValue) -> QueryResult {
+    let (warnings, infos) = context.said();
+    QueryResult { value, warnings, infos, stats: QueryStats::default() }
+}
+
+fn finish(series: Vec<Series>) -> Outcome<Vec<Series>> {
+    if series.iter().any(|one| one.drop_name) { drop_names(series) } else { Ok(series) }
+}
+
+fn samples(series: Vec<Series>, at_ms: i64) -> Vec<VectorSample> {
+    let sample = |one: Series| one.column.get(0).map(|value| VectorSample { labels: one.labels, at_ms, value });
+    series.into_iter().filter_map(sample).collect()
+}
+
+fn is_filled(series: &MatrixSeries) -> bool {
+    !series.floats.is_empty() || !series.histograms.is_empty()
+}
+
+fn matrix_series(grid: Grid, series: &Series) -> MatrixSeries {
+    let mut out = MatrixSeries { labels: series.labels.clone(), floats: Vec::new(), histograms: Vec::new() };
+    for (step, at_ms) in grid.times().enumerate() {
+        if let Some(value) = series.column.float(step) {
+            out.floats.push((at_ms, value));
+        } else if let Some(histogram) = series.column.histogram(step) {
+            out.histograms.push((at_ms, Arc::clone(histogram)));
+        }
+    }
+    out
+}
+
+/// Answers a bare range selector or subquery with its samples as they are.
+fn raw(context: &Context<'_>, grid: Grid, expr: &Expr) -> Outcome<Vec<MatrixSeries>> {
+    let mut out = Vec::new();
+    context.ranges(grid, expr, &mut |series, windows| {
+        let window = windows.at(0);
+        let floats = window.times().iter().copied().zip(window.floats().iter().copied()).collect();
+        let histograms = window.histogram_times().iter().copied().zip(window.histograms().iter().cloned()).collect();
+        let labels = if series.drop_name { crate::promql::column::without_metadata(&series.labels) } else { series.labels };
+        let filled = MatrixSeries { labels, floats, histograms };
+        if is_filled(&filled) {
+            out.push(filled);
+        }
+        Ok(())
+    })?;
+    out.sort_by(|a, b| a.labels.cmp(&b.labels));
+    Ok(out)
+}

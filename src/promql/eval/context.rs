@@ -1,0 +1,186 @@
+//! What a query carries along while it is evaluated.
+
+use crate::model::labels::Labels;
+use crate::promql::annotations::{Annotations, Note};
+use crate::promql::column::{Series, without_metadata};
+use crate::promql::engine::{EngineOptions, QueryError, QueryOptions};
+use crate::promql::expr::{At, Span};
+use crate::storage::select::Querier;
+use hashbrown::HashMap;
+use std::cell::{Cell, RefCell};
+use std::sync::atomic::Ordering;
+
+pub(in crate::promql) type Outcome<T> = Result<T, QueryError>;
+
+/// The steps that something is evaluated at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::promql) struct Grid {
+    pub(in crate::promql) start_ms: i64,
+    pub(in crate::promql) step_ms: i64,
+    pub(in crate::promql) steps: usize,
+}
+
+impl Grid {
+    /// Returns the grid from `start_ms` to `end_ms`, both included.
+    pub(in crate::promql) fn new(start_ms: i64, end_ms: i64, step_ms: i64) -> Self {
+        let span = if end_ms < start_ms { None } else { usize::try_from((end_ms - start_ms) / step_ms.max(1)).ok() };
+        Self { start_ms, step_ms, steps: span.map_or(0, |span| span + 1) }
+    }
+
+    pub(in crate::promql) const fn at(&self, step: usize) -> i64 {
+        self.start_ms + self.step_ms * step as i64
+    }
+
+    pub(in crate::promql) const fn first_step(&self) -> Self {
+        Self { steps: 1, ..*self }
+    }
+
+    pub(in crate::promql) fn times(self) -> impl Iterator<Item = i64> {
+        (0..self.steps).map(move |step| self.at(step))
+    }
+}
+
+/// The times that a selector looks at: those of the grid, shifted or pinned.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::promql) struct References {
+    pub(in crate::promql) grid: Grid,
+    pub(in crate::promql) at_ms: Option<i64>,
+    pub(in crate::promql) offset_ms: i64,
+}
+
+impl References {
+    pub(in crate::promql) fn at(&self, step: usize) -> i64 {
+        self.at_ms.unwrap_or_else(|| self.grid.at(step)).saturating_sub(self.offset_ms)
+    }
+
+    pub(in crate::promql) fn first(&self) -> i64 {
+        self.at(0)
+    }
+
+    pub(in crate::promql) fn last(&self) -> i64 {
+        self.at(self.grid.steps.saturating_sub(1))
+    }
+}
+
+/// One query under evaluation.
+pub(in crate::promql) struct Context<'a> {
+    pub(in crate::promql) engine: &'a EngineOptions,
+    pub(in crate::promql) querier: &'a dyn Querier,
+    pub(in crate::promql) options: &'a QueryOptions,
+    pub(in crate::promql) lookback_ms: i64,
+    /// The steps of the whole query: what `start()`, `end()`, `step()` and `range()` speak of.
+    pub(in crate::promql) query: Grid,
+    pub(in crate::promql) end_ms: i64,
+    pub(in crate::promql) is_range: bool,
+    notes: RefCell<Annotations>,
+    store_warnings: RefCell<Vec<String>>,
+    held: Cell<u64>,
+}
+
+impl<'a> Context<'a> {
+    pub(in crate::promql) fn new(
+        engine: &'a EngineOptions,
+        querier: &'a dyn Querier,
+        options: &'a QueryOptions,
+        query: Grid,
+        end_ms: i64,
+    ) -> Self {
+        Self {
+            engine,
+            querier,
+            options,
+            lookback_ms: options.lookback_ms.unwrap_or(engine.lookback_ms),
+            query,
+            end_ms,
+            is_range: false,
+            notes: RefCell::default(),
+            store_warnings: RefCell::default(),
+            held: Cell::new(0),
+        }
+    }
+
+    pub(in crate::promql) fn fail(text: impl Into<String>) -> QueryError {
+        QueryError::Execution(text.into())
+    }
+
+    pub(in crate::promql) fn note(&self, note: &Note, span: Span) {
+        self.notes.borrow_mut().add(note, span);
+    }
+
+    pub(in crate::promql) fn warn_of_store(&self, warnings: Vec<String>) {
+        self.store_warnings.borrow_mut().extend(warnings);
+    }
+
+    /// Returns the rendered warnings and infos.
+    pub(in crate::promql) fn said(&self) -> (Vec<String>, Vec<String>) {
+        let (warnings, infos) = self.notes.borrow().render(self.options.text.as_deref(), self.engine.max_annotations);
+        let mut all = self.store_warnings.borrow().clone();
+        all.extend(warnings);
+        (all, infos)
+    }
+
+    pub(in crate::promql) fn check_cancelled(&self) -> Outcome<()> {
+        match &self.options.cancel {
+            Some(cancel) if cancel.load(Ordering::Relaxed) => Err(QueryError::Cancelled),
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes that so many samples more are held; fails where that is too many.
+    pub(in crate::promql) fn hold(&self, samples: u64) -> Outcome<()> {
+        let held = self.held.get().saturating_add(samples);
+        self.held.set(held);
+        if held > self.engine.max_samples as u64 { Err(QueryError::TooManySamples) } else { Ok(()) }
+    }
+
+    /// Notes that so many samples were let go.
+    pub(in crate::promql) fn release(&self, samples: u64) {
+        self.held.set(self.held.get().saturating_sub(samples));
+    }
+
+    /// Returns the absolute time of a pin.
+    pub(in crate::promql) const fn pinned(&self, at: At) -> i64 {
+        match at {
+            At::Timestamp(at_ms) => at_ms,
+            At::Start => self.query.start_ms,
+            At::End => self.end_ms,
+        }
+    }
+
+    /// Drops names at once where the engine does not wait for the end of the query.
+    pub(in crate::promql) fn named(&self, series: Vec<Series>) -> Outcome<Vec<Series>> {
+        if self.engine.delayed_name_removal || !series.iter().any(|one| one.drop_name) {
+            return Ok(series);
+        }
+        drop_names(series)
+    }
+}
+
+/// Drops the names that are to be dropped, and joins series that become one.
+pub(in crate::promql) fn drop_names(mut series: Vec<Series>) -> Outcome<Vec<Series>> {
+    for one in &mut series {
+        if std::mem::take(&mut one.drop_name) {
+            one.labels = without_metadata(&one.labels);
+        }
+    }
+    join_same_labels(series)
+}
+
+/// Joins series with equal labels; it fails where two have a sample at the same step.
+pub(in crate::promql) fn join_same_labels(series: Vec<Series>) -> Outcome<Vec<Series>> {
+    let mut places: HashMap<Labels, usize> = HashMap::with_capacity(series.len());
+    let mut joined: Vec<Series> = Vec::with_capacity(series.len());
+    for one in series {
+        if let Some(place) = places.get(&one.labels) {
+            let first = &mut joined[*place];
+            first.drop_name |= one.drop_name;
+            if !first.column.absorb(&one.column) {
+                return Err(Context::fail("vector cannot contain metrics with the same labelset"));
+            }
+        } else {
+            places.insert(one.labels.clone(), joined.len());
+            joined.push(one);
+        }
+    }
+    Ok(joined)
+}

@@ -1,0 +1,181 @@
+//! Selectors: what the store holds becomes columns, or windows for the functions over ranges.
+
+use super::context::{Context, Grid, Outcome, References};
+use super::window::{EdgeCache, Samples, Windows, edges};
+use crate::model::labels::Labels;
+use crate::model::sample::Value;
+use crate::promql::column::{ABSENT, Column, Floats, Series};
+use crate::promql::expr::{Expr, ExprKind, Extension, MatrixSelector, Span, VectorSelector};
+use crate::storage::select::{Hints, SeriesSamples, TimeRange, Values};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// How many series are read at a time: enough to share times, few enough to hold.
+const BATCH: usize = 512;
+
+/// What of a sample becomes the value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Take {
+    /// The value itself.
+    Value,
+    /// Its time, in seconds.
+    Time,
+    /// Its start timestamp, in seconds.
+    Start,
+}
+
+/// Whose windows they are.
+pub(in crate::promql) struct RangeSeries {
+    pub(in crate::promql) labels: Labels,
+    pub(in crate::promql) drop_name: bool,
+}
+
+/// Takes the windows of one series after the other.
+pub(in crate::promql) type WindowSink<'s> = dyn FnMut(RangeSeries, &Windows<'_>) -> Outcome<()> + 's;
+
+impl Context<'_> {
+    /// Evaluates an instant selector.
+    pub(super) fn instant_selector(&self, grid: Grid, selector: &VectorSelector, span: Span) -> Outcome<Vec<Series>> {
+        if selector.extension == Extension::Smoothed {
+            return self.smoothed_selector(grid, selector, span);
+        }
+        self.taken(grid, selector, Take::Value)
+    }
+
+    /// Evaluates an instant selector for its values, times or start timestamps.
+    pub(super) fn taken(&self, grid: Grid, selector: &VectorSelector, take: Take) -> Outcome<Vec<Series>> {
+        let references = self.references(grid, &selector.shift)?;
+        let range = TimeRange {
+            start_ms: references.first().saturating_sub(self.lookback_ms - 1),
+            end_ms: references.last(),
+        };
+        let last_only = take == Take::Value && (grid.steps == 1 || references.at_ms.is_some());
+        let hints = Hints { step_ms: grid.step_ms, last_only, sorted: true, ..Hints::default() };
+        let mut cache = EdgeCache::default();
+        let mut out = Vec::new();
+        self.read(selector, range, &hints, &mut |labels, samples| {
+            let edges = cache.edges(&samples.times, &references, self.lookback_ms);
+            let column = newest(&samples, &edges, take);
+            if !column.is_blank() {
+                self.hold(column.size())?;
+                out.push(Series { labels, drop_name: false, column });
+            }
+            Ok(())
+        })?;
+        Ok(out)
+    }
+
+    /// Reads the series of a selector, in batches.
+    pub(super) fn read(
+        &self,
+        selector: &VectorSelector,
+        range: TimeRange,
+        hints: &Hints,
+        sink: &mut dyn FnMut(Labels, SeriesSamples) -> Outcome<()>,
+    ) -> Outcome<()> {
+        let selection = self.querier.select(&selector.matchers, range, hints)?;
+        self.warn_of_store(selection.warnings);
+        for begin in (0..selection.series.len()).step_by(BATCH) {
+            self.check_cancelled()?;
+            let batch = begin..(begin + BATCH).min(selection.series.len());
+            let estimated: u64 = selection.series[batch.clone()].iter().map(|series| series.samples_estimated).sum();
+            self.hold(estimated)?;
+            let read = selection.reader.read(batch.clone())?;
+            for (series, samples) in selection.series[batch].iter().zip(read) {
+                if !samples.is_empty() {
+                    sink(series.labels.clone(), samples)?;
+                }
+            }
+            self.release(estimated);
+        }
+        Ok(())
+    }
+
+    /// Gives the windows of a range selector or subquery, series by series.
+    pub(in crate::promql) fn ranges(&self, grid: Grid, expr: &Expr, sink: &mut WindowSink<'_>) -> Outcome<()> {
+        match &expr.kind {
+            ExprKind::Paren(inner) => self.ranges(grid, inner, sink),
+            ExprKind::Matrix(matrix) => self.matrix(grid, matrix, sink),
+            ExprKind::Subquery(subquery) => self.subquery(grid, subquery, sink),
+            _ => Err(Self::fail("expected a range vector")),
+        }
+    }
+
+    fn matrix(&self, grid: Grid, matrix: &MatrixSelector, sink: &mut WindowSink<'_>) -> Outcome<()> {
+        let references = self.references(grid, &matrix.selector.shift)?;
+        let range_ms = self.range_ms(&matrix.range)?;
+        let mut range = TimeRange {
+            start_ms: references.first().saturating_sub(range_ms - 1),
+            end_ms: references.last(),
+        };
+        if matrix.selector.extension != Extension::None {
+            range.start_ms = range.start_ms.saturating_sub(self.lookback_ms);
+        }
+        if matrix.selector.extension == Extension::Smoothed {
+            range.end_ms = range.end_ms.saturating_add(self.lookback_ms);
+        }
+        let hints = Hints { step_ms: grid.step_ms, range_ms, sorted: true, ..Hints::default() };
+        let mut windower = Windower::new(references, range_ms);
+        self.read(&matrix.selector, range, &hints, &mut |labels, samples| {
+            windower.give(RangeSeries { labels, drop_name: false }, &Samples::from(samples), sink)
+        })
+    }
+}
+
+/// Makes windows of samples, sharing edges where times are shared.
+pub(super) struct Windower {
+    references: References,
+    range_ms: i64,
+    cache: EdgeCache,
+}
+
+impl Windower {
+    pub(super) fn new(references: References, range_ms: i64) -> Self {
+        Self { references, range_ms, cache: EdgeCache::default() }
+    }
+
+    pub(super) fn give(&mut self, series: RangeSeries, samples: &Samples, sink: &mut WindowSink<'_>) -> Outcome<()> {
+        let float_edges = if samples.times.is_empty() {
+            Rc::default()
+        } else {
+            self.cache.edges(&samples.times, &self.references, self.range_ms)
+        };
+        let histogram_edges = if samples.histograms.times.is_empty() {
+            Vec::new()
+        } else {
+            edges(&samples.histograms.times, &self.references, self.range_ms)
+        };
+        let (references, range_ms) = (self.references, self.range_ms);
+        sink(series, &Windows { samples, references, range_ms, float_edges, histogram_edges })
+    }
+}
+
+/// Takes the newest sample of each window.
+fn newest(samples: &SeriesSamples, edges: &[(u32, u32)], take: Take) -> Column {
+    if let (Values::Floats(values), Take::Value) = (&samples.values, take) {
+        let value = |(low, high): &(u32, u32)| if low < high { values[*high as usize - 1] } else { ABSENT };
+        return Column::of(edges.iter().map(value).collect::<Floats>());
+    }
+    let mut column = Column::absent(edges.len());
+    for (step, (low, high)) in edges.iter().enumerate() {
+        if low < high {
+            column.set(step, taken(samples, *high as usize - 1, take));
+        }
+    }
+    column
+}
+
+fn taken(samples: &SeriesSamples, place: usize, take: Take) -> Option<Value> {
+    use crate::model::sample::is_stale;
+    let value = match (samples.float(place), samples.histogram(place)) {
+        (Some(value), _) if !is_stale(value) => Value::Float(value),
+        (_, Some(histogram)) if !is_stale(histogram.sum) => Value::Histogram(Arc::clone(histogram)),
+        _ => return None,
+    };
+    let seconds = |at_ms: i64| Some(Value::Float(at_ms as f64 / 1000.0));
+    match take {
+        Take::Value => Some(value),
+        Take::Time => seconds(*samples.times.get(place)?),
+        Take::Start => seconds(samples.starts.as_ref().map_or(0, |starts| starts[place])),
+    }
+}

@@ -1,0 +1,71 @@
+//! Subqueries: an expression evaluated on a grid of its own; its columns become samples.
+
+use super::Evaluated;
+use super::context::{Context, Grid, Outcome};
+use super::select::{RangeSeries, WindowSink, Windower};
+use super::window::{HistogramSamples, Samples};
+use crate::model::labels::Labels;
+use crate::promql::column::{Column, Series, is_absent};
+use crate::promql::expr::Subquery;
+use std::sync::Arc;
+
+impl Context<'_> {
+    /// Gives the windows of a subquery, series by series.
+    pub(super) fn subquery(&self, grid: Grid, subquery: &Subquery, sink: &mut WindowSink<'_>) -> Outcome<()> {
+        let references = self.references(grid, &subquery.shift)?;
+        let range_ms = self.range_ms(&subquery.range)?;
+        let step_ms = match &subquery.step {
+            None => self.engine.default_subquery_step_ms,
+            Some(step) => match self.duration_ms(step)? {
+                0 => self.engine.default_subquery_step_ms,
+                step_ms => step_ms,
+            },
+        };
+        if step_ms <= 0 {
+            return Err(Self::fail("duration must be greater than 0"));
+        }
+        // The first multiple of the step within the first window, which is open on the left.
+        let from = references.first().saturating_sub(range_ms);
+        let inner = Grid::new((from.div_euclid(step_ms) + 1) * step_ms, references.last(), step_ms);
+        if inner.steps == 0 {
+            return Ok(());
+        }
+        let series = match self.eval(inner, &subquery.expr)? {
+            Evaluated::Vector(series) => series,
+            Evaluated::Scalar(floats) => {
+                vec![Series { labels: Labels::empty(), drop_name: false, column: Column::of(floats) }]
+            }
+            Evaluated::Text(_) => return Err(Self::fail("a string has no range")),
+        };
+        let times: Arc<[i64]> = inner.times().collect();
+        let mut windower = Windower::new(references, range_ms);
+        for one in series {
+            self.check_cancelled()?;
+            let samples = samples(&times, &one.column);
+            windower.give(RangeSeries { labels: one.labels, drop_name: one.drop_name }, &samples, sink)?;
+        }
+        Ok(())
+    }
+}
+
+fn samples(times: &Arc<[i64]>, column: &Column) -> Samples {
+    let mut histograms = HistogramSamples::default();
+    if !column.floats.iter().any(|value| is_absent(*value)) {
+        return Samples { times: Arc::clone(times), floats: column.floats.as_slice().into(), starts: None, histograms };
+    }
+    if column.has_histograms() {
+        for step in 0..column.len() {
+            if let Some(histogram) = column.histogram(step) {
+                histograms.times.push(times[step]);
+                histograms.values.push(Arc::clone(histogram));
+            }
+        }
+    }
+    let present = || column.floats.iter().zip(times.iter()).filter(|(value, _)| !is_absent(**value));
+    Samples {
+        times: present().map(|(_, at_ms)| *at_ms).collect(),
+        floats: present().map(|(value, _)| *value).collect(),
+        starts: None,
+        histograms,
+    }
+}

@@ -1,0 +1,194 @@
+//! Windows over the samples of one series.
+
+use super::context::References;
+use crate::model::histogram::FloatHistogram;
+use crate::model::sample::{Value, is_stale};
+use crate::storage::select::{SeriesSamples, Values};
+use std::ops::Range;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Histogram samples of one series, without stale markers.
+#[derive(Clone, Debug, Default)]
+pub(in crate::promql) struct HistogramSamples {
+    pub(in crate::promql) times: Vec<i64>,
+    pub(in crate::promql) values: Vec<Arc<FloatHistogram>>,
+    pub(in crate::promql) starts: Option<Vec<i64>>,
+}
+
+/// The samples of one series, floats and histograms apart, without stale markers.
+#[derive(Clone, Debug)]
+pub(in crate::promql) struct Samples {
+    pub(in crate::promql) times: Arc<[i64]>,
+    pub(in crate::promql) floats: Arc<[f64]>,
+    pub(in crate::promql) starts: Option<Arc<[i64]>>,
+    pub(in crate::promql) histograms: HistogramSamples,
+}
+
+impl From<SeriesSamples> for Samples {
+    fn from(from: SeriesSamples) -> Self {
+        let floats: Arc<[f64]> = match &from.values {
+            Values::Constant(value) => std::iter::repeat_n(*value, from.times.len()).collect(),
+            Values::Linear { first, step } => (0..from.times.len()).map(|i| first + step * i as f64).collect(),
+            Values::Floats(floats) => Arc::clone(floats),
+            Values::Mixed(values) => return Self::split(&from, values),
+        };
+        if !floats.iter().any(|value| is_stale(*value)) {
+            return Self { times: from.times, floats, starts: from.starts, histograms: HistogramSamples::default() };
+        }
+        let kept = |i: &usize| !is_stale(floats[*i]);
+        let places: Vec<usize> = (0..floats.len()).filter(kept).collect();
+        Self {
+            times: places.iter().map(|i| from.times[*i]).collect(),
+            floats: places.iter().map(|i| floats[*i]).collect(),
+            starts: from.starts.map(|starts| places.iter().map(|i| starts[*i]).collect()),
+            histograms: HistogramSamples::default(),
+        }
+    }
+}
+
+impl Samples {
+    fn split(from: &SeriesSamples, values: &[Value]) -> Self {
+        let (mut times, mut floats, mut starts) = (Vec::new(), Vec::new(), Vec::new());
+        let mut histograms = HistogramSamples { starts: from.starts.as_ref().map(|_| Vec::new()), ..Default::default() };
+        for (i, value) in values.iter().enumerate() {
+            let start = from.starts.as_ref().map(|starts| starts[i]);
+            match value {
+                Value::Float(value) if !is_stale(*value) => {
+                    times.push(from.times[i]);
+                    floats.push(*value);
+                    starts.extend(start);
+                }
+                Value::Histogram(histogram) if !is_stale(histogram.sum) => {
+                    histograms.times.push(from.times[i]);
+                    histograms.values.push(Arc::clone(histogram));
+                    if let (Some(starts), Some(start)) = (&mut histograms.starts, start) {
+                        starts.push(start);
+                    }
+                }
+                Value::Float(_) | Value::Histogram(_) => {}
+            }
+        }
+        let starts = from.starts.is_some().then(|| starts.into());
+        Self { times: times.into(), floats: floats.into(), starts, histograms }
+    }
+
+    /// Counts the samples, a histogram by its size.
+    pub(in crate::promql) fn size(&self) -> u64 {
+        let histograms: u64 = self.histograms.values.iter().map(|histogram| histogram.size_in_samples()).sum();
+        self.times.len() as u64 + histograms
+    }
+}
+
+/// First place and one past the last of each step's window.
+pub(in crate::promql) type Edges = Vec<(u32, u32)>;
+
+/// Finds the window `(reference - range_ms, reference]` of every step.
+pub(in crate::promql) fn edges(times: &[i64], references: &References, range_ms: i64) -> Edges {
+    let (mut low, mut high) = (0, 0);
+    let mut found = Edges::with_capacity(references.grid.steps);
+    for step in 0..references.grid.steps {
+        let to = references.at(step);
+        let from = to.saturating_sub(range_ms);
+        while high < times.len() && times[high] <= to {
+            high += 1;
+        }
+        while low < high && times[low] <= from {
+            low += 1;
+        }
+        found.push((low as u32, high as u32));
+    }
+    found
+}
+
+/// Remembers the edges of the last times seen: series sampled together share their times.
+#[derive(Default)]
+pub(in crate::promql) struct EdgeCache {
+    last: Option<(Arc<[i64]>, Rc<Edges>)>,
+}
+
+impl EdgeCache {
+    pub(in crate::promql) fn edges(&mut self, times: &Arc<[i64]>, references: &References, range_ms: i64) -> Rc<Edges> {
+        if let Some((last, edges)) = &self.last
+            && Arc::ptr_eq(last, times)
+        {
+            return Rc::clone(edges);
+        }
+        let found = Rc::new(edges(times, references, range_ms));
+        self.last = Some((Arc::clone(times), Rc::clone(&found)));
+        found
+    }
+}
+
+/// The windows of one series at all steps.
+pub(in crate::promql) struct Windows<'a> {
+    pub(in crate::promql) samples: &'a Samples,
+    pub(in crate::promql) references: References,
+    pub(in crate::promql) range_ms: i64,
+    pub(in crate::promql) float_edges: Rc<Edges>,
+    pub(in crate::promql) histogram_edges: Edges,
+}
+
+impl<'a> Windows<'a> {
+    /// Returns the window of one step.
+    pub(in crate::promql) fn at(&self, step: usize) -> Window<'a> {
+        let place = |edges: &Edges| edges.get(step).map_or(0..0, |(low, high)| *low as usize..*high as usize);
+        let to_ms = self.references.at(step);
+        Window {
+            samples: self.samples,
+            floats: place(&self.float_edges),
+            histograms: place(&self.histogram_edges),
+            from_ms: to_ms.saturating_sub(self.range_ms),
+            to_ms,
+            at_ms: self.references.grid.at(step),
+        }
+    }
+}
+
+/// One window: what lies in `(from_ms, to_ms]`.
+pub(in crate::promql) struct Window<'a> {
+    pub(in crate::promql) samples: &'a Samples,
+    floats: Range<usize>,
+    histograms: Range<usize>,
+    pub(in crate::promql) from_ms: i64,
+    pub(in crate::promql) to_ms: i64,
+    /// The evaluation time.
+    pub(in crate::promql) at_ms: i64,
+}
+
+impl<'a> Window<'a> {
+    pub(in crate::promql) fn times(&self) -> &'a [i64] {
+        &self.samples.times[self.floats.clone()]
+    }
+
+    pub(in crate::promql) fn floats(&self) -> &'a [f64] {
+        &self.samples.floats[self.floats.clone()]
+    }
+
+    /// Returns the start timestamps of the floats; empty where there are none.
+    pub(in crate::promql) fn starts(&self) -> &'a [i64] {
+        self.samples.starts.as_ref().map_or(&[], |starts| &starts[self.floats.clone()])
+    }
+
+    pub(in crate::promql) fn histogram_times(&self) -> &'a [i64] {
+        &self.samples.histograms.times[self.histograms.clone()]
+    }
+
+    pub(in crate::promql) fn histograms(&self) -> &'a [Arc<FloatHistogram>] {
+        &self.samples.histograms.values[self.histograms.clone()]
+    }
+
+    /// Returns the start timestamps of the histograms; empty where there are none.
+    pub(in crate::promql) fn histogram_starts(&self) -> &'a [i64] {
+        self.samples.histograms.starts.as_ref().map_or(&[], |starts| &starts[self.histograms.clone()])
+    }
+
+    pub(in crate::promql) fn is_empty(&self) -> bool {
+        self.floats.is_empty() && self.histograms.is_empty()
+    }
+
+    /// Returns the length of the window in milliseconds.
+    pub(in crate::promql) const fn range_ms(&self) -> i64 {
+        self.to_ms - self.from_ms
+    }
+}
