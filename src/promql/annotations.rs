@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 
 /// What there is to say. Where a variant holds a name, it is the metric's.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(missing_docs, reason = "the texts below say what each means")]
 pub(crate) enum Note {
     InvalidQuantile(f64),
     InvalidRatio { given: f64, capped: f64 },
@@ -17,7 +16,6 @@ pub(crate) enum Note {
     NotCounterHistogram(String),
     NotGaugeHistogram(String),
     MixedSchemas(String),
-    MixedSchemasInAggregation,
     IncompatibleTypesInBinary { left: &'static str, op: &'static str, right: &'static str },
     IncompatibleBuckets(&'static str),
     ResetCollision(&'static str),
@@ -30,6 +28,7 @@ pub(crate) enum Note {
     HistogramIgnoredInMixedRange(String),
     BoundsReconciled(&'static str),
     QuantileSkewed(String),
+    QuantileNan(String),
     FractionSkewed(String),
 }
 
@@ -45,6 +44,7 @@ impl Note {
                 | Self::HistogramIgnoredInMixedRange(_)
                 | Self::BoundsReconciled(_)
                 | Self::QuantileSkewed(_)
+                | Self::QuantileNan(_)
                 | Self::FractionSkewed(_)
         )
     }
@@ -64,18 +64,12 @@ impl Note {
                 with_name(&format!("bucket label \"le\" is missing or has a malformed value of {}", quote(le)), name)
             }
             Self::MixedFloatsHistograms(name) => with_name("encountered a mix of histograms and floats", name),
-            Self::MixedFloatsHistogramsInAggregation => {
-                "encountered a mix of histograms and floats for aggregation".to_owned()
-            }
+            Self::MixedFloatsHistogramsInAggregation => "encountered a mix of histograms and floats for aggregation".to_owned(),
             Self::MixedClassicNative(name) => with_name("vector contains a mix of classic and native histograms", name),
             Self::NotCounterHistogram(name) => format!("this native histogram metric is not a counter: {}", quote(name)),
             Self::NotGaugeHistogram(name) => format!("this native histogram metric is not a gauge: {}", quote(name)),
-            Self::MixedSchemas(name) => with_name(
-                "vector contains a mix of histograms with exponential and custom buckets schemas",
-                name,
-            ),
-            Self::MixedSchemasInAggregation => {
-                "vector contains a mix of histograms with exponential and custom buckets schemas for aggregation".to_owned()
+            Self::MixedSchemas(name) => {
+                with_name("vector contains a mix of histograms with exponential and custom buckets schemas", name)
             }
             Self::IncompatibleTypesInBinary { left, op, right } => {
                 format!("incompatible sample types encountered for binary operator {}: {left} {op} {right}", quote(op))
@@ -90,10 +84,9 @@ impl Note {
             Self::StartOverlap(name) => {
                 with_name_word("sample has start time that overlaps with previous sample timestamp", "metric", name)
             }
-            Self::PossibleNonCounter(name) => format!(
-                "metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {}",
-                quote(name)
-            ),
+            Self::PossibleNonCounter(name) => {
+                format!("metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {}", quote(name))
+            }
             Self::PossibleNonCounterType { name, kind } => format!(
                 "metric might not be a counter, __type__ label is not set to \"counter\" or \"histogram\", got {}: {}",
                 quote(kind),
@@ -109,10 +102,10 @@ impl Note {
                 with_name("ignored histograms in a range containing both floats and histograms", name)
             }
             Self::BoundsReconciled(operation) => format!("mismatched custom buckets were reconciled during {operation}"),
-            Self::QuantileSkewed(name) => with_name(
-                "input to histogram_quantile has NaN observations, result is skewed higher",
-                name,
-            ),
+            Self::QuantileSkewed(name) => {
+                with_name("input to histogram_quantile has NaN observations, result is skewed higher", name)
+            }
+            Self::QuantileNan(name) => with_name("input to histogram_quantile has NaN observations, result is NaN", name),
             Self::FractionSkewed(name) => {
                 with_name("input to histogram_fraction has NaN observations, which are excluded from all fractions", name)
             }

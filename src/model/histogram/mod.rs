@@ -7,11 +7,13 @@
 //! * [`arithmetic`](self::arithmetic): add, subtract, scale; schemas, zero buckets and custom bounds are reconciled
 //! * [`resets`](self::resets): whether a counter histogram was reset
 //! * [`text`](self::text): how Prometheus prints it
+//! * [`trim`](self::trim): the part on one side of a value
 
 pub mod arithmetic;
 pub mod layout;
 pub mod resets;
 pub mod text;
+pub mod trim;
 
 /// A run of consecutive populated buckets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -1,7 +1,7 @@
 //! From the evaluated tree to the answer.
 
-use super::context::{Context, Grid, Outcome, drop_names};
 use super::Evaluated;
+use super::context::{Context, Grid, Outcome, drop_names};
 use crate::promql::column::Series;
 use crate::promql::engine::{EngineOptions, QueryError, QueryOptions};
 use crate::promql::expr::{Expr, ExprKind};
@@ -21,9 +21,7 @@ pub(in crate::promql) fn instant(
     let value = match &strip(expr).kind {
         ExprKind::Matrix(_) | ExprKind::Subquery(_) => QueryValue::Matrix(raw(&context, grid, expr)?),
         _ => match context.eval(grid, expr)? {
-            Evaluated::Scalar(values) => {
-                QueryValue::Scalar { at_ms, value: values.first().copied().unwrap_or(f64::NAN) }
-            }
+            Evaluated::Scalar(values) => QueryValue::Scalar { at_ms, value: values.first().copied().unwrap_or(f64::NAN) },
             Evaluated::Text(text) => QueryValue::String { at_ms, text },
             Evaluated::Vector(series) => QueryValue::Vector(samples(finish(series)?, at_ms)),
         },

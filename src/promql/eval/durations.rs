@@ -1,7 +1,7 @@
 //! Duration expressions, offsets and pins become numbers; and which nodes are the same at every step.
 
 use super::context::{Context, Grid, Outcome, References};
-use crate::promql::expr::{DurationExpr, DurationOp, Expr, ExprKind, Shift, UnaryOp};
+use crate::promql::expr::{DurationExpr, DurationOp, Expr, ExprKind, Shift};
 
 /// Functions whose value depends on the evaluation time even where all selectors are pinned.
 const TIME_DEPENDENT: [&str; 11] = [
@@ -21,8 +21,8 @@ const TIME_DEPENDENT: [&str; 11] = [
 impl Context<'_> {
     /// Returns a duration in milliseconds.
     pub(in crate::promql) fn duration_ms(&self, duration: &DurationExpr) -> Outcome<i64> {
-        if let DurationExpr::Literal { milliseconds, .. } = duration {
-            return Ok(*milliseconds);
+        if let Some(milliseconds) = duration.literal_ms() {
+            return Ok(milliseconds);
         }
         let milliseconds = (self.seconds(duration)? * 1000.0).round();
         if milliseconds.is_finite() && milliseconds.abs() < 9_223_372_036_854.0 {
@@ -42,13 +42,13 @@ impl Context<'_> {
 
     fn seconds(&self, duration: &DurationExpr) -> Outcome<f64> {
         Ok(match duration {
-            DurationExpr::Literal { milliseconds, .. } => *milliseconds as f64 / 1000.0,
+            DurationExpr::Literal { seconds, .. } => *seconds,
             DurationExpr::Step => self.query.step_ms as f64 / 1000.0,
             DurationExpr::Range => (self.end_ms - self.query.start_ms) as f64 / 1000.0,
             DurationExpr::Min(both) => self.seconds(&both.0)?.min(self.seconds(&both.1)?),
             DurationExpr::Max(both) => self.seconds(&both.0)?.max(self.seconds(&both.1)?),
-            DurationExpr::Unary(UnaryOp::Minus, inner) => -self.seconds(inner)?,
-            DurationExpr::Unary(UnaryOp::Plus, inner) | DurationExpr::Paren(inner) => self.seconds(inner)?,
+            DurationExpr::Negate(inner) => -self.seconds(inner)?,
+            DurationExpr::Paren(inner) => self.seconds(inner)?,
             DurationExpr::Binary(op, both) => {
                 let (left, right) = (self.seconds(&both.0)?, self.seconds(&both.1)?);
                 match op {

@@ -10,10 +10,12 @@ mod aggregate_pick;
 mod answer;
 mod binary;
 mod call;
+mod call_histogram;
+mod call_labels;
 pub(super) mod context;
 mod durations;
+mod info;
 mod matching;
-mod scalar;
 mod select;
 mod sets;
 mod smooth;
@@ -22,6 +24,7 @@ pub(super) mod window;
 
 pub(super) use answer::{instant, range};
 pub(super) use context::{Context, Grid, Outcome};
+pub(super) use smooth::interpolate_histograms;
 
 use super::column::{Column, Floats, Series};
 use super::expr::{Expr, ExprKind, UnaryOp};

@@ -45,10 +45,7 @@ impl Context<'_> {
     /// Evaluates an instant selector for its values, times or start timestamps.
     pub(super) fn taken(&self, grid: Grid, selector: &VectorSelector, take: Take) -> Outcome<Vec<Series>> {
         let references = self.references(grid, &selector.shift)?;
-        let range = TimeRange {
-            start_ms: references.first().saturating_sub(self.lookback_ms - 1),
-            end_ms: references.last(),
-        };
+        let range = TimeRange { start_ms: references.first().saturating_sub(self.lookback_ms - 1), end_ms: references.last() };
         let last_only = take == Take::Value && (grid.steps == 1 || references.at_ms.is_some());
         let hints = Hints { step_ms: grid.step_ms, last_only, sorted: true, ..Hints::default() };
         let mut cache = EdgeCache::default();
@@ -104,10 +101,7 @@ impl Context<'_> {
     fn matrix(&self, grid: Grid, matrix: &MatrixSelector, sink: &mut WindowSink<'_>) -> Outcome<()> {
         let references = self.references(grid, &matrix.selector.shift)?;
         let range_ms = self.range_ms(&matrix.range)?;
-        let mut range = TimeRange {
-            start_ms: references.first().saturating_sub(range_ms - 1),
-            end_ms: references.last(),
-        };
+        let mut range = TimeRange { start_ms: references.first().saturating_sub(range_ms - 1), end_ms: references.last() };
         if matrix.selector.extension != Extension::None {
             range.start_ms = range.start_ms.saturating_sub(self.lookback_ms);
         }

@@ -60,9 +60,7 @@ impl Context<'_> {
 fn between(times: &[i64], at_ms: i64) -> Option<(usize, Option<f64>)> {
     let place = times.partition_point(|t| *t <= at_ms).checked_sub(1)?;
     match times.get(place + 1) {
-        Some(next) if times[place] != at_ms => {
-            Some((place, Some((at_ms - times[place]) as f64 / (next - times[place]) as f64)))
-        }
+        Some(next) if times[place] != at_ms => Some((place, Some((at_ms - times[place]) as f64 / (next - times[place]) as f64))),
         _ => Some((place, None)),
     }
 }

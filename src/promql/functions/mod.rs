@@ -7,6 +7,7 @@
 pub(super) mod buckets;
 pub(super) mod dates;
 pub(super) mod extended;
+pub(super) mod hash;
 pub(super) mod math;
 pub(super) mod over_time;
 pub(super) mod quantile;
@@ -15,8 +16,8 @@ pub(super) mod regression;
 pub(super) mod sums;
 
 use super::annotations::Note;
-use super::eval::{Context, Outcome};
 use super::eval::window::Window;
+use super::eval::{Context, Outcome};
 use super::expr::{Extension, Span};
 use crate::model::sample::Value;
 

@@ -58,12 +58,12 @@ impl Mean {
         (self.mean, self.sum.lost) = kahan_add(value / self.count, share * self.mean, share * self.sum.lost);
     }
 
+    pub(in crate::promql) fn is_empty(&self) -> bool {
+        self.count == 0.0
+    }
+
     pub(in crate::promql) fn value(&self) -> f64 {
-        if self.incremental {
-            self.mean + self.sum.lost
-        } else {
-            self.sum.sum / self.count + self.sum.lost / self.count
-        }
+        if self.incremental { self.mean + self.sum.lost } else { self.sum.sum / self.count + self.sum.lost / self.count }
     }
 }
 

@@ -1,0 +1,283 @@
+//! Aggregations: one accumulator row for each group.
+//!
+//! The group of a series is found once; then its column is added to the group's row.
+
+use super::context::{Context, Grid, Outcome};
+use crate::model::histogram::CounterResetHint;
+use crate::model::histogram::FloatHistogram;
+use crate::model::histogram::arithmetic::kahan_add;
+use crate::model::labels::{Labels, METRIC_NAME};
+use crate::model::sample::Value;
+use crate::promql::annotations::Note;
+use crate::promql::column::{ABSENT, Column, Floats, Series, is_absent};
+use crate::promql::expr::{Aggregate, AggregateOp, Span};
+use crate::promql::functions::quantile::quantile_of;
+use crate::promql::functions::sums::{HistogramSum, Mean};
+use hashbrown::HashMap;
+use std::sync::Arc;
+
+/// Returns the labels of the group that a series belongs to.
+pub(super) fn group_labels(labels: &Labels, aggregate: &Aggregate) -> Labels {
+    if !aggregate.without && aggregate.grouping.is_empty() {
+        return Labels::empty();
+    }
+    let listed = |name: &str| aggregate.grouping.iter().any(|label| label == name);
+    if aggregate.without { labels.without(|name| name == METRIC_NAME || listed(name)) } else { labels.only(listed) }
+}
+
+/// Series by group, groups in the order of their first series.
+pub(super) struct Groups {
+    pub(super) labels: Vec<Labels>,
+    /// For each series the place of its group.
+    pub(super) of: Vec<usize>,
+}
+
+impl Groups {
+    pub(super) fn of(series: &[Series], aggregate: &Aggregate) -> Self {
+        let mut places: HashMap<Labels, usize> = HashMap::new();
+        let mut groups = Self { labels: Vec::new(), of: Vec::with_capacity(series.len()) };
+        for one in series {
+            let labels = group_labels(&one.labels, aggregate);
+            let place = *places.entry(labels).or_insert_with_key(|labels| {
+                groups.labels.push(labels.clone());
+                groups.labels.len() - 1
+            });
+            groups.of.push(place);
+        }
+        groups
+    }
+}
+
+impl Context<'_> {
+    pub(super) fn aggregate(&self, grid: Grid, aggregate: &Aggregate) -> Outcome<Vec<Series>> {
+        if aggregate.op == AggregateOp::CountValues {
+            return self.count_values(grid, aggregate);
+        }
+        let param = aggregate.param.as_ref().map(|param| self.scalar(grid, param)).transpose()?;
+        let series = self.vector(grid, &aggregate.expr)?;
+        match (aggregate.op, param) {
+            (AggregateOp::TopK | AggregateOp::BottomK | AggregateOp::LimitK | AggregateOp::LimitRatio, Some(param)) => {
+                self.pick(grid, aggregate, series, &param)
+            }
+            (AggregateOp::Quantile, Some(param)) => self.quantile(grid, aggregate, series, &param),
+            _ => self.accumulate(grid, aggregate, series),
+        }
+    }
+
+    fn accumulate(&self, grid: Grid, aggregate: &Aggregate, series: Vec<Series>) -> Outcome<Vec<Series>> {
+        let groups = Groups::of(&series, aggregate);
+        let mut rows: Vec<Row> = groups.labels.iter().map(|_| Row::new(aggregate.op, grid.steps)).collect();
+        let mut drop_names = vec![false; rows.len()];
+        let span = aggregate.expr.span;
+        for (place, (one, group)) in series.into_iter().zip(&groups.of).enumerate() {
+            if place % 256 == 0 {
+                self.check_cancelled()?;
+            }
+            drop_names[*group] |= one.drop_name;
+            rows[*group].add(&one.column);
+            if one.column.has_histograms() {
+                rows[*group].add_histograms(self, &one, aggregate.op, span);
+            }
+        }
+        let finished = groups.labels.into_iter().zip(rows).zip(drop_names);
+        let series = finished.map(|((labels, row), drop_name)| Series { labels, drop_name, column: row.finish(self, span) });
+        self.named(series.filter(|one| !one.column.is_blank()).collect())
+    }
+
+    fn quantile(&self, grid: Grid, aggregate: &Aggregate, series: Vec<Series>, wanted: &Floats) -> Outcome<Vec<Series>> {
+        let param_span = aggregate.param.as_ref().map_or(aggregate.expr.span, |param| param.span);
+        for value in wanted.iter().filter(|value| !(0.0..=1.0).contains(*value)) {
+            self.note(&Note::InvalidQuantile(*value), param_span);
+        }
+        let groups = Groups::of(&series, aggregate);
+        let mut members: Vec<Vec<&Series>> = vec![Vec::new(); groups.labels.len()];
+        for (one, group) in series.iter().zip(&groups.of) {
+            members[*group].push(one);
+            if one.column.has_histograms() {
+                self.note(&Note::HistogramIgnoredInAggregation("quantile"), aggregate.expr.span);
+            }
+        }
+        let mut out = Vec::with_capacity(members.len());
+        for (labels, members) in groups.labels.into_iter().zip(members) {
+            self.check_cancelled()?;
+            let mut column = Column::absent(grid.steps);
+            for step in 0..grid.steps {
+                let values: Vec<f64> = members.iter().filter_map(|one| one.column.float(step)).collect();
+                if !values.is_empty() {
+                    column.set_float(step, quantile_of(wanted[step], values));
+                }
+            }
+            out.push(Series { labels, drop_name: members.iter().any(|one| one.drop_name), column });
+        }
+        out.retain(|one| !one.column.is_blank());
+        self.named(out)
+    }
+}
+
+/// The floats of one group.
+enum Floated {
+    Sum { sum: Floats, lost: Floats },
+    Avg(Vec<Mean>),
+    Extreme { best: Floats, larger: bool },
+    Count(Floats),
+    Group(Floats),
+    Spread { count: Floats, mean: Floats, squares: Floats, root: bool },
+}
+
+/// Histograms of one group at one step.
+struct Merging {
+    sum: HistogramSum,
+    reset_seen: bool,
+    not_reset_seen: bool,
+    incompatible: bool,
+}
+
+/// What was added to a group so far, for each step.
+struct Row {
+    floats: Floated,
+    histograms: Vec<Option<Box<Merging>>>,
+    mean: bool,
+}
+
+impl Row {
+    fn new(op: AggregateOp, steps: usize) -> Self {
+        let all = |value: f64| Floats::from_elem(value, steps);
+        let floats = match op {
+            AggregateOp::Sum => Floated::Sum { sum: all(ABSENT), lost: all(0.0) },
+            AggregateOp::Avg => Floated::Avg(vec![Mean::default(); steps]),
+            AggregateOp::Min => Floated::Extreme { best: all(ABSENT), larger: false },
+            AggregateOp::Max => Floated::Extreme { best: all(ABSENT), larger: true },
+            AggregateOp::Count => Floated::Count(all(0.0)),
+            AggregateOp::Stddev | AggregateOp::Stdvar => {
+                let root = op == AggregateOp::Stddev;
+                Floated::Spread { count: all(0.0), mean: all(0.0), squares: all(0.0), root }
+            }
+            _ => Floated::Group(all(ABSENT)),
+        };
+        Self { floats, histograms: Vec::new(), mean: op == AggregateOp::Avg }
+    }
+
+    fn add(&mut self, column: &Column) {
+        let values = column.floats.iter().enumerate().filter(|(_, value)| !is_absent(**value));
+        match &mut self.floats {
+            Floated::Sum { sum, lost } => {
+                for (step, value) in values {
+                    if is_absent(sum[step]) {
+                        sum[step] = *value;
+                    } else {
+                        (sum[step], lost[step]) = kahan_add(*value, sum[step], lost[step]);
+                    }
+                }
+            }
+            Floated::Avg(means) => values.for_each(|(step, value)| means[step].push(*value)),
+            Floated::Extreme { best, larger } => {
+                for (step, value) in values {
+                    let better = if *larger { best[step] < *value } else { best[step] > *value };
+                    if better || best[step].is_nan() {
+                        best[step] = *value;
+                    }
+                }
+            }
+            Floated::Count(count) => values.for_each(|(step, _)| count[step] += 1.0),
+            Floated::Group(one) => values.for_each(|(step, _)| one[step] = 1.0),
+            Floated::Spread { count, mean, squares, .. } => {
+                for (step, value) in values {
+                    count[step] += 1.0;
+                    let difference = value - mean[step];
+                    mean[step] += difference / count[step];
+                    squares[step] += difference * (value - mean[step]);
+                    if !value.is_finite() {
+                        squares[step] = f64::NAN;
+                    }
+                }
+            }
+        }
+    }
+
+    fn add_histograms(&mut self, context: &Context<'_>, one: &Series, op: AggregateOp, span: Span) {
+        for step in 0..one.column.len() {
+            let Some(histogram) = one.column.histogram(step) else { continue };
+            match &mut self.floats {
+                Floated::Count(count) => count[step] += 1.0,
+                Floated::Group(group) => group[step] = 1.0,
+                Floated::Extreme { .. } | Floated::Spread { .. } => {
+                    context.note(&Note::HistogramIgnoredInAggregation(op.as_str()), span);
+                }
+                Floated::Sum { .. } | Floated::Avg(_) => {
+                    if self.histograms.is_empty() {
+                        self.histograms.resize_with(one.column.len(), || None);
+                    }
+                    merge(&mut self.histograms[step], histogram, self.mean, context, one.labels.metric_name(), span);
+                }
+            }
+        }
+    }
+
+    fn finish(self, context: &Context<'_>, span: Span) -> Column {
+        let floats: Floats = match self.floats {
+            Floated::Sum { sum, lost } => sum
+                .iter()
+                .zip(&lost)
+                .map(|(sum, lost)| if sum.is_infinite() || is_absent(*sum) { *sum } else { sum + lost })
+                .collect(),
+            Floated::Avg(means) => means.iter().map(|mean| if mean.is_empty() { ABSENT } else { mean.value() }).collect(),
+            Floated::Extreme { best, .. } => best,
+            Floated::Count(count) => count.iter().map(|count| if *count == 0.0 { ABSENT } else { *count }).collect(),
+            Floated::Group(one) => one,
+            Floated::Spread { count, squares, root, .. } => {
+                let spread = |(count, squares): (&f64, &f64)| match squares / count {
+                    _ if *count == 0.0 => ABSENT,
+                    variance if root => variance.sqrt(),
+                    variance => variance,
+                };
+                count.iter().zip(&squares).map(spread).collect()
+            }
+        };
+        let mut column = Column::of(floats);
+        for (step, merging) in self.histograms.into_iter().enumerate() {
+            let Some(merging) = merging else { continue };
+            if !is_absent(column.floats[step]) {
+                context.note(&Note::MixedFloatsHistogramsInAggregation, span);
+                column.clear(step);
+            } else if !merging.incompatible {
+                if merging.reset_seen && merging.not_reset_seen {
+                    context.note(&Note::ResetCollision("aggregation"), span);
+                }
+                let value = if self.mean { merging.sum.mean() } else { merging.sum.value() };
+                column.set(step, Some(Value::Histogram(Arc::new(value))));
+            }
+        }
+        column
+    }
+}
+
+fn merge(
+    place: &mut Option<Box<Merging>>,
+    histogram: &FloatHistogram,
+    mean: bool,
+    context: &Context<'_>,
+    name: &str,
+    span: Span,
+) {
+    let reset_seen = histogram.counter_reset_hint == CounterResetHint::Reset;
+    let not_reset_seen = histogram.counter_reset_hint == CounterResetHint::NotReset;
+    let Some(merging) = place else {
+        let sum = HistogramSum::new(histogram);
+        *place = Some(Box::new(Merging { sum, reset_seen, not_reset_seen, incompatible: false }));
+        return;
+    };
+    merging.reset_seen |= reset_seen;
+    merging.not_reset_seen |= not_reset_seen;
+    if merging.incompatible {
+        return;
+    }
+    let merged = if mean { merging.sum.push_for_mean(histogram) } else { merging.sum.push(histogram) };
+    match merged {
+        Ok(merged) if merged.bounds_reconciled => context.note(&Note::BoundsReconciled("aggregation"), span),
+        Ok(_) => {}
+        Err(_) => {
+            merging.incompatible = true;
+            context.note(&Note::MixedSchemas(name.to_owned()), span);
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Aggregations that pick series (`topk`, `limitk`, `limit_ratio`...) or count values.
+
+use super::aggregate::{Groups, group_labels};
+use super::context::{Context, Grid, Outcome, join_same_labels};
+use crate::model::labels::Labels;
+use crate::model::number::format_f;
+use crate::model::sample::Value;
+use crate::promql::annotations::Note;
+use crate::promql::column::{Column, Floats, Series};
+use crate::promql::expr::{Aggregate, AggregateOp, Span};
+use hashbrown::HashMap;
+
+impl Context<'_> {
+    pub(super) fn pick(&self, grid: Grid, aggregate: &Aggregate, series: Vec<Series>, param: &Floats) -> Outcome<Vec<Series>> {
+        let span = aggregate.param.as_ref().map_or(aggregate.expr.span, |param| param.span);
+        let limits = self.limits(aggregate.op, param, span)?;
+        let groups = Groups::of(&series, aggregate);
+        let mut members: Vec<Vec<usize>> = vec![Vec::new(); groups.labels.len()];
+        groups.of.iter().enumerate().for_each(|(place, group)| members[*group].push(place));
+        let ranked = matches!(aggregate.op, AggregateOp::TopK | AggregateOp::BottomK);
+        if ranked && series.iter().any(|one| one.column.has_histograms()) {
+            self.note(&Note::HistogramIgnoredInAggregation(aggregate.op.as_str()), aggregate.expr.span);
+        }
+        let mut kept: Vec<Column> = series.iter().map(|_| Column::absent(grid.steps)).collect();
+        let mut order = Vec::new();
+        for step in 0..grid.steps {
+            self.check_cancelled()?;
+            for members in &members {
+                let chosen = match &limits[step] {
+                    Limit::Count(count) if ranked => top(&series, members, step, *count, aggregate.op),
+                    Limit::Count(count) => {
+                        let present = members.iter().copied().filter(|place| series[*place].column.has(step));
+                        present.take(*count).collect()
+                    }
+                    Limit::Ratio(ratio) => {
+                        let sampled =
+                            |place: &usize| series[*place].column.has(step) && is_sampled(&series[*place].labels, *ratio);
+                        members.iter().copied().filter(sampled).collect()
+                    }
+                };
+                for place in &chosen {
+                    kept[*place].set(step, series[*place].column.get(step));
+                }
+                if grid.steps == 1 {
+                    order.extend(chosen);
+                }
+            }
+        }
+        if grid.steps == 1 {
+            let pick = |place: usize| Series { column: kept[place].clone(), ..series[place].clone() };
+            return Ok(order.into_iter().map(pick).collect());
+        }
+        let picked = series.into_iter().zip(kept).map(|(one, column)| Series { column, ..one });
+        Ok(picked.filter(|one| !one.column.is_blank()).collect())
+    }
+
+    fn limits(&self, op: AggregateOp, param: &Floats, span: Span) -> Outcome<Vec<Limit>> {
+        let limit = |value: f64| {
+            if op == AggregateOp::LimitRatio {
+                if value.is_nan() {
+                    return Err(Self::fail("Ratio value is NaN"));
+                }
+                let capped = value.clamp(-1.0, 1.0);
+                if capped != value {
+                    self.note(&Note::InvalidRatio { given: value, capped }, span);
+                }
+                return Ok(Limit::Ratio(capped));
+            }
+            if value.is_nan() {
+                return Err(Self::fail("Parameter value is NaN"));
+            }
+            if value >= i64::MAX as f64 {
+                return Err(Self::fail(format!("Scalar value {} overflows int64", format_f(value))));
+            }
+            if value <= i64::MIN as f64 {
+                return Err(Self::fail(format!("Scalar value {} underflows int64", format_f(value))));
+            }
+            Ok(Limit::Count(usize::try_from(value as i64).unwrap_or(0)))
+        };
+        param.iter().map(|value| limit(*value)).collect()
+    }
+
+    pub(super) fn count_values(&self, grid: Grid, aggregate: &Aggregate) -> Outcome<Vec<Series>> {
+        let Some(param) = &aggregate.param else { return Err(Self::fail("count_values needs a label")) };
+        let label = self.text(grid, param)?;
+        if label.is_empty() {
+            return Err(Self::fail(format!("invalid label name {label:?}")));
+        }
+        let series = self.vector(grid, &aggregate.expr)?;
+        let mut by = aggregate.clone();
+        if !by.without {
+            by.grouping.push(label.clone());
+        }
+        let mut places: HashMap<Labels, usize> = HashMap::new();
+        let mut out: Vec<Series> = Vec::new();
+        for one in &series {
+            for step in 0..grid.steps {
+                let text = match one.column.get(step) {
+                    Some(Value::Float(value)) => format_f(value),
+                    Some(Value::Histogram(histogram)) => histogram.to_string(),
+                    None => continue,
+                };
+                let labels = group_labels(&one.labels.with(&label, &text), &by);
+                let place = *places.entry(labels).or_insert_with_key(|labels| {
+                    let column = Column::absent(grid.steps);
+                    out.push(Series { labels: labels.clone(), drop_name: false, column });
+                    out.len() - 1
+                });
+                let group = &mut out[place];
+                group.drop_name |= one.drop_name;
+                group.column.set_float(step, group.column.float(step).unwrap_or(0.0) + 1.0);
+            }
+        }
+        self.named(join_same_labels(out)?)
+    }
+}
+
+enum Limit {
+    Count(usize),
+    Ratio(f64),
+}
+
+/// Returns the series with the largest (or smallest) values at a step, best first; what is not a number comes last.
+fn top(series: &[Series], members: &[usize], step: usize, count: usize, op: AggregateOp) -> Vec<usize> {
+    let valued = |place: &usize| series[*place].column.float(step).map(|value| (*place, value));
+    let mut ranked: Vec<(usize, f64)> = members.iter().filter_map(valued).collect();
+    let descending = op == AggregateOp::TopK;
+    ranked.sort_by(|a, b| super::call_labels::by_value(a.1, b.1, descending));
+    ranked.truncate(count);
+    ranked.into_iter().map(|(place, _)| place).collect()
+}
+
+/// Returns whether a series is in the sample of that ratio. A negative ratio samples the complement of the rest.
+fn is_sampled(labels: &Labels, ratio: f64) -> bool {
+    let offset = crate::promql::functions::hash::labels_hash(labels) as f64 / u64::MAX as f64;
+    if ratio >= 0.0 { offset < ratio } else { offset >= 1.0 + ratio }
+}

@@ -1,0 +1,119 @@
+//! Functions that change labels or go by them.
+
+use super::context::{Context, Grid, Outcome, join_same_labels};
+use crate::model::labels::METRIC_NAME;
+use crate::model::regex::Regex;
+use crate::promql::column::Series;
+use crate::promql::expr::Expr;
+use std::cmp::Ordering;
+
+pub(super) fn replace(context: &Context<'_>, grid: Grid, args: &[Expr]) -> Outcome<Vec<Series>> {
+    let [vector, target, replacement, source, pattern] = args else { return Err(Context::fail("label_replace: arguments")) };
+    let target = context.text(grid, target)?;
+    let replacement = context.text(grid, replacement)?;
+    let source = context.text(grid, source)?;
+    let pattern = context.text(grid, pattern)?;
+    let regex =
+        Regex::new(&pattern).map_err(|_| Context::fail(format!("invalid regular expression in label_replace(): {pattern}")))?;
+    if target.is_empty() {
+        return Err(Context::fail(format!("invalid destination label name in label_replace(): {target}")));
+    }
+    let mut series = context.vector(grid, vector)?;
+    for one in &mut series {
+        if let Some(value) = regex.expand(one.labels.value(&source), &replacement) {
+            set(one, &target, &value);
+        }
+    }
+    join_same_labels(series)
+}
+
+fn set(one: &mut Series, name: &str, value: &str) {
+    one.labels = one.labels.with(name, value);
+    if name == METRIC_NAME {
+        one.drop_name = false;
+    }
+}
+
+pub(super) fn join(context: &Context<'_>, grid: Grid, args: &[Expr]) -> Outcome<Vec<Series>> {
+    let [vector, target, separator, sources @ ..] = args else { return Err(Context::fail("label_join: arguments")) };
+    let target = context.text(grid, target)?;
+    let separator = context.text(grid, separator)?;
+    let sources = sources.iter().map(|source| context.text(grid, source)).collect::<Outcome<Vec<_>>>()?;
+    if let Some(bad) = sources.iter().find(|source| source.is_empty()) {
+        return Err(Context::fail(format!("invalid source label name in label_join(): {bad}")));
+    }
+    if target.is_empty() {
+        return Err(Context::fail(format!("invalid destination label name in label_join(): {target}")));
+    }
+    let mut series = context.vector(grid, vector)?;
+    for one in &mut series {
+        let values: Vec<_> = sources.iter().map(|source| one.labels.value(source)).collect();
+        let value = values.join(&separator);
+        set(one, &target, &value);
+    }
+    join_same_labels(series)
+}
+
+/// Orders as `sort` and its sisters do. It counts in instant queries alone.
+pub(super) fn sorted(mut series: Vec<Series>, function: &str, names: &[String]) -> Vec<Series> {
+    match function {
+        "sort" | "sort_desc" => {
+            series.retain(|one| (0..one.column.len()).any(|step| one.column.float(step).is_some()));
+            let value = |one: &Series| one.column.float(0).unwrap_or(f64::NAN);
+            let descending = function == "sort_desc";
+            series.sort_by(|a, b| by_value(value(a), value(b), descending));
+        }
+        _ => {
+            series.sort_by(|a, b| by_labels(a, b, names));
+            if function == "sort_by_label_desc" {
+                series.reverse();
+            }
+        }
+    }
+    series
+}
+
+/// Compares numbers; what is none comes last either way.
+pub(super) fn by_value(a: f64, b: f64, descending: bool) -> Ordering {
+    match (a.is_nan(), b.is_nan()) {
+        (true, true) => Ordering::Equal,
+        (true, false) => Ordering::Greater,
+        (false, true) => Ordering::Less,
+        (false, false) if descending => b.total_cmp(&a),
+        (false, false) => a.total_cmp(&b),
+    }
+}
+
+fn by_labels(a: &Series, b: &Series, names: &[String]) -> Ordering {
+    let by_names = names.iter().map(|name| naturally(a.labels.value(name), b.labels.value(name)));
+    by_names.fold(Ordering::Equal, Ordering::then).then_with(|| a.labels.cmp(&b.labels))
+}
+
+/// Compares texts with numbers in them as people do: `node2` before `node10`.
+fn naturally(a: &str, b: &str) -> Ordering {
+    let (mut left, mut right) = (a, b);
+    loop {
+        match (chunk(left), chunk(right)) {
+            (None, None) => return Ordering::Equal,
+            (None, Some(_)) => return Ordering::Less,
+            (Some(_), None) => return Ordering::Greater,
+            (Some((first, rest)), Some((second, other))) => {
+                let order = match (first.parse::<i64>(), second.parse::<i64>()) {
+                    (Ok(first), Ok(second)) => first.cmp(&second),
+                    _ => first.cmp(second),
+                };
+                if order != Ordering::Equal {
+                    return order;
+                }
+                (left, right) = (rest, other);
+            }
+        }
+    }
+}
+
+/// Splits off the leading run of digits or of anything else.
+fn chunk(text: &str) -> Option<(&str, &str)> {
+    let digits = text.as_bytes().first()?.is_ascii_digit();
+    let length = text.bytes().take_while(|byte| byte.is_ascii_digit() == digits).count();
+    Some(text.split_at(length))
+}

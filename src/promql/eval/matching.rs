@@ -1,0 +1,204 @@
+//! Operations between vectors: which series meet, and what their results are called.
+//!
+//! Series are grouped once by the labels they match on; only then come the steps.
+
+use super::binary::{Operation, result_base};
+use super::context::{Context, Grid, Outcome, join_same_labels};
+use crate::model::labels::{Labels, LabelsBuilder, METRIC_NAME};
+use crate::model::sample::Value;
+use crate::promql::column::{Column, Series};
+use crate::promql::expr::{Cardinality, VectorMatching};
+use hashbrown::{HashMap, HashSet};
+
+/// Returns the labels that a series is matched by.
+pub(super) fn match_labels(labels: &Labels, matching: &VectorMatching) -> Labels {
+    let listed = |name: &str| matching.labels.iter().any(|label| label == name);
+    if matching.on { labels.only(listed) } else { labels.without(|name| name == METRIC_NAME || listed(name)) }
+}
+
+/// Series of both sides that match.
+#[derive(Default)]
+struct Group {
+    labels: Labels,
+    many: Vec<usize>,
+    one: Vec<usize>,
+}
+
+/// A join under way. With `group_right` the sides are swapped, so that "one" is always on the right here.
+struct Join<'a> {
+    context: &'a Context<'a>,
+    grid: Grid,
+    operation: Operation,
+    matching: &'a VectorMatching,
+    swapped: bool,
+    many: Vec<Series>,
+    one: Vec<Series>,
+}
+
+impl Context<'_> {
+    pub(super) fn join(
+        &self,
+        grid: Grid,
+        operation: Operation,
+        matching: &VectorMatching,
+        left: Vec<Series>,
+        right: Vec<Series>,
+    ) -> Outcome<Vec<Series>> {
+        let swapped = matching.cardinality == Cardinality::OneToMany;
+        let (many, one) = if swapped { (right, left) } else { (left, right) };
+        Join { context: self, grid, operation, matching, swapped, many, one }.run()
+    }
+}
+
+impl Join<'_> {
+    fn run(mut self) -> Outcome<Vec<Series>> {
+        let groups = self.group();
+        let (fill_many, fill_one) = if self.swapped {
+            (self.matching.fill_right, self.matching.fill_left)
+        } else {
+            (self.matching.fill_left, self.matching.fill_right)
+        };
+        let mut out = Vec::with_capacity(self.many.len());
+        for group in groups {
+            self.context.check_cancelled()?;
+            if (group.many.is_empty() && fill_many.is_none()) || (group.one.is_empty() && fill_one.is_none()) {
+                continue;
+            }
+            self.check_unique(&group)?;
+            let (mut many, mut one) = (group.many.clone(), group.one.clone());
+            let filled_many = fill_many.map(|value| filling(&mut self.many, &mut many, &group.labels, value, self.grid));
+            let filled_one = fill_one.map(|value| filling(&mut self.one, &mut one, &group.labels, value, self.grid));
+            self.meet(&many, &one, (filled_many, filled_one), &mut out)?;
+        }
+        join_same_labels(out)
+    }
+
+    fn group(&self) -> Vec<Group> {
+        let mut places: HashMap<Labels, usize> = HashMap::with_capacity(self.many.len());
+        let mut groups: Vec<Group> = Vec::new();
+        let mut place_of = |labels: &Labels, groups: &mut Vec<Group>| {
+            let key = match_labels(labels, self.matching);
+            *places.entry(key).or_insert_with_key(|key| {
+                groups.push(Group { labels: key.clone(), ..Group::default() });
+                groups.len() - 1
+            })
+        };
+        for (place, series) in self.many.iter().enumerate() {
+            let group = place_of(&series.labels, &mut groups);
+            groups[group].many.push(place);
+        }
+        for (place, series) in self.one.iter().enumerate() {
+            let group = place_of(&series.labels, &mut groups);
+            groups[group].one.push(place);
+        }
+        groups
+    }
+
+    /// Refuses two series on the "one" side at the same step.
+    fn check_unique(&self, group: &Group) -> Outcome<()> {
+        if group.one.len() < 2 {
+            return Ok(());
+        }
+        for step in 0..self.grid.steps {
+            let mut present = group.one.iter().filter(|place| self.one[**place].column.has(step));
+            let (Some(first), Some(second)) = (present.next(), present.next()) else { continue };
+            let mut twins = [&self.one[*first].labels, &self.one[*second].labels];
+            twins.sort();
+            let side = if self.swapped { "left" } else { "right" };
+            return Err(Context::fail(format!(
+                "found duplicate series for the match group {} on the {side} hand-side of the operation: [{}, {}];\
+                 many-to-many matching not allowed: matching labels must be unique on one side",
+                group.labels, twins[0], twins[1]
+            )));
+        }
+        Ok(())
+    }
+
+    fn meet(
+        &self,
+        many: &[usize],
+        one: &[usize],
+        (filled_many, filled_one): (Option<usize>, Option<usize>),
+        out: &mut Vec<Series>,
+    ) -> Outcome<()> {
+        let one_to_one = self.matching.cardinality == Cardinality::OneToOne;
+        let mut matched = vec![false; if one_to_one && many.len() > 1 { self.grid.steps } else { 0 }];
+        let mut results: Vec<Series> = Vec::with_capacity(many.len());
+        for left in many {
+            for right in one {
+                if Some(*left) == filled_many && Some(*right) == filled_one {
+                    continue;
+                }
+                let column = self.columns(&self.many[*left].column, &self.one[*right].column);
+                if column.is_blank() {
+                    continue;
+                }
+                for (_, matched) in matched.iter_mut().enumerate().filter(|(step, _)| column.has(*step)) {
+                    if std::mem::replace(matched, true) {
+                        return Err(Context::fail(
+                            "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
+                        ));
+                    }
+                }
+                let labels = self.labels(&self.many[*left].labels, &self.one[*right].labels);
+                results.push(Series { labels, drop_name: self.operation.return_bool, column });
+            }
+        }
+        if !one_to_one {
+            results = grouped(results)?;
+        }
+        out.append(&mut results);
+        Ok(())
+    }
+
+    fn columns(&self, many: &Column, one: &Column) -> Column {
+        let mut out = Column::absent(self.grid.steps);
+        for step in 0..self.grid.steps {
+            let (Some(many), Some(one)) = (many.get(step), one.get(step)) else { continue };
+            let (left, right) = if self.swapped { (&one, &many) } else { (&many, &one) };
+            let result: Option<Value> = self.operation.apply(self.context, left, right);
+            out.set(step, result);
+        }
+        out
+    }
+
+    /// Returns the labels of a result.
+    fn labels(&self, many: &Labels, one: &Labels) -> Labels {
+        let mut labels = result_base(many, self.operation.op);
+        let listed = |name: &str| self.matching.labels.iter().any(|label| label == name);
+        if self.matching.cardinality == Cardinality::OneToOne {
+            labels = if self.matching.on { labels.only(listed) } else { labels.without(listed) };
+        }
+        if self.matching.include.is_empty() {
+            return labels;
+        }
+        let mut builder = LabelsBuilder::from(&labels);
+        for name in &self.matching.include {
+            builder.set(name, one.value(name));
+        }
+        builder.build()
+    }
+}
+
+/// Joins the results of one match group; two of the same labels at one step are an error of the query.
+fn grouped(results: Vec<Series>) -> Outcome<Vec<Series>> {
+    let mut seen = HashSet::with_capacity(results.len());
+    if results.iter().all(|one| seen.insert(one.labels.clone())) {
+        return Ok(results);
+    }
+    let unique = "multiple matches for labels: grouping labels must ensure unique matches";
+    join_same_labels(results).map_err(|_| Context::fail(unique))
+}
+
+/// Adds a series that stands in where the group has none, and returns its place.
+fn filling(side: &mut Vec<Series>, members: &mut Vec<usize>, labels: &Labels, value: f64, grid: Grid) -> usize {
+    let mut column = Column::absent(grid.steps);
+    for step in 0..grid.steps {
+        if !members.iter().any(|place| side[*place].column.has(step)) {
+            column.set_float(step, value);
+        }
+    }
+    members.push(side.len());
+    side.push(Series { labels: labels.clone(), drop_name: false, column });
+    side.len() - 1
+}
