@@ -1,1 +1,38 @@
-//! The commands, one file each.
+//! The commands, one file each. Only this module prints.
+//!
+//! Exit codes: 0 fine, 1 the check or the work failed, 2 the command line was wrong.
+
+mod serve;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Monitoring for a small cluster: scrape, store, alert, mail, dashboard, in one binary.
+#[derive(Debug, Parser)]
+#[command(name = "watchkeeper", version, about, arg_required_else_help = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Starts the server.
+    Serve(serve::ServeArgs),
+}
+
+/// Runs the command of this process's command line.
+#[must_use]
+pub fn main() -> ExitCode {
+    // clap ends the process itself with 2 where the line is wrong, and with 0 after help and version.
+    match CommandLine::parse().command {
+        Command::Serve(args) => serve::run(&args),
+    }
+}
+
+/// Says that a command failed, and why, down to the first cause.
+#[expect(clippy::print_stderr, reason = "the command line speaks to its user")]
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("watchkeeper: {error:#}");
+    ExitCode::from(1)
+}

@@ -1,0 +1,50 @@
+//! `watchkeeper serve`: starts the server.
+
+use crate::app::{self, ServeOptions};
+use crate::env::Env;
+use crate::telemetry::logging::{self, LogFormat};
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+/// What `serve` takes.
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    /// The configuration, a superset of prometheus.yml. Without it this host and the server itself are watched.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where everything is kept.
+    #[arg(long, value_name = "DIR", default_value = "./data")]
+    data_dir: PathBuf,
+    /// Where to listen.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9090")]
+    listen: String,
+    /// The least important lines to log.
+    #[arg(long, value_name = "L", default_value = "info", value_parser = ["error", "warn", "info", "debug", "trace"])]
+    log_level: String,
+    /// How log lines look.
+    #[arg(long, value_enum, default_value = "text")]
+    log_format: Format,
+}
+
+/// Runs the server until it is told to stop.
+pub(super) fn run(args: &ServeArgs) -> ExitCode {
+    let format = match args.log_format {
+        Format::Text => LogFormat::Text,
+        Format::Json => LogFormat::Json,
+    };
+    logging::start(&args.log_level, format);
+    let options = ServeOptions { config: args.config.clone(), data_dir: args.data_dir.clone(), listen: args.listen.clone() };
+    let built = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("watchkeeper").build();
+    let served = built.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(app::serve(Env::real(), options)));
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => super::fail(&error),
+    }
+}
