@@ -231,6 +231,12 @@ impl<'a> Parser<'a> {
         unescape(String::from_utf8_lossy(&self.lexer.body[span]), true)
     }
 
+    /// Returns an error about the current line, for whoever refuses a line that the grammar allows.
+    #[must_use]
+    pub fn refuse(&self, message: String) -> ParseError {
+        self.error_at(self.entry_start, message)
+    }
+
     pub(super) fn error_at(&self, at: usize, message: String) -> ParseError {
         ParseError::new(self.lexer.body, at, message)
     }

@@ -8,6 +8,7 @@ pub mod body;
 pub mod client;
 pub mod connection;
 pub mod error;
+mod from_config;
 pub mod options;
 pub mod proxy;
 #[cfg(test)]

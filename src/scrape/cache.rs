@@ -198,11 +198,6 @@ impl Cache {
         self.dialect
     }
 
-    /// Returns how many bytes the cache holds.
-    pub(super) fn bytes(&self) -> usize {
-        self.body.capacity() + self.lines.capacity() * size_of::<Line>() + self.layout.len() * 4 + self.values.capacity() * 8
-    }
-
     /// Forgets everything but the reserved series.
     pub(super) fn clear(&mut self) {
         let reserved: Vec<SeriesId> = self.layout.iter().take(self.reserved).copied().collect();

@@ -1,0 +1,150 @@
+//! The labels of a sample: its own, its target's, relabelling, limits; then its series in the store.
+
+use super::cache::Lookup;
+use crate::config::ScrapeConfig;
+use crate::config::global::NameValidation;
+use crate::exposition::{Entry, ParseError, Parser};
+use crate::model::labels::{Labels, LabelsBuilder, METRIC_NAME, is_legacy_metric_name, is_legacy_name};
+use crate::model::metadata::Metadata;
+use crate::model::number::quote;
+use crate::model::relabel;
+use crate::storage::append::{Append, SeriesId};
+
+/// How label names that the target's labels push aside begin.
+const EXPORTED_PREFIX: &str = "exported_";
+
+/// Finds the series of new lines.
+pub(super) struct SampleLabels<'a> {
+    pub(super) append: &'a dyn Append,
+    pub(super) config: &'a ScrapeConfig,
+    /// The target's labels.
+    pub(super) target: &'a Labels,
+    /// The family whose HELP, TYPE and UNIT are being read.
+    family: Option<(String, Metadata)>,
+}
+
+impl<'a> SampleLabels<'a> {
+    pub(super) const fn new(append: &'a dyn Append, config: &'a ScrapeConfig, target: &'a Labels) -> Self {
+        Self { append, config, target, family: None }
+    }
+
+    fn flush_family(&mut self) {
+        if let Some((metric, metadata)) = self.family.take() {
+            self.append.note_metadata(&metric, &metadata);
+        }
+    }
+
+    /// Joins the sample's labels with the target's: the target's win, or, with `honor_labels`, the sample's.
+    fn join(&self, builder: &mut LabelsBuilder, parser: &Parser<'_>) {
+        if self.config.honor_labels {
+            for (name, value) in self.target {
+                if !parser.names_label(name) {
+                    builder.set(name, value);
+                }
+            }
+            return;
+        }
+        let mut pushed_aside: Vec<(String, String)> = Vec::new();
+        for (name, value) in self.target {
+            let own = builder.value(name);
+            if !own.is_empty() {
+                pushed_aside.push((name.to_owned(), own.to_owned()));
+            }
+            builder.set(name, value);
+        }
+        pushed_aside.sort_by_key(|(name, _)| name.len());
+        for (name, value) in pushed_aside {
+            let mut free = format!("{EXPORTED_PREFIX}{name}");
+            while !builder.value(&free).is_empty() {
+                free.insert_str(0, EXPORTED_PREFIX);
+            }
+            builder.set(&free, &value);
+        }
+    }
+
+    fn check(&self, labels: &Labels) -> Result<(), String> {
+        if !labels.has(METRIC_NAME) {
+            return Err("missing metric name (__name__ label)".to_owned());
+        }
+        if self.config.metric_name_validation_scheme == NameValidation::Legacy {
+            let is_fine = is_legacy_metric_name(labels.metric_name()) && labels.iter().all(|(name, _)| is_legacy_name(name));
+            if !is_fine {
+                return Err(format!("invalid metric name or label names: {labels}"));
+            }
+        }
+        self.check_limits(labels)
+    }
+
+    fn check_limits(&self, labels: &Labels) -> Result<(), String> {
+        let metric = shortened(labels.metric_name());
+        let passes = |length: usize, limit: u64| limit > 0 && length as u64 > limit;
+        let limit = self.config.label_limit;
+        if limit > 0 && passes(labels.len(), limit) {
+            let count = labels.len();
+            return Err(format!("label_limit exceeded (metric: {metric}, number of labels: {count}, limit: {limit})"));
+        }
+        let (name_limit, value_limit) = (self.config.label_name_length_limit, self.config.label_value_length_limit);
+        if name_limit == 0 && value_limit == 0 {
+            return Ok(());
+        }
+        for (name, value) in labels {
+            let (shown, length) = (shortened(name), name.len());
+            if passes(length, name_limit) {
+                return Err(format!(
+                    "label_name_length_limit exceeded (metric: {metric}, label name: {shown}, length: {length}, limit: {name_limit})"
+                ));
+            }
+            if passes(value.len(), value_limit) {
+                let (quoted, length) = (quote(&shortened(value)), value.len());
+                return Err(format!(
+                    "label_value_length_limit exceeded (metric: {metric}, label name: {shown}, value: {quoted}, length: {length}, limit: {value_limit})"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns the first 50 characters.
+fn shortened(text: &str) -> String {
+    text.chars().take(50).collect()
+}
+
+impl Lookup for SampleLabels<'_> {
+    fn series(&mut self, parser: &Parser<'_>) -> Result<Option<SeriesId>, ParseError> {
+        self.flush_family();
+        let mut builder = LabelsBuilder::new();
+        parser.labels_into(&mut builder)?;
+        self.join(&mut builder, parser);
+        if !relabel::apply(&self.config.metric_relabel_configs, &mut builder) {
+            return Ok(None);
+        }
+        let labels = builder.build();
+        if labels.is_empty() {
+            return Ok(None);
+        }
+        let refused = |message: String| parser.refuse(message);
+        self.check(&labels).map_err(refused)?;
+        self.append.series(&labels).map(Some).map_err(|error| refused(error.to_string()))
+    }
+
+    fn metadata(&mut self, parser: &Parser<'_>, entry: Entry) {
+        let metric = parser.metric();
+        if self.family.as_ref().is_some_and(|(name, _)| *name != metric) {
+            self.flush_family();
+        }
+        let (_, metadata) = self.family.get_or_insert_with(|| (metric.into_owned(), Metadata::default()));
+        match entry {
+            Entry::Help => metadata.help = parser.help().into_owned(),
+            Entry::Type => metadata.metric_type = parser.metric_type(),
+            Entry::Unit => metadata.unit = parser.unit().into_owned(),
+            Entry::Comment | Entry::Sample => {}
+        }
+    }
+}
+
+impl Drop for SampleLabels<'_> {
+    fn drop(&mut self) {
+        self.flush_family();
+    }
+}

@@ -1,0 +1,1 @@
+//! The whole path on parts of our own.
