@@ -1,0 +1,112 @@
+/**
+ * What the dashboard needs beyond the two public APIs: `/api/watchkeeper/v1/*`, unstable. Which of it a server has, it says in
+ * `GET /api/v1/features` under `watchkeeper` (`{"events": true, "notifications": true, ...}`); what is not named there is neither
+ * asked for nor shown, so that the pages work on the public APIs alone.
+ */
+import { prefix, request, v1, type Labels } from './api';
+import { live } from './live.svelte';
+
+export type Feature =
+  | 'events' | 'changes' | 'notifications' | 'alert_history' | 'acknowledgements' | 'zookeeper' | 'rule_history' | 'discovery_trace' | 'scrape_now' | 'storage' | 'queries';
+
+class Features {
+  has = $state.raw<ReadonlySet<string>>(new Set());
+  known = $state(false);
+
+  async load(): Promise<void> {
+    try {
+      const all = await v1<Record<string, Record<string, boolean>>>('/features');
+      this.has = new Set(Object.entries(all['watchkeeper'] ?? {}).filter(([, on]) => on).map(([name]) => name));
+    } catch {
+      // An older server: the public APIs alone.
+    }
+    this.known = true;
+    if (this.has.has('events')) live.start(`${prefix}/api/watchkeeper/v1/events`);
+  }
+}
+
+export const features = new Features();
+
+interface Envelope<T> {
+  data: T;
+}
+
+async function get<T>(path: string, signal?: AbortSignal, params = {}): Promise<T> {
+  return (await request<Envelope<T>>(`/api/watchkeeper/v1${path}`, { signal, params })).data;
+}
+
+async function post<T>(path: string, json: unknown = {}): Promise<T> {
+  return (await request<Envelope<T>>(`/api/watchkeeper/v1${path}`, { method: 'POST', json })).data;
+}
+
+/** One line of "What changed". */
+export interface Change {
+  at: string;
+  kind: 'target' | 'alert' | 'silence' | 'rule' | 'notification' | 'config' | 'zookeeper' | 'server';
+  text: string;
+  /** A path of ours. */
+  link?: string;
+  by?: string;
+}
+
+export interface Notification {
+  id: string;
+  at: string;
+  state: 'sent' | 'queued' | 'retrying' | 'failed' | 'not_sent' | 'outbox';
+  receiver: string;
+  integration: string;
+  to: string;
+  subject: string;
+  attempts: number;
+  /** The other side's own words, or why it was not sent. */
+  reason: string;
+  alerts: { fingerprint: string; labels: Labels; status: string }[];
+  groupLabels?: Labels;
+  nextAttempt?: string;
+  messageId?: string;
+  hasHtml?: boolean;
+  text?: string;
+}
+
+export interface Notifications {
+  entries: Notification[];
+  /** A mail server is configured. */
+  mailServer: boolean;
+  outboxWaiting: number;
+}
+
+export interface AlertHistory {
+  spans: { state: 'pending' | 'firing' | 'inactive'; from: string; to?: string; value?: string }[];
+  events: Change[];
+  route?: { path: string[]; receiver: string; nextRepeat?: string };
+  acknowledged?: { by: string; at: string; comment: string };
+}
+
+export interface ZooKeeperView {
+  configured: boolean;
+  connected: boolean;
+  since?: string;
+  servers: string[];
+  root: string;
+  sessionId?: string;
+  role?: string;
+  members: { id: string; address: string; role: string; version?: string; started?: string }[];
+  rules: { name: string; version: number; modified: string; refused?: string; groups?: number }[];
+}
+
+export interface StateSpan {
+  labels: Labels;
+  state: string;
+  from: string;
+  to?: string;
+}
+
+export const changes = (signal?: AbortSignal) => get<Change[]>('/changes', signal, { hours: 24 });
+export const notifications = (signal?: AbortSignal) => get<Notifications>('/notifications', signal);
+export const notification = (id: string, signal?: AbortSignal) => get<Notification>(`/notifications/${encodeURIComponent(id)}`, signal);
+export const notificationHtml = (id: string) => `${prefix}/api/watchkeeper/v1/notifications/${encodeURIComponent(id)}/html`;
+export const retryNotification = (id: string) => post(`/notifications/${encodeURIComponent(id)}/retry`);
+export const alertHistory = (fingerprint: string, signal?: AbortSignal) => get<AlertHistory>(`/alerts/${encodeURIComponent(fingerprint)}/history`, signal);
+export const acknowledge = (fingerprint: string, by: string, comment: string) => post(`/alerts/${encodeURIComponent(fingerprint)}/acknowledge`, { by, comment });
+export const zookeeper = (signal?: AbortSignal) => get<ZooKeeperView>('/zookeeper', signal);
+export const scrapeNow = (pool: string, instance: string) => post('/targets/scrape', { pool, instance });

@@ -1,0 +1,52 @@
+/** Each page is a chunk of its own, loaded when it is first visited. */
+import type { Component } from 'svelte';
+import type { PageName, Route } from '../lib/router.svelte';
+
+export type Page = Component<{ parts: string[] }>;
+type Loader = () => Promise<{ default: Page }>;
+
+const lists: Record<PageName, Loader> = {
+  overview: () => import('./Overview.svelte'),
+  hosts: () => import('./Hosts.svelte'),
+  services: () => import('./Services.svelte'),
+  explore: () => import('./Explore.svelte'),
+  targets: () => import('./Targets.svelte'),
+  alerts: () => import('./Alerts.svelte'),
+  rules: () => import('./Rules.svelte'),
+  silences: () => import('./Silences.svelte'),
+  notifications: () => import('./Notifications.svelte'),
+  zookeeper: () => import('./ZooKeeper.svelte'),
+  status: () => import('./Status.svelte'),
+  missing: () => import('./Missing.svelte'),
+};
+
+/** Pages of one thing, below the page that lists all. */
+const details: Partial<Record<PageName, Loader>> = {
+  hosts: () => import('./Host.svelte'),
+  services: () => import('./Host.svelte'),
+  targets: () => import('./Target.svelte'),
+  alerts: () => import('./Alert.svelte'),
+  rules: () => import('./Rule.svelte'),
+  notifications: () => import('./Notification.svelte'),
+};
+
+const loaded = new Map<Loader, Promise<Page>>();
+
+function loaderOf(route: Route): Loader {
+  return (route.parts.length > 0 && details[route.page]) || lists[route.page];
+}
+
+export function pageOf(route: Route): Promise<Page> {
+  const loader = loaderOf(route);
+  let page = loaded.get(loader);
+  if (!page) {
+    page = loader().then((module) => module.default);
+    page.catch(() => loaded.delete(loader));
+    loaded.set(loader, page);
+  }
+  return page;
+}
+
+export function preload(page: PageName): void {
+  void pageOf({ page, parts: [] }).catch(() => undefined);
+}
