@@ -1,1 +1,25 @@
-//! Recording and alerting rules.
+//! Recording and alerting rules: read, checked, evaluated on time, their alerts handed on.
+//!
+//! ```text
+//! RuleSources -> file (parse, check) -> manager (last good kept) -> group (ticks) -> rule -> step(t, vector)
+//!                                                                                      -> samples -> store
+//!                                                                                      -> alerts  -> channel
+//! ```
+//!
+//! Knows nothing of who takes the alerts, and nothing of ZooKeeper: files come in as text with an origin.
+
+pub mod alerting;
+pub mod file;
+mod group;
+mod manager;
+pub mod memory_append;
+mod metrics;
+pub mod recording;
+pub mod restore;
+pub mod rule;
+pub mod spec;
+pub mod template_data;
+pub mod view;
+
+pub use manager::{RuleDeps, RuleManager, RulesHandle};
+pub use view::RulesView;

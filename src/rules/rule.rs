@@ -1,0 +1,301 @@
+//! One rule as it lives: query, step, write what came out, note how it went. Blocks.
+
+use super::alerting::{AlertingState, Step};
+use super::restore::{self, Last};
+use super::spec::{RuleKind, RuleSpec};
+use super::template_data::RuleFunctions;
+use super::view::{AlertView, AlertingView, Health, RuleView};
+use super::{alerting, recording};
+use crate::model::alert::Alert;
+use crate::model::labels::Labels;
+use crate::model::sample::{self, Value};
+use crate::promql::engine::{Engine, QueryOptions};
+use crate::promql::expr::Expr;
+use crate::promql::parse;
+use crate::promql::value::{QueryValue, VectorSample};
+use crate::storage::append::{Append, BatchSample, BatchValue, Durability, GroupId, SeriesId};
+use crate::storage::select::Querier;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// What the rules of one evaluation share.
+pub struct Evaluation<'a> {
+    /// Answers queries.
+    pub engine: &'a Engine,
+    /// Where series are read.
+    pub querier: &'a dyn Querier,
+    /// Where series are written.
+    pub append: &'a dyn Append,
+    /// The time, the same for all rules of the group.
+    pub at_ms: i64,
+    /// How far the queries look into the past.
+    pub query_offset_ms: i64,
+    /// Most alerts or series of each rule; 0: no bound.
+    pub limit: usize,
+    /// Labels of this server.
+    pub external_labels: &'a Labels,
+    /// The address of this server as users reach it.
+    pub external_url: &'a str,
+    /// Ends the queries when set.
+    pub cancel: Option<Arc<AtomicBool>>,
+    /// Between two evaluations.
+    pub interval_ms: i64,
+    /// How long a told alert stays told.
+    pub resend_delay_ms: i64,
+}
+
+/// How one evaluation of a rule went.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Alerts to be told.
+    pub alerts: Vec<Alert>,
+    /// Samples written.
+    pub samples: usize,
+    /// Why it failed.
+    pub error: Option<String>,
+}
+
+/// A rule with its state.
+#[derive(Debug)]
+pub struct RuleState {
+    /// What it says.
+    pub spec: Arc<RuleSpec>,
+    /// The store's name of its series as a group.
+    store_group: String,
+    group: Option<GroupId>,
+    /// The series of the last evaluation.
+    series: BTreeMap<Labels, SeriesId>,
+    /// Their order in the last row.
+    layout: Arc<[SeriesId]>,
+    /// Its alerts.
+    pub alerting: AlertingState,
+    /// Whether `ALERTS_FOR_STATE` is still to be read.
+    to_restore: bool,
+    health: Health,
+    last_error: String,
+    notes: Vec<String>,
+    evaluation_time_s: f64,
+    last_evaluation_ms: Option<i64>,
+}
+
+impl RuleState {
+    /// Returns a rule that was never evaluated. With `to_restore`, its first evaluation looks for what was before.
+    #[must_use]
+    pub fn new(spec: Arc<RuleSpec>, store_group: String, to_restore: bool) -> Self {
+        Self {
+            spec,
+            store_group,
+            group: None,
+            series: BTreeMap::new(),
+            layout: Arc::from([]),
+            alerting: AlertingState::default(),
+            to_restore,
+            health: Health::default(),
+            last_error: String::new(),
+            notes: Vec::new(),
+            evaluation_time_s: 0.0,
+            last_evaluation_ms: None,
+        }
+    }
+
+    /// Goes on where `old` stopped: the same name and labels, perhaps another expression.
+    pub fn carry_over(&mut self, old: Self) {
+        self.series = old.series;
+        self.alerting = old.alerting;
+        self.to_restore = old.to_restore;
+        if self.spec.is_same(&old.spec) {
+            self.health = old.health;
+            self.last_error = old.last_error;
+            self.notes = old.notes;
+            self.evaluation_time_s = old.evaluation_time_s;
+            self.last_evaluation_ms = old.last_evaluation_ms;
+        }
+    }
+
+    /// Returns the series that the rule wrote last.
+    pub fn series(&self) -> impl Iterator<Item = &Labels> {
+        self.series.keys()
+    }
+
+    /// Evaluates the rule, writes its samples, and returns the alerts to be told.
+    pub fn evaluate(&mut self, evaluation: &Evaluation<'_>) -> Outcome {
+        let mut outcome = Outcome::default();
+        self.last_evaluation_ms = Some(evaluation.at_ms);
+        let result = self.try_evaluate(evaluation, &mut outcome);
+        match result {
+            Ok(()) => {
+                self.health = Health::Good;
+                self.last_error.clear();
+            }
+            Err(error) => {
+                self.health = Health::Bad;
+                self.last_error.clone_from(&error);
+                outcome.error = Some(error);
+            }
+        }
+        outcome
+    }
+
+    /// Notes how long the last evaluation took.
+    pub const fn took(&mut self, seconds: f64) {
+        self.evaluation_time_s = seconds;
+    }
+
+    fn try_evaluate(&mut self, evaluation: &Evaluation<'_>, outcome: &mut Outcome) -> Result<(), String> {
+        let (vector, notes) = query(evaluation, &self.spec.expr, &self.spec.text)?;
+        self.notes = notes;
+        let written = if self.spec.is_alert() {
+            let restored = self.restored(evaluation);
+            let functions = RuleFunctions {
+                query: &|text| query_text(evaluation, text),
+                now_ms: evaluation.at_ms,
+                external_url: evaluation.external_url,
+            };
+            let step = Step {
+                at_ms: evaluation.at_ms,
+                query_offset_ms: evaluation.query_offset_ms,
+                limit: evaluation.limit,
+                external_labels: evaluation.external_labels,
+                functions: &functions,
+                restored: &restored,
+            };
+            let written = self.alerting.step(&self.spec, &vector, &step)?;
+            let url = self.generator_url(evaluation.external_url);
+            outcome.alerts = self.alerting.due(evaluation.at_ms, evaluation.resend_delay_ms, evaluation.interval_ms, &url);
+            written.into_iter().map(|(labels, value)| (labels, Value::Float(value))).collect()
+        } else {
+            recording::step(&self.spec, vector, evaluation.limit)?
+        };
+        outcome.samples = written.len();
+        self.write(evaluation, written)
+    }
+
+    /// Returns the link to the expression.
+    #[must_use]
+    pub fn generator_url(&self, external_url: &str) -> String {
+        format!("{}{}", external_url.trim_end_matches('/'), super::template_data::expression_link(&self.spec.query, 1))
+    }
+
+    /// Reads, once, since when the conditions of alerts hold that were there before the start.
+    fn restored(&mut self, evaluation: &Evaluation<'_>) -> BTreeMap<Labels, Last> {
+        if !std::mem::take(&mut self.to_restore) {
+            return BTreeMap::new();
+        }
+        restore::for_state(evaluation.querier, &self.spec, evaluation.at_ms - evaluation.query_offset_ms).unwrap_or_else(
+            |error| {
+                tracing::warn!(rule = %self.spec.name, %error, "the state of alerts before the start cannot be read");
+                BTreeMap::new()
+            },
+        )
+    }
+
+    /// Writes what came out, and a stale marker for each series that came out last time and does not now.
+    fn write(&mut self, evaluation: &Evaluation<'_>, written: Vec<(Labels, Value)>) -> Result<(), String> {
+        let append = evaluation.append;
+        let group = match self.group {
+            Some(group) => group,
+            None => *self.group.insert(append.group(&self.store_group).map_err(|error| error.to_string())?),
+        };
+        let at_ms = evaluation.at_ms - evaluation.query_offset_ms;
+        let mut series = BTreeMap::new();
+        let (mut ids, mut values, mut histograms) = (Vec::new(), Vec::new(), Vec::new());
+        for (labels, value) in written {
+            let id = match self.series.get(&labels) {
+                Some(id) => *id,
+                None => append.series(&labels).map_err(|error| error.to_string())?,
+            };
+            match value {
+                Value::Float(value) => {
+                    ids.push(id);
+                    values.push(value);
+                }
+                Value::Histogram(histogram) => {
+                    histograms.push(BatchSample { series: id, at_ms, value: BatchValue::Histogram(histogram) });
+                }
+            }
+            series.insert(labels, id);
+        }
+        for (labels, id) in &self.series {
+            if !series.contains_key(labels) {
+                ids.push(*id);
+                values.push(sample::stale_nan());
+            }
+        }
+        self.series = series;
+        if *self.layout != *ids {
+            self.layout = Arc::from(ids);
+        }
+        if !values.is_empty() {
+            append.append_row(group, at_ms, &self.layout, &values).map_err(|error| error.to_string())?;
+        }
+        if !histograms.is_empty() {
+            let done = append.append_samples(Some(group), &histograms, Durability::Written);
+            done.map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Returns the rule as pages show it.
+    #[must_use]
+    pub fn view(&self) -> RuleView {
+        let spec = &self.spec;
+        let alerting = match &spec.kind {
+            RuleKind::Record => None,
+            RuleKind::Alert { for_ms, keep_firing_for_ms, annotations } => Some(AlertingView {
+                state: self.alerting.state(),
+                for_ms: *for_ms,
+                keep_firing_for_ms: *keep_firing_for_ms,
+                annotations: Labels::from_pairs(annotations.iter().map(|(name, text)| (name, text))),
+                alerts: self.alert_views(),
+            }),
+        };
+        RuleView {
+            name: spec.name.clone(),
+            line: spec.line,
+            query: spec.query.clone(),
+            labels: Labels::from_pairs(spec.labels.iter().map(|(name, value)| (name, value))),
+            health: self.health,
+            last_error: self.last_error.clone(),
+            notes: self.notes.clone(),
+            evaluation_time_s: self.evaluation_time_s,
+            last_evaluation_ms: self.last_evaluation_ms,
+            series: self.series.len(),
+            alerting,
+        }
+    }
+
+    fn alert_views(&self) -> Vec<AlertView> {
+        let active = self.alerting.active.iter().filter(|(_, alert)| alert.state != alerting::AlertState::Inactive);
+        let view = |(labels, alert): (&Labels, &alerting::ActiveAlert)| AlertView {
+            labels: labels.clone(),
+            annotations: alert.annotations.clone(),
+            state: alert.state,
+            active_at_ms: alert.active_at_ms,
+            keep_firing_since_ms: alert.keep_firing_since_ms,
+            value: alert.value,
+        };
+        active.map(view).collect()
+    }
+}
+
+/// Evaluates an expression to a vector, with warnings and infos.
+fn query(evaluation: &Evaluation<'_>, expr: &Expr, text: &str) -> Result<(Vec<VectorSample>, Vec<String>), String> {
+    let options = QueryOptions { cancel: evaluation.cancel.clone(), text: Some(Arc::from(text)), ..QueryOptions::default() };
+    let at_ms = evaluation.at_ms - evaluation.query_offset_ms;
+    let result = evaluation.engine.instant(evaluation.querier, expr, at_ms, &options).map_err(|error| error.to_string())?;
+    let notes = result.warnings.into_iter().chain(result.infos).collect();
+    match result.value {
+        QueryValue::Vector(vector) => Ok((vector, notes)),
+        QueryValue::Scalar { at_ms, value } => {
+            Ok((vec![VectorSample { labels: Labels::empty(), at_ms, value: Value::Float(value) }], notes))
+        }
+        QueryValue::String { .. } | QueryValue::Matrix(_) => Err("rule result is not a vector or scalar".to_owned()),
+    }
+}
+
+/// Evaluates a template's query.
+fn query_text(evaluation: &Evaluation<'_>, text: &str) -> Result<Vec<VectorSample>, String> {
+    let expr = parse::parse(text).map_err(|error| error.to_string())?;
+    query(evaluation, &expr, text).map(|(vector, _)| vector)
+}
