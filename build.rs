@@ -6,10 +6,7 @@
 //! Of each entry: `path` without a leading slash (`index.html`, `assets/...`), the content type, a strong entity tag (quoted,
 //! a 128-bit FNV-1a hash of the bytes; the server adds `-br` or `-gz` for a packed form), the bytes, and the forms packed by brotli and gzip where the build wrote them.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a build script reads the source tree"
-)]
+#![expect(clippy::disallowed_methods, reason = "a build script reads the source tree")]
 
 use std::error::Error;
 use std::fmt::Write as _;

@@ -81,7 +81,8 @@ impl Inhibitor {
             let both_sides = all_match(&rule.source_matchers, labels);
             let candidates = sources.get(&rule.key(labels))?.values();
             let mut candidates = candidates.filter(|source| {
-                !source.is_resolved_at(now_ms) && !(both_sides && all_match(&rule.target_matchers, &source.labels))
+                let is_target_too = both_sides && all_match(&rule.target_matchers, &source.labels);
+                !source.is_resolved_at(now_ms) && !is_target_too
             });
             candidates.next().map(|source| source.fingerprint)
         })

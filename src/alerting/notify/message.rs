@@ -1,0 +1,234 @@
+//! From a delivery to a complete message: headers, text and HTML parts, recipients. Nothing here touches the network.
+//!
+//! Headers are templates like everything else, so what they give is cleaned of line breaks: no label of an alert can add a
+//! header or a recipient. Where a template fails, our own text stands in, with a note in mail, log and history.
+
+use super::template_data;
+use super::template_functions::NotificationFunctions;
+use super::{Content, EmailTarget, Notifier, default_mail};
+use crate::alerting::machine::Delivery;
+use crate::alerting::notification_log::thread_id;
+use crate::template::{Template, TemplateError, Value};
+use lettre::Address;
+use lettre::message::header::{HeaderName, HeaderValue};
+use lettre::message::{Mailboxes, MultiPart, SinglePart, header};
+use std::collections::BTreeMap;
+
+/// The longest header value that is sent.
+const HEADER_CHARS_MAX: usize = 900;
+/// The most recipients of one mail.
+const RECIPIENTS_MAX: usize = 100;
+
+/// The configuration's templates, as text and as HTML.
+#[derive(Clone, Debug)]
+pub struct Templates {
+    text: Template,
+    html: Template,
+}
+
+impl Templates {
+    /// Reads the files' texts (`name`, `text`) over the names that templates of Alertmanager's users build on.
+    ///
+    /// # Errors
+    /// When one is no template: the file's name and what is wrong with it.
+    pub fn new(files: &[(String, String)]) -> Result<Self, String> {
+        let functions = NotificationFunctions::default();
+        let mut templates = Self { text: Template::text(), html: Template::html() };
+        let ours = ("default.tmpl".to_owned(), include_str!("default.tmpl").to_owned());
+        for (name, text) in std::iter::once(&ours).chain(files) {
+            for set in [&mut templates.text, &mut templates.html] {
+                set.add(name, text, &functions).map_err(|error| format!("{name}: {error}"))?;
+            }
+        }
+        Ok(templates)
+    }
+
+    /// Checks one template text of a receiver.
+    ///
+    /// # Errors
+    /// When it is no template.
+    pub fn check(&self, text: &str) -> Result<(), TemplateError> {
+        self.text.clone().add("", text, &NotificationFunctions::default())
+    }
+
+    /// Executes a text.
+    ///
+    /// # Errors
+    /// When it is no template or fails.
+    pub fn execute(&self, text: &str, is_html: bool, functions: &NotificationFunctions) -> Result<String, TemplateError> {
+        let mut set = if is_html { self.html.clone() } else { self.text.clone() };
+        set.add("", text, functions)?;
+        set.execute("", &functions.data, functions)
+    }
+}
+
+/// A mail, ready to be sent.
+#[derive(Clone, Debug)]
+pub struct Mail {
+    /// The envelope's sender.
+    pub from: Address,
+    /// The envelope's recipients, each once.
+    pub to: Vec<Address>,
+    /// The same as texts.
+    pub recipients: Vec<String>,
+    /// The message.
+    pub content: Content,
+}
+
+/// Removes what could end a header line, and bounds its length.
+fn clean(value: &str) -> String {
+    let words: String = value.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    words.trim().chars().take(HEADER_CHARS_MAX).collect()
+}
+
+fn host_of(external_url: &str) -> &str {
+    let rest = external_url.split_once("://").map_or(external_url, |(_, rest)| rest);
+    let host = rest.split(['/', '?', '#']).next().unwrap_or("");
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    let host = if host.starts_with('[') { "localhost" } else { host.split(':').next().unwrap_or("") };
+    let is_name = !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'));
+    if is_name { host } else { "watchkeeper.invalid" }
+}
+
+/// Executes the receiver's templates, noting what fails.
+struct Writer<'a> {
+    notifier: &'a Notifier,
+    functions: NotificationFunctions,
+    notes: Vec<String>,
+}
+
+impl Writer<'_> {
+    /// Executes a template; where it fails, `instead` stands in and a note is made.
+    fn text(&mut self, what: &str, template: &str, is_html: bool, instead: impl FnOnce() -> String) -> String {
+        match self.notifier.templates.execute(template, is_html, &self.functions) {
+            Ok(text) => text,
+            Err(error) => {
+                self.notes.push(format!("the template of {what} failed: {error}"));
+                instead()
+            }
+        }
+    }
+
+    /// Executes the template of an address list. There is no default for whom to tell.
+    fn addresses(&self, what: &str, template: &str) -> Result<Mailboxes, String> {
+        let text = self.notifier.templates.execute(template, false, &self.functions);
+        let text = clean(&text.map_err(|error| format!("the template of {what} failed: {error}"))?);
+        text.parse().map_err(|error| format!("parse {what:?} addresses {text:?}: {error}"))
+    }
+}
+
+/// Renders a mail.
+///
+/// # Errors
+/// When sender or recipients are no addresses; everything else has a default.
+pub fn render(notifier: &Notifier, target: &EmailTarget, delivery: &Delivery) -> Result<Mail, String> {
+    let external_url = &*notifier.external_url;
+    let ours = default_mail::write(delivery, external_url, &[]);
+    let data: Value = template_data::data(delivery, external_url);
+    let mut functions = NotificationFunctions::new(delivery.at_ms, delivery.route_labels.clone(), data);
+    functions.default_html.clone_from(&ours.html);
+    let mut writer = Writer { notifier, functions, notes: Vec::new() };
+
+    let from = writer.addresses("from", &target.from)?.into_single().ok_or("must be exactly one 'from' address")?;
+    let recipients = writer.addresses("to", &target.to)?;
+    let mut headers: BTreeMap<String, String> = BTreeMap::new();
+    for (name, template) in &target.headers {
+        let instead = || if name.eq_ignore_ascii_case("Subject") { ours.subject.clone() } else { String::new() };
+        let value = writer.text(&format!("header {name}"), template, false, instead);
+        headers.insert(name.clone(), clean(&value));
+    }
+    let subject = match headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("Subject")) {
+        Some((_, subject)) => subject.clone(),
+        None => {
+            let template = r#"{{ template "email.default.subject" . }}"#;
+            clean(&writer.text("the subject", template, false, || ours.subject.clone()))
+        }
+    };
+    let html = target.html.as_deref().unwrap_or(r#"{{ template "email.default.html" . }}"#);
+    let html = writer.text("the HTML part", html, true, || ours.html.clone());
+    let text = match target.text.as_deref().filter(|text| !text.is_empty()) {
+        Some(text) => writer.text("the text part", text, false, || ours.text.clone()),
+        None => ours.text,
+    };
+    let notes = writer.notes;
+    let (text, html) = if notes.is_empty() {
+        (text, html)
+    } else {
+        // What a reader must know: this mail is not what was meant.
+        let with_notes = default_mail::write(delivery, external_url, &notes);
+        (with_notes.text, with_notes.html)
+    };
+
+    let mut to: Vec<Address> = Vec::new();
+    for mailbox in recipients.iter() {
+        if !to.contains(&mailbox.email) {
+            to.push(mailbox.email.clone());
+        }
+    }
+    if to.is_empty() || to.len() > RECIPIENTS_MAX {
+        return Err(format!("{} recipients: there must be 1 to {RECIPIENTS_MAX}", to.len()));
+    }
+    let envelope = Parts { subject: &subject, from: &from.to_string(), to: &recipients.to_string(), text, html: html.clone() };
+    let raw = assemble(target, delivery, external_url, &headers, envelope)?;
+    let recipients = to.iter().map(ToString::to_string).collect();
+    Ok(Mail { from: from.email, to, recipients, content: Content { subject, raw, html, warnings: notes } })
+}
+
+struct Parts<'a> {
+    subject: &'a str,
+    from: &'a str,
+    to: &'a str,
+    text: String,
+    html: String,
+}
+
+/// Headers that are ours to set.
+const OWN_HEADERS: [&str; 7] =
+    ["Message-Id", "Date", "Mime-Version", "Content-Type", "Content-Transfer-Encoding", "References", "In-Reply-To"];
+
+fn assemble(
+    target: &EmailTarget,
+    delivery: &Delivery,
+    external_url: &str,
+    headers: &BTreeMap<String, String>,
+    parts: Parts<'_>,
+) -> Result<Vec<u8>, String> {
+    let domain = host_of(external_url);
+    let day = if target.thread_by_date { format!("-{}", delivery.at_ms.div_euclid(86_400_000)) } else { String::new() };
+    let thread = format!("<group-{}{day}@{domain}>", thread_id(&delivery.group_key));
+    let moment = std::time::UNIX_EPOCH + std::time::Duration::from_millis(u64::try_from(delivery.at_ms).unwrap_or(0));
+    // The body is made by lettre, the headers by hand: theirs are open to all names, and each value was cleaned.
+    let body = MultiPart::alternative()
+        .boundary(format!("wk-{}", delivery.message_id))
+        .singlepart(part("text/plain; charset=utf-8", parts.text)?)
+        .singlepart(part("text/html; charset=utf-8", parts.html)?);
+    let mut head = header::Headers::new();
+    let mut set = |name: &str, value: &str| -> Result<(), String> {
+        let name = HeaderName::new_from_ascii(name.to_owned()).map_err(|error| format!("header {name:?}: {error}"))?;
+        head.insert_raw(HeaderValue::new(name, value.to_owned()));
+        Ok(())
+    };
+    for (name, value) in [("Subject", parts.subject), ("From", parts.from), ("To", parts.to)] {
+        set(name, value)?;
+    }
+    for (name, value) in headers {
+        if !OWN_HEADERS.iter().any(|own| own.eq_ignore_ascii_case(name)) && !value.is_empty() {
+            set(name, value)?;
+        }
+    }
+    set("Message-Id", &format!("<{}@{domain}>", delivery.message_id))?;
+    set("References", &thread)?;
+    set("In-Reply-To", &thread)?;
+    set("X-Watchkeeper-Group", &delivery.group_key.chars().filter(char::is_ascii_graphic).take(200).collect::<String>())?;
+    set("Auto-Submitted", "auto-generated")?;
+    set("Mime-Version", "1.0")?;
+    head.set(header::Date::new(moment));
+    let mut raw = head.to_string().into_bytes();
+    raw.extend(body.formatted());
+    Ok(raw)
+}
+
+fn part(content_type: &str, text: String) -> Result<SinglePart, String> {
+    let content_type = header::ContentType::parse(content_type).map_err(|error| error.to_string())?;
+    Ok(SinglePart::builder().header(content_type).body(text))
+}

@@ -1,0 +1,264 @@
+//! What the configuration asks of alerting, checked and ready to use; replaced whole by a reload.
+
+use super::inhibit::InhibitRule;
+use super::notify::message::Templates;
+use super::notify::{EmailTarget, MailServer, SecretSource, Target, TlsOptions, WebhookTarget};
+use super::route::{Escalation, RouteSpec, RouteTree};
+use crate::config::alertmanager::{self, AlertmanagerConfig};
+use crate::config::receivers::{self, EmailConfig, WebhookConfig};
+use crate::config::{FilePath, Secret};
+use crate::env::Disk;
+use crate::model::time_interval::NamedTimeInterval;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One way in which a receiver is told.
+#[derive(Clone, Debug)]
+pub struct Integration {
+    /// `email`, `webhook`, `outbox`.
+    pub kind: &'static str,
+    /// Its place among those of its kind.
+    pub index: usize,
+    /// Whether ended alerts are told.
+    pub send_resolved: bool,
+    /// Where to and how.
+    pub target: Arc<Target>,
+}
+
+/// Somebody who is told.
+#[derive(Clone, Debug, Default)]
+pub struct Receiver {
+    /// Its name, as routes refer to it.
+    pub name: String,
+    /// Labels of the receiver itself.
+    pub labels: BTreeMap<String, String>,
+    /// How it is told; may be empty: a receiver that swallows.
+    pub integrations: Vec<Integration>,
+}
+
+impl Receiver {
+    /// Returns the name of an integration in the notification log: `ops/email/0`.
+    #[must_use]
+    pub fn log_name(&self, integration: &Integration) -> String {
+        format!("{}/{}/{}", self.name, integration.kind, integration.index)
+    }
+}
+
+/// The whole of it.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Who is told of what.
+    pub routes: RouteTree,
+    /// By name.
+    pub receivers: BTreeMap<String, Arc<Receiver>>,
+    /// What keeps what silent.
+    pub inhibit_rules: Vec<InhibitRule>,
+    /// By name.
+    pub intervals: BTreeMap<String, NamedTimeInterval>,
+    /// For how long an alert without an end is believed.
+    pub resolve_timeout_ms: i64,
+    /// The configuration as YAML, secrets hidden, for the status page.
+    pub original: String,
+}
+
+/// Why the configuration cannot be followed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SetupError {
+    /// A kind of receiver that is known but cannot be sent to.
+    #[error("receiver {receiver:?}: this server cannot send to {kind} (it can to email and webhook)")]
+    Unsupported {
+        /// The receiver.
+        receiver: String,
+        /// The kind.
+        kind: &'static str,
+    },
+    /// A template or its file.
+    #[error("{0}")]
+    Template(String),
+    /// What the configuration says.
+    #[error("{0}")]
+    Config(String),
+}
+
+fn ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn spec(route: &alertmanager::Route) -> RouteSpec {
+    RouteSpec {
+        receiver: Some(route.receiver.clone()).filter(|name| !name.is_empty()),
+        matchers: route.matchers.clone(),
+        goes_on: route.continues,
+        group_by: if route.group_by_all { Some(vec!["...".to_owned()]) } else { route.group_by.clone() },
+        group_wait_ms: route.group_wait.map(ms),
+        group_interval_ms: route.group_interval.map(ms),
+        repeat_interval_ms: route.repeat_interval.map(ms),
+        mute_time_intervals: route.mute_time_intervals.clone(),
+        active_time_intervals: route.active_time_intervals.clone(),
+        labels: route.labels.clone(),
+        escalate: route
+            .escalate
+            .as_ref()
+            .map(|escalate| Escalation { after_ms: ms(escalate.after), receiver: escalate.receiver.clone() }),
+        routes: route.routes.iter().map(spec).collect(),
+    }
+}
+
+fn secret(text: &Secret, file: &FilePath) -> SecretSource {
+    let file = (!file.is_empty()).then(|| file.path().to_owned());
+    SecretSource { text: text.reveal().to_owned(), file }
+}
+
+fn inline(text: &str, file: &FilePath) -> SecretSource {
+    secret(&Secret::new(text), file)
+}
+
+fn email(config: &EmailConfig) -> EmailTarget {
+    let tls = config.tls_config.clone().unwrap_or_default();
+    let server = if config.smarthost.is_outbox() {
+        MailServer::Outbox
+    } else {
+        MailServer::Smtp { host: config.smarthost.host.clone(), port: config.smarthost.port.clone() }
+    };
+    EmailTarget {
+        to: config.to.clone(),
+        from: config.from.clone(),
+        hello: config.hello.clone(),
+        server,
+        auth_username: config.auth_username.clone(),
+        auth_password: secret(&config.auth_password, &config.auth_password_file),
+        auth_secret: secret(&config.auth_secret, &config.auth_secret_file),
+        auth_identity: config.auth_identity.clone(),
+        headers: config.headers.clone(),
+        html: Some(config.html.clone()).filter(|html| !html.is_empty()),
+        text: Some(config.text.clone()).filter(|text| !text.is_empty()),
+        require_tls: config.require_tls.unwrap_or(true),
+        implicit_tls: config.force_implicit_tls.unwrap_or(config.smarthost.port == "465"),
+        tls: TlsOptions {
+            ca: inline(&tls.ca, &tls.ca_file),
+            cert: inline(&tls.cert, &tls.cert_file),
+            key: secret(&tls.key, &tls.key_file),
+            server_name: tls.server_name.clone(),
+            insecure_skip_verify: tls.insecure_skip_verify,
+            only_tls13: tls.min_version == "TLS13",
+        },
+        thread_by_date: config.threading.enabled && config.threading.thread_by_date == "daily",
+    }
+}
+
+fn webhook(config: &WebhookConfig) -> WebhookTarget {
+    WebhookTarget {
+        url: secret(&config.url, &config.url_file),
+        max_alerts: config.max_alerts,
+        timeout_ms: u64::try_from(config.timeout.as_millis()).unwrap_or(0),
+        http: config.http_config.clone().unwrap_or_default(),
+    }
+}
+
+fn receiver(config: &receivers::Receiver) -> Result<Receiver, SetupError> {
+    if let Some(kind) = unsupported(config) {
+        return Err(SetupError::Unsupported { receiver: config.name.clone(), kind });
+    }
+    let mut integrations = Vec::new();
+    for (index, email_config) in config.email_configs.iter().enumerate() {
+        let target = email(email_config);
+        let kind = if target.server == MailServer::Outbox { "outbox" } else { "email" };
+        let send_resolved = email_config.send_resolved;
+        integrations.push(Integration { kind, index, send_resolved, target: Arc::new(Target::Email(Box::new(target))) });
+    }
+    for (index, webhook_config) in config.webhook_configs.iter().enumerate() {
+        let target = Arc::new(Target::Webhook(Box::new(webhook(webhook_config))));
+        integrations.push(Integration { kind: "webhook", index, send_resolved: webhook_config.send_resolved, target });
+    }
+    let labels = config.labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    Ok(Receiver { name: config.name.clone(), labels, integrations })
+}
+
+/// Returns the first kind of integration that cannot be sent to.
+fn unsupported(receiver: &receivers::Receiver) -> Option<&'static str> {
+    let kinds = receiver.integrations().into_iter();
+    let mut others = kinds.filter(|(kind, count)| *count > 0 && !matches!(*kind, "email" | "webhook"));
+    others.next().map(|(kind, _)| kind)
+}
+
+/// Makes the setup of a configuration and the texts of its template files.
+///
+/// # Errors
+/// When a receiver is of a kind that cannot be sent to, or a template is none.
+pub fn build(config: &AlertmanagerConfig, files: &[(String, String)]) -> Result<(Setup, Templates), SetupError> {
+    let templates = Templates::new(files).map_err(SetupError::Template)?;
+    let root = config.route.as_ref().ok_or_else(|| SetupError::Config("no route provided in config".to_owned()))?;
+    let mut receivers = BTreeMap::new();
+    for one in &config.receivers {
+        let receiver = receiver(one)?;
+        for integration in &receiver.integrations {
+            check_templates(&templates, &receiver.name, &integration.target)?;
+        }
+        receivers.insert(receiver.name.clone(), Arc::new(receiver));
+    }
+    let intervals = config.mute_time_intervals.iter().chain(&config.time_intervals);
+    let inhibit = |rule: &alertmanager::InhibitRule| InhibitRule {
+        name: rule.name.clone(),
+        source_matchers: rule.source_matchers.clone(),
+        target_matchers: rule.target_matchers.clone(),
+        equal: rule.equal.clone(),
+    };
+    let setup = Setup {
+        routes: RouteTree::new(&spec(root)),
+        receivers,
+        inhibit_rules: config.inhibit_rules.iter().map(inhibit).collect(),
+        intervals: intervals.map(|interval| (interval.name.clone(), interval.clone())).collect(),
+        resolve_timeout_ms: ms(config.global.resolve_timeout),
+        original: config.to_yaml(),
+    };
+    Ok((setup, templates))
+}
+
+fn check_templates(templates: &Templates, receiver: &str, target: &Target) -> Result<(), SetupError> {
+    let Target::Email(email) = target else { return Ok(()) };
+    let parts = [Some(&email.to), Some(&email.from), email.html.as_ref(), email.text.as_ref()];
+    for text in parts.into_iter().flatten().chain(email.headers.values()) {
+        templates.check(text).map_err(|error| SetupError::Template(format!("receiver {receiver:?}: {error}")))?;
+    }
+    Ok(())
+}
+
+/// Reads the template files; the last part of a pattern may hold `*`. Blocks.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn read_templates(disk: &dyn Disk, patterns: &[FilePath]) -> Result<Vec<(String, String)>, SetupError> {
+    let mut files = Vec::new();
+    for pattern in patterns {
+        let path = pattern.path();
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let paths = if name.contains('*') {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let found = disk.list(folder).unwrap_or_default();
+            let fits = found.into_iter().filter(|entry| !entry.is_dir && matches_star(&name, &entry.name));
+            fits.map(|entry| folder.join(entry.name)).collect()
+        } else {
+            vec![path.to_owned()]
+        };
+        for path in paths {
+            let unreadable = |error: &dyn std::fmt::Display| SetupError::Template(format!("{}: {error}", path.display()));
+            let bytes = disk.read(&path).map_err(|error| unreadable(&error))?;
+            let text = String::from_utf8(bytes).map_err(|error| unreadable(&error))?;
+            files.push((path.display().to_string(), text));
+        }
+    }
+    Ok(files)
+}
+
+/// Returns whether a name fits a pattern in which `*` stands for any text.
+fn matches_star(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == name,
+        Some((head, rest)) => {
+            let Some(behind) = name.strip_prefix(head) else { return false };
+            behind.char_indices().map(|(at, _)| at).chain([behind.len()]).any(|at| matches_star(rest, behind.split_at(at).1))
+        }
+    }
+}
