@@ -1,0 +1,217 @@
+//! Runs the sources that the configuration names, and joins what they say by job.
+
+use super::{Sink, Update, dns, file, http, static_targets};
+use crate::config::discovery::{DiscoveryConfigs, DnsDiscovery, FileDiscovery, HttpDiscovery};
+use crate::config::{Config, ScrapeConfig};
+use crate::env::Env;
+use crate::env::tasks::TaskHandle;
+use crate::model::target::{JobTargets, TargetGroup};
+use crate::telemetry::metrics::{Counter, Registry};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
+
+/// How many updates may wait; a source waits when it is full.
+const UPDATES_WAITING_MAX: usize = 64;
+
+/// A source that runs as a task.
+#[derive(Clone, Debug, PartialEq)]
+enum Spec {
+    File(FileDiscovery),
+    Http(Box<HttpDiscovery>),
+    Dns(DnsDiscovery),
+}
+
+impl Spec {
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::File(_) => "file",
+            Self::Http(_) => "http",
+            Self::Dns(_) => "dns",
+        }
+    }
+}
+
+struct Running {
+    id: u64,
+    spec: Spec,
+    task: TaskHandle<()>,
+    last: Update,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// What a job's targets come from.
+#[derive(Default)]
+struct Job {
+    fixed: Vec<TargetGroup>,
+    unsupported: Vec<String>,
+    sources: Vec<Running>,
+}
+
+struct Manager {
+    env: Env,
+    registry: Registry,
+    jobs: BTreeMap<String, Job>,
+    next_id: u64,
+    updates: mpsc::Sender<(u64, Update)>,
+}
+
+/// Starts discovery; the receiver's map has every job of the configuration, also those without targets.
+///
+/// What the configuration itself names is there at once, the rest when its source has spoken. Ends when nobody listens.
+#[must_use]
+pub fn start(
+    env: &Env,
+    config: watch::Receiver<Arc<Config>>,
+    registry: &Registry,
+) -> watch::Receiver<Arc<BTreeMap<String, JobTargets>>> {
+    let (updates, incoming) = mpsc::channel(UPDATES_WAITING_MAX);
+    let mut manager = Manager { env: env.clone(), registry: registry.clone(), jobs: BTreeMap::new(), next_id: 0, updates };
+    let mut config = config;
+    let first = Arc::clone(&config.borrow_and_update());
+    manager.apply(&first);
+    let (sender, receiver) = watch::channel(Arc::new(manager.joined()));
+    drop(env.tasks.spawn("discovery", manager.run(config, incoming, sender)));
+    receiver
+}
+
+impl Manager {
+    async fn run(
+        mut self,
+        mut config: watch::Receiver<Arc<Config>>,
+        mut incoming: mpsc::Receiver<(u64, Update)>,
+        sender: watch::Sender<Arc<BTreeMap<String, JobTargets>>>,
+    ) {
+        let received = self.registry.counter(
+            "watchkeeper_sd_received_updates_total",
+            "Total number of update events received from the SD providers.",
+            &[("name", "scrape")],
+        );
+        loop {
+            tokio::select! {
+                biased;
+                () = sender.closed() => return,
+                Ok(()) = config.changed() => {
+                    let now = Arc::clone(&config.borrow_and_update());
+                    self.apply(&now);
+                }
+                Some((id, update)) = incoming.recv() => {
+                    received.inc();
+                    self.take(id, update);
+                    while let Ok((id, update)) = incoming.try_recv() {
+                        received.inc();
+                        self.take(id, update);
+                    }
+                }
+            }
+            let joined = self.joined();
+            sender.send_if_modified(|published| {
+                let differs = **published != joined;
+                if differs {
+                    *published = Arc::new(joined);
+                }
+                differs
+            });
+        }
+    }
+
+    fn take(&mut self, id: u64, update: Update) {
+        let mut sources = self.jobs.values_mut().flat_map(|job| &mut job.sources);
+        if let Some(source) = sources.find(|source| source.id == id) {
+            source.last = update;
+        }
+    }
+
+    /// Starts and stops sources so that they fit the configuration.
+    fn apply(&mut self, config: &Config) {
+        let mut before = std::mem::take(&mut self.jobs);
+        for scrape in &config.scrape_configs {
+            let mut old = before.remove(&scrape.job_name).unwrap_or_default();
+            let job = self.job(scrape, &mut old.sources);
+            self.jobs.insert(scrape.job_name.clone(), job);
+        }
+        for name in before.into_keys() {
+            self.registry.remove("watchkeeper_sd_discovered_targets", &[("name", "scrape"), ("config", &name)]);
+        }
+    }
+
+    fn job(&mut self, scrape: &ScrapeConfig, old: &mut Vec<Running>) -> Job {
+        let configs = &scrape.discovery;
+        let files = configs.file.iter().cloned().map(Spec::File);
+        let https = configs.http.iter().cloned().map(|config| Spec::Http(Box::new(config)));
+        let names = configs.dns.iter().cloned().map(Spec::Dns);
+        let mut sources = Vec::new();
+        for spec in files.chain(https).chain(names) {
+            let running = match old.iter().position(|running| running.spec == spec) {
+                Some(place) => old.swap_remove(place),
+                None => self.start(spec),
+            };
+            sources.push(running);
+        }
+        Job { fixed: static_targets::groups(&configs.static_configs), unsupported: unsupported(configs), sources }
+    }
+
+    fn start(&mut self, spec: Spec) -> Running {
+        self.next_id += 1;
+        let sink = Sink { source: self.next_id, sender: self.updates.clone() };
+        let failures: Counter = self.registry.counter(
+            "watchkeeper_sd_refresh_failures_total",
+            "Number of refresh failures for the given SD mechanism.",
+            &[("mechanism", spec.kind())],
+        );
+        let env = self.env.clone();
+        let task = match spec.clone() {
+            Spec::File(config) => self.env.tasks.spawn("file discovery", file::run(env, config, failures, sink)),
+            Spec::Http(config) => self.env.tasks.spawn("http discovery", http::run(env, *config, failures, sink)),
+            Spec::Dns(config) => self.env.tasks.spawn("dns discovery", dns::run(env, config, failures, sink)),
+        };
+        Running { id: self.next_id, spec, task, last: Update::default() }
+    }
+
+    fn joined(&self) -> BTreeMap<String, JobTargets> {
+        let mut joined = BTreeMap::new();
+        for (name, job) in &self.jobs {
+            let mut groups = job.fixed.clone();
+            let mut errors = job.unsupported.clone();
+            for source in &job.sources {
+                groups.extend(
+                    source
+                        .last
+                        .groups
+                        .iter()
+                        .map(|group| TargetGroup { source: format!("{}/{}", source.spec.kind(), group.source), ..group.clone() }),
+                );
+                errors.extend(source.last.errors.iter().cloned());
+            }
+            groups.sort_by(|a, b| a.source.cmp(&b.source));
+            let count: usize = groups.iter().map(|group| group.targets.len()).sum();
+            let gauge = self.registry.gauge(
+                "watchkeeper_sd_discovered_targets",
+                "Current number of discovered targets.",
+                &[("name", "scrape"), ("config", name)],
+            );
+            gauge.set(count as f64);
+            joined.insert(name.clone(), JobTargets { job: name.clone(), groups, errors });
+        }
+        joined
+    }
+}
+
+/// Says which configured kinds find nothing.
+fn unsupported(configs: &DiscoveryConfigs) -> Vec<String> {
+    let zookeeper = [
+        ("serverset_sd_configs", configs.serverset.is_empty()),
+        ("nerve_sd_configs", configs.nerve.is_empty()),
+        ("curator_sd_configs", configs.curator.is_empty()),
+        ("kafka_sd_configs", configs.kafka.is_empty()),
+        ("dubbo_sd_configs", configs.dubbo.is_empty()),
+        ("znode_sd_configs", configs.znode.is_empty()),
+    ];
+    let named = zookeeper.into_iter().filter(|(_, is_empty)| !is_empty).map(|(key, _)| key.to_owned());
+    named.chain(configs.others.iter().map(|other| other.key.clone())).map(|key| format!("{key} is not supported")).collect()
+}
