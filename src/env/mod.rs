@@ -5,6 +5,8 @@
 //! repeatable from its seed.
 
 pub mod clock;
+#[cfg(any(test, feature = "sim"))]
+pub mod crash_disk;
 pub mod disk;
 pub mod memory_disk;
 pub mod network;

@@ -19,8 +19,9 @@ impl Exemplars {
         Self { ring: VecDeque::new(), newest: BTreeMap::new(), max }
     }
 
-    /// Adds exemplars of a series; repeated and older ones are left out.
-    pub(crate) fn add(&mut self, series: SeriesId, fresh: &[Exemplar]) {
+    /// Adds exemplars of a series; repeated and older ones are left out. Returns how many were taken.
+    pub(crate) fn add(&mut self, series: SeriesId, fresh: &[Exemplar]) -> usize {
+        let mut added = 0;
         for exemplar in fresh.iter().filter(|_| self.max > 0) {
             if self.newest.get(&series).is_some_and(|known| known == exemplar || known.at_ms > exemplar.at_ms) {
                 continue;
@@ -33,7 +34,9 @@ impl Exemplars {
             }
             self.newest.insert(series, exemplar.clone());
             self.ring.push_back((series, exemplar.clone()));
+            added += 1;
         }
+        added
     }
 
     /// Returns the exemplars of the series for which `wanted` says yes, within a range, by series.

@@ -6,17 +6,21 @@
 
 pub mod append;
 mod column;
+mod dir;
 pub mod error;
 mod exemplars;
 mod head;
 mod index;
 mod metadata;
+pub mod progress;
+mod quarantine;
 pub mod select;
 pub mod stats;
 pub mod store;
 mod wal;
 
 pub use error::StoreError;
+pub use progress::Progress;
 pub use store::{Store, StoreOptions};
 
 #[cfg(test)]

@@ -1,14 +1,19 @@
 //! The store as the rest of the program sees it.
 
 use super::append::{Append, AppendError, Appended, BatchSample, BatchValue, Durability, GroupId, SeriesId};
+use super::dir;
 use super::error::StoreError;
 use super::head::histograms::HistogramAdded;
 use super::head::points::{Limits, Point};
 use super::head::{Head, lock, read, write};
+use super::progress::Progress;
 use super::select::{Hints, Querier, SelectError, Selection, TimeRange, label_values, series_set};
 use super::stats::{Cardinality, StoreStats};
 use super::wal::Log;
+use super::wal::record::{put_exemplars, put_histograms, put_metadata};
+use super::wal::replay::Replay;
 use crate::env::Env;
+use crate::env::disk::DiskLock;
 use crate::model::exemplar::Exemplar;
 use crate::model::labels::Labels;
 use crate::model::matcher::Matcher;
@@ -16,8 +21,8 @@ use crate::model::metadata::Metadata;
 use crate::telemetry::metrics::{Counter, Registry};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 /// How a store behaves.
 #[derive(Clone, Debug)]
@@ -36,6 +41,8 @@ pub struct StoreOptions {
     pub exemplars_max: usize,
     /// Whether acknowledged samples wait for the disk (`storage.sync: always`) or for the system alone (`written`).
     pub sync: bool,
+    /// Is told how far opening has come.
+    pub progress: Progress,
 }
 
 impl Default for StoreOptions {
@@ -48,6 +55,7 @@ impl Default for StoreOptions {
             series_limit: 0,
             exemplars_max: 100_000,
             sync: true,
+            progress: Progress::default(),
         }
     }
 }
@@ -89,6 +97,7 @@ struct Inner {
     log: Log,
     metrics: Metrics,
     closed: AtomicBool,
+    lock: Mutex<Option<Box<dyn DiskLock>>>,
 }
 
 /// The time-series store. Cheap to clone; clones share.
@@ -109,14 +118,23 @@ impl Store {
     /// # Errors
     /// When another process has the directory, the format is unknown, or the disk fails.
     pub fn open(env: &Env, options: StoreOptions, registry: &Registry) -> Result<Self, StoreError> {
+        let lock = dir::open(env, &options.dir)?;
         let head = Head::new(env.random.next_u64(), options.series_limit, options.exemplars_max);
+        let began = env.clock.monotonic();
+        let replayed = Replay::new(env, &options.dir, &head, &[]).run(&options.progress)?;
+        if replayed.damaged > 0 {
+            tracing::error!(records = replayed.damaged, "parts of the log could not be read; see the quarantine folder");
+        }
+        tracing::info!(samples = replayed.samples, took = ?env.clock.monotonic() - began, "the log was read back");
+        let log = Log::open(env, &options.dir, replayed.next_segment, replayed.names, registry)?;
         let inner = Inner {
             env: env.clone(),
             options,
             head,
-            log: Log::default(),
+            log,
             metrics: Metrics::new(registry),
             closed: AtomicBool::new(false),
+            lock: Mutex::new(Some(lock)),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -127,7 +145,21 @@ impl Store {
     /// When the last sync failed.
     pub fn close(&self) -> Result<(), StoreError> {
         self.inner.closed.store(true, Ordering::Release);
-        Ok(())
+        let closed = self.inner.log.close().map_err(StoreError::io("syncing the log of", &self.inner.options.dir));
+        drop(lock(&self.inner.lock).take());
+        closed
+    }
+
+    /// Returns how far opening has come.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        self.inner.options.progress.clone()
+    }
+
+    /// Returns why samples cannot be made durable at present, for `/-/ready` and the dashboard.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.inner.log.failure()
     }
 
     /// Returns what the store holds.
@@ -161,7 +193,10 @@ impl Store {
     }
 
     fn append_histograms(&self, samples: &[BatchSample], limits: Limits, appended: &mut Appended) {
-        let mut histograms = lock(&self.inner.head.histograms);
+        let head = &self.inner.head;
+        let _gate = head.pass_gate();
+        let mut histograms = lock(&head.histograms);
+        let mut stored = Vec::new();
         for sample in samples {
             let BatchValue::Histogram(value) = &sample.value else { continue };
             if sample.at_ms < limits.oldest_ms {
@@ -170,13 +205,27 @@ impl Store {
             }
             let late = limits.late_oldest_ms.is_some_and(|oldest_ms| sample.at_ms >= oldest_ms);
             match histograms.add(sample.series, sample.at_ms, value, late) {
-                HistogramAdded::New | HistogramAdded::Same => appended.stored += 1,
+                HistogramAdded::New => {
+                    appended.stored += 1;
+                    stored.push((sample.series, sample.at_ms, Arc::clone(value)));
+                }
+                HistogramAdded::Same => appended.stored += 1,
                 HistogramAdded::Conflict => appended.duplicate += 1,
                 HistogramAdded::Older if limits.late_oldest_ms.is_none() => appended.out_of_order += 1,
                 HistogramAdded::Older => appended.too_old += 1,
             }
-            self.inner.head.saw_time(sample.at_ms);
+            head.saw_time(sample.at_ms);
         }
+        if !stored.is_empty() {
+            self.inner.log.write(|_segment| put_histograms(&stored));
+        }
+    }
+
+    /// Makes what was appended as durable as was asked for.
+    fn settle(&self, durability: Durability) -> Result<(), AppendError> {
+        let log = &self.inner.log;
+        let done = if durability == Durability::Synced && self.inner.options.sync { log.sync() } else { log.flush() };
+        done.map_err(|error| AppendError::Log(error.to_string()))
     }
 }
 
@@ -203,10 +252,15 @@ impl Append for Store {
         &self,
         group: Option<GroupId>,
         samples: &[BatchSample],
-        _durability: Durability,
+        durability: Durability,
     ) -> Result<Appended, AppendError> {
         self.check_open()?;
         let inner = &self.inner;
+        if durability == Durability::Synced
+            && let Some(failure) = inner.log.failure()
+        {
+            return Err(AppendError::Log(failure));
+        }
         let limits = self.limits(group.is_none());
         let mut mixed = false;
         let floats = samples.iter().filter_map(|sample| match sample.value {
@@ -221,17 +275,24 @@ impl Append for Store {
             self.append_histograms(samples, limits, &mut appended);
         }
         inner.metrics.count(&appended);
-        Ok(appended)
+        match self.settle(durability) {
+            // Scraped samples stay in memory when the log fails; it has said so itself.
+            Err(_) if durability == Durability::Written => Ok(appended),
+            settled => settled.map(|()| appended),
+        }
     }
 
     fn append_exemplars(&self, series: SeriesId, exemplars: &[Exemplar]) {
-        self.inner.head.add_exemplars(series, exemplars);
+        if self.inner.head.add_exemplars(series, exemplars) > 0 {
+            self.inner.log.write(|_segment| put_exemplars(series, exemplars));
+        }
     }
 
     fn note_metadata(&self, metric: &str, metadata: &Metadata) {
         let head = &self.inner.head;
         if !read(&head.metadata).is(metric, metadata) {
             write(&head.metadata).note(metric, metadata);
+            self.inner.log.write(|_segment| put_metadata(metric, metadata));
         }
     }
 }

@@ -26,6 +26,8 @@ pub(crate) struct GroupState {
     pub(crate) layout: Arc<[SeriesId]>,
     /// Number of the layout; 0: none yet.
     pub(crate) version: u32,
+    /// Layout numbers up to here were given once, though their definition may be lost.
+    pub(crate) reserved: u32,
     /// For each place of the layout its column in the present generation; empty: the same number.
     pub(crate) columns: Vec<u32>,
     /// Whether the present generation's columns are those of the layout, all taking part in each row.
@@ -61,6 +63,7 @@ impl Group {
             state: Mutex::new(GroupState {
                 layout: Arc::from([]),
                 version: 0,
+                reserved: 0,
                 columns: Vec::new(),
                 entered: false,
                 current: None,
@@ -104,6 +107,11 @@ impl GroupState {
         }
         self.entered = false;
         self.columns = Vec::new();
+    }
+
+    /// Takes the number of a new layout.
+    pub(crate) fn next_version(&mut self) {
+        self.version = self.version.max(self.reserved) + 1;
     }
 
     /// Returns whether `series` is the present layout.

@@ -41,6 +41,9 @@ pub(crate) const WINDOW_MS: i64 = 30 * 60_000;
 /// Times beyond this are refused: arithmetic on them would leave its bounds.
 pub(crate) const TIME_MAX_MS: i64 = 1 << 52;
 
+/// Names of groups that the store itself made begin so.
+pub(crate) const LEARNED_PREFIX: &str = "~";
+
 /// Returns the half hour of a time.
 pub(crate) const fn window_of(at_ms: i64) -> i64 {
     at_ms.div_euclid(WINDOW_MS)
@@ -54,10 +57,18 @@ pub(crate) struct Groups {
 }
 
 impl Groups {
-    /// Puts a group under its number, which is the next one.
+    /// Puts a group under its number, which is not below the next one; numbers between belong to groups that were lost.
     pub(crate) fn put(&mut self, id: GroupId, name: &str) {
+        self.skip_to(id.0);
         self.by_id.push(Arc::new(Group::new(id)));
         self.by_name.insert(Box::from(name), id.0);
+    }
+
+    /// Never gives numbers below `next`: something that was lost had them.
+    pub(crate) fn skip_to(&mut self, next: u32) {
+        for id in self.by_id.len() as u32..next {
+            self.by_id.push(Arc::new(Group::new(GroupId(id))));
+        }
     }
 }
 
@@ -157,7 +168,7 @@ impl Head {
     /// Returns the name of the learned group of a pushed series: its target, on one of a few lanes.
     fn learned_name(&self, series: SeriesId, lane: u32) -> String {
         let registry = read(&self.registry);
-        format!("push/{lane}/{}/{}", registry.label(series, JOB), registry.label(series, INSTANCE))
+        format!("{LEARNED_PREFIX}push/{lane}/{}/{}", registry.label(series, JOB), registry.label(series, INSTANCE))
     }
 
     /// Notes the time of a sample.
@@ -172,8 +183,8 @@ impl Head {
         self.newest_ms.load(Ordering::Relaxed)
     }
 
-    /// Keeps exemplars of a series.
-    pub(crate) fn add_exemplars(&self, series: SeriesId, fresh: &[Exemplar]) {
-        lock(&self.exemplars).add(series, fresh);
+    /// Keeps exemplars of a series; returns how many were new.
+    pub(crate) fn add_exemplars(&self, series: SeriesId, fresh: &[Exemplar]) -> usize {
+        lock(&self.exemplars).add(series, fresh)
     }
 }

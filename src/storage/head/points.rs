@@ -17,13 +17,14 @@ use super::generation::{Generation, Offered, UNLOGGED};
 use super::group::{Group, GroupState};
 use super::late::LateAdded;
 use super::locations::Location;
-use super::{Head, TIME_MAX_MS, lock, read, window_of, write};
+use super::{Head, LEARNED_PREFIX, TIME_MAX_MS, lock, read, window_of, write};
 use crate::storage::append::{AppendError, Appended, GroupId, SeriesId};
 use crate::storage::column::token::{Step, put_step};
 use crate::storage::column::varint::{put_signed, put_varint};
 use crate::storage::wal::Log;
 use crate::storage::wal::names::put_layout;
 use crate::storage::wal::record::{Kind, put_samples};
+use hashbrown::HashMap;
 
 /// Lanes of one target before a series gets a group of its own.
 const LANES: u32 = 3;
@@ -122,8 +123,8 @@ impl Head {
     /// Gives every point without a group one: a learned group of its target, on the given lane.
     fn assign(&self, log: &Log, routed: &mut [Routed], hint: Option<GroupId>, lane: u32) {
         let name_of = |series: SeriesId| match hint {
-            Some(group) => format!("with/{}", group.0),
-            None if lane >= LANES => format!("own/{}", series.0),
+            Some(group) => format!("{LEARNED_PREFIX}with/{}", group.0),
+            None if lane >= LANES => format!("{LEARNED_PREFIX}own/{}", series.0),
             None => self.learned_name(series, lane),
         };
         let mut fresh: Vec<(String, SeriesId)> = Vec::new();
@@ -166,15 +167,22 @@ impl Head {
             }
             let (now, later) = left.split_at(room.min(left.len()));
             let before = state.layout.len();
-            let joined = |series: &SeriesId| !state.layout.contains(series);
-            let now: Vec<SeriesId> = now.iter().copied().filter(joined).collect();
-            state.layout = state.layout.iter().copied().chain(now.iter().copied()).collect();
-            state.version += 1;
+            // After a start a member may come that has no sample in the head.
+            let known: HashMap<SeriesId, usize> =
+                state.layout.iter().enumerate().map(|(place, series)| (*series, place)).collect();
+            let joining: Vec<SeriesId> = now.iter().copied().filter(|series| !known.contains_key(series)).collect();
             state.learned = true;
-            log.define(|names| put_layout(names, id, state.version, before, &now));
+            if !joining.is_empty() {
+                state.layout = state.layout.iter().copied().chain(joining.iter().copied()).collect();
+                state.next_version();
+                log.define(|names| put_layout(names, id, state.version, before, &joining));
+            }
             let mut locations = write(&self.locations);
-            for (place, series) in now.iter().enumerate() {
-                locations.set(*series, Location { group: id.0, column: (before + place) as u32 });
+            let mut next = before;
+            for series in now {
+                let column = known.get(series).copied().unwrap_or(next) as u32;
+                next += usize::from(!known.contains_key(series));
+                locations.set(*series, Location { group: id.0, column });
             }
             left = later;
         }
@@ -316,7 +324,9 @@ impl Head {
                 false
             }
         });
-        log.write(|_segment| put_samples(&taken));
+        if !taken.is_empty() {
+            log.write(|_segment| put_samples(&taken));
+        }
     }
 }
 
@@ -400,6 +410,17 @@ pub(crate) fn put_runs(out: &mut Vec<u8>, numbers: impl Iterator<Item = u32>) {
 impl Head {
     fn learned_part(&self, name: &str) -> u32 {
         lock(&self.learned_parts).get(name).copied().unwrap_or(0)
+    }
+
+    /// Notes the name of a learned group that the names log brought back.
+    pub(crate) fn saw_learned(&self, name: &str) {
+        let Some((name, number)) = name.rsplit_once('#') else { return };
+        let Ok(number) = number.parse::<u32>() else { return };
+        if number > 0 {
+            let mut parts = lock(&self.learned_parts);
+            let part = parts.entry(name.to_owned()).or_default();
+            *part = number.max(*part);
+        }
     }
 
     fn next_learned_part(&self, name: &str, full: u32) {

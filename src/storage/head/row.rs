@@ -70,7 +70,7 @@ impl Head {
     ) {
         state.leave(generation);
         state.layout = Arc::clone(series);
-        state.version += 1;
+        state.next_version();
         log.define(|names| put_layout(names, group, state.version, 0, series));
         state.enter(generation);
         let mut locations = write(&self.locations);
@@ -128,6 +128,10 @@ fn push_row(
         state.all_logged = true;
         record
     });
+    // The row is in the system's hands before a reader can see it. A failure is the log's to tell; the head goes on.
+    if log.flush().is_err() {
+        tracing::trace!("the row is in memory alone");
+    }
     appended
 }
 

@@ -198,16 +198,34 @@ impl Registry {
         Some(Made { id: SeriesId(id), pairs, symbols_before })
     }
 
-    /// Interns one text, as the names log replays it.
-    pub(crate) fn intern(&mut self, text: &str) -> Option<u32> {
-        self.symbols.intern(text)
+    /// Interns a text under the number that the names log gives it; `None` where that does not follow.
+    pub(crate) fn intern_as(&mut self, number: u32, text: &str) -> Option<()> {
+        if number < self.symbols.len() as u32 {
+            return (self.symbols.get(number) == text).then_some(());
+        }
+        self.symbols.skip_to(number);
+        (self.symbols.intern(text)? == number).then_some(())
+    }
+
+    /// Returns whether a number is a series with labels.
+    pub(crate) fn has(&self, id: SeriesId) -> bool {
+        self.live.contains(id.0)
+    }
+
+    /// Never gives numbers below `next`: something that was lost had them.
+    pub(crate) fn skip_to(&mut self, next: u32) {
+        if self.next() < next {
+            self.ends.resize(next as usize, self.packed.len() as u32);
+        }
     }
 
     /// Puts a series under its number, which must not be below [`Self::next`]; pairs are sorted by name.
     pub(crate) fn insert(&mut self, id: u32, pairs: &[(u32, u32)]) -> Option<()> {
-        while self.next() < id {
-            grow(&mut self.ends);
-            self.ends.push(self.packed.len() as u32);
+        self.skip_to(id);
+        let lost = |symbol: &u32| self.symbols.get(*symbol).is_empty();
+        if pairs.iter().any(|(name, value)| lost(name) || lost(value)) {
+            self.skip_to(id + 1);
+            return None;
         }
         if self.packed.capacity() - self.packed.len() < 64 {
             let step = if self.packed.len() < 1 << 16 { self.packed.len() } else { self.packed.len() / 8 };
@@ -283,8 +301,9 @@ mod tests {
     #[test]
     fn numbers_may_have_gaps() {
         let mut registry = Registry::new(1);
-        let (name, value) = (registry.intern("a").expect("room"), registry.intern("b").expect("room"));
-        assert_eq!(registry.insert(7, &[(name, value)]), Some(()));
+        assert_eq!(registry.intern_as(0, "a").and(registry.intern_as(1, "b")), Some(()));
+        assert_eq!(registry.intern_as(0, "d"), None);
+        assert_eq!(registry.insert(7, &[(0, 1)]), Some(()));
         assert_eq!(registry.find(&Labels::from_pairs([("a", "b")])), Some(SeriesId(7)));
         assert_eq!(registry.labels(SeriesId(3)), Labels::empty());
         assert_eq!(registry.next(), 8);

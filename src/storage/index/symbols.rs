@@ -53,6 +53,14 @@ impl Symbols {
         Some(number)
     }
 
+    /// Leaves numbers below `next` to texts that were lost; they read as the empty text.
+    pub(crate) fn skip_to(&mut self, next: u32) {
+        let end = self.ends.last().copied().unwrap_or(0);
+        if self.ends.len() < next as usize {
+            self.ends.resize(next as usize, end);
+        }
+    }
+
     /// Returns the bytes of memory held.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.text.capacity() + self.ends.capacity() * 4 + self.table.allocation_size()

@@ -1,21 +1,379 @@
 //! The log: what was appended since the last block, so that nothing acknowledged is lost.
+//!
+//! Two growing files: the names log says what numbers mean, the segment holds rows. [`Log::write`] frames a record into a
+//! buffer under one lock, in the order in which the head took the rows; [`Log::flush`] hands it to the system. A thread of
+//! its own syncs: names first, then the segment, every 100 ms for scrapes, at once when somebody waits.
+//!
+//! ```text
+//! write --> buffer --flush--> file (survives kill -9) --commit thread: fdatasync--> disk (survives a power cut)
+//!           ^ define: names buffer goes out first                                  `-> waiters are answered
+//! ```
+//!
+//! A write that fails closes the segment: what follows goes to a new one, whose rows are absolute. A sync that fails makes
+//! the segment suspect: it is never synced again, waiters are told, and the head is cut to blocks, which hold everything
+//! that the segment should have held.
 
+pub(crate) mod commit;
+pub(crate) mod files;
 pub(crate) mod names;
 pub(crate) mod record;
+pub(crate) mod replay;
+pub(crate) mod segment;
 
-/// The log's writing face.
-#[derive(Debug, Default)]
-pub(crate) struct Log {}
+use crate::env::Env;
+use crate::env::disk::DiskFile;
+use crate::storage::error::StoreError;
+use crate::storage::head::lock;
+use crate::telemetry::metrics::{Counter, Gauge, Histogram, Registry, SECONDS};
+use files::GrowingFile;
+use segment::{LOG_MAGIC, NAMES_MAGIC, put_record};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
-impl Log {
-    /// Adds definitions to the names log; they are written before the next record.
-    pub(crate) fn define(&self, put: impl FnOnce(&mut Vec<u8>)) {
-        let mut names = Vec::new();
-        put(&mut names);
+/// A segment that grew to this is followed by the next.
+const SEGMENT_BYTES: u64 = 64 << 20;
+/// After a failed write, so long until the next try.
+const RETRY: Duration = Duration::from_secs(1);
+/// Kind of the names log's records.
+const DEFINITIONS: u8 = 16;
+
+/// A place in the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Position {
+    /// Number of the segment.
+    pub(crate) segment: u64,
+    /// Offset in it.
+    pub(crate) offset: u64,
+}
+
+/// A file that waits for its sync.
+#[derive(Clone)]
+struct Unsynced {
+    file: Arc<dyn DiskFile>,
+    path: PathBuf,
+}
+
+#[derive(Default)]
+struct State {
+    names: Option<GrowingFile>,
+    /// Definitions that are not written yet.
+    definitions: Vec<u8>,
+    segment: Option<GrowingFile>,
+    /// Framed records that are not written yet.
+    buffer: Vec<u8>,
+    /// Files with writes that no sync has seen, in the order in which they must be synced.
+    unsynced: Vec<Unsynced>,
+    /// Folders with new names that no sync has seen.
+    new_names: bool,
+    /// Counts flushes that wrote something; a waiter waits for its own to be synced.
+    written: u64,
+    synced: u64,
+    /// Flushes up to here were lost by a failed sync.
+    lost: u64,
+    waiting: usize,
+    failure: Option<String>,
+    retry_at: Duration,
+    next_number: u64,
+    next_names: u64,
+    /// A sync failed: the head should be cut to blocks. Taken by the store's keeper.
+    suspect: bool,
+    /// The names log must be written anew.
+    names_suspect: bool,
+    stop: bool,
+}
+
+#[derive(Debug)]
+struct Metrics {
+    failed_writes: Counter,
+    bytes: Counter,
+    sync_seconds: Histogram,
+    segment: Gauge,
+}
+
+struct Shared {
+    env: Env,
+    log_dir: PathBuf,
+    names_dir: PathBuf,
+    state: Mutex<State>,
+    changed: Condvar,
+    metrics: Metrics,
+}
+
+/// The log's writing face. Without files behind it (replay, tests) it takes everything and keeps nothing.
+#[derive(Default)]
+pub(crate) struct Log {
+    shared: Option<Arc<Shared>>,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+}
+
+impl std::fmt::Debug for Log {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Log")
+    }
+}
+
+impl Shared {
+    /// Writes what waits in the buffers. The state's lock is held.
+    fn flush(&self, state: &mut State) -> io::Result<()> {
+        if state.buffer.is_empty() && state.definitions.is_empty() {
+            return Ok(());
+        }
+        if state.failure.is_some() {
+            // Rows of a failed time are in the head alone; the next block has them.
+            state.buffer.clear();
+            return Err(io::Error::other("the log has failed"));
+        }
+        let result = self.write_out(state);
+        if let Err(error) = &result {
+            self.metrics.failed_writes.inc();
+            tracing::error!(%error, "the log cannot be written; samples are kept in memory until it can");
+            state.failure = Some(error.to_string());
+            state.retry_at = self.env.clock.monotonic() + RETRY;
+            for file in [&state.names, &state.segment].into_iter().flatten() {
+                file.cut_back();
+            }
+            state.segment = None;
+            state.buffer.clear();
+        }
+        result
     }
 
-    /// Writes the record that `encode` makes for a segment.
-    pub(crate) fn write(&self, mut encode: impl FnMut(u64) -> Vec<u8>) {
-        drop(encode(1));
+    fn write_out(&self, state: &mut State) -> io::Result<()> {
+        if !state.definitions.is_empty()
+            && let Some(names) = &mut state.names
+        {
+            names.write_record(&state.definitions)?;
+            state.definitions.clear();
+            let (file, path) = (names.handle(), names.path.clone());
+            remember(&mut state.unsynced, file, path, true);
+        }
+        if !state.buffer.is_empty()
+            && let Some(segment) = &mut state.segment
+        {
+            segment.write(&state.buffer)?;
+            self.metrics.bytes.add(state.buffer.len() as u64);
+            state.buffer.clear();
+            let (file, path, length) = (segment.handle(), segment.path.clone(), segment.length);
+            remember(&mut state.unsynced, file, path, false);
+            if length >= SEGMENT_BYTES {
+                self.rotate(state)?;
+            }
+        }
+        state.written += 1;
+        if state.written == state.synced + 1 {
+            self.changed.notify_all();
+        }
+        Ok(())
+    }
+
+    /// Opens the next segment.
+    fn rotate(&self, state: &mut State) -> io::Result<()> {
+        state.segment = None;
+        let number = state.next_number;
+        let disk = &*self.env.disk;
+        let segment = GrowingFile::create(disk, &self.log_dir, LOG_MAGIC, number, self.env.clock.now_ms());
+        // A number whose file could not be made whole is not tried again.
+        state.next_number += 1;
+        let segment = segment?;
+        remember(&mut state.unsynced, segment.handle(), segment.path.clone(), false);
+        state.new_names = true;
+        state.segment = Some(segment);
+        self.metrics.segment.set(number as f64);
+        Ok(())
+    }
+
+    /// After a failure, tries again to open a segment.
+    fn recover(&self, state: &mut State) {
+        if state.failure.is_none() || self.env.clock.monotonic() < state.retry_at || state.names_suspect {
+            return;
+        }
+        match self.rotate(state) {
+            Ok(()) => {
+                tracing::warn!("the log can be written again");
+                state.failure = None;
+                // What was not logged meanwhile is in the head alone.
+                state.suspect = true;
+            }
+            Err(error) => {
+                state.failure = Some(error.to_string());
+                state.retry_at = self.env.clock.monotonic() + RETRY;
+            }
+        }
+    }
+}
+
+/// Notes that a file has writes to sync. The names log comes before the segments.
+fn remember(unsynced: &mut Vec<Unsynced>, file: Arc<dyn DiskFile>, path: PathBuf, first: bool) {
+    if !unsynced.iter().any(|known| known.path == path) {
+        let at = if first { 0 } else { unsynced.len() };
+        unsynced.insert(at, Unsynced { file, path });
+    }
+}
+
+impl Log {
+    /// Opens a new segment and a names log behind what is there, and starts the thread that syncs.
+    ///
+    /// `names` is the names log to go on with: its number and good length.
+    pub(crate) fn open(
+        env: &Env,
+        dir: &Path,
+        next_segment: u64,
+        names: Option<GrowingFile>,
+        registry: &Registry,
+    ) -> Result<Self, StoreError> {
+        let (log_dir, names_dir) = (dir.join("wal"), dir.join("names"));
+        let metrics = Metrics {
+            failed_writes: registry.counter(
+                "watchkeeper_tsdb_wal_writes_failed_total",
+                "Writes and syncs of the log that failed.",
+                &[],
+            ),
+            bytes: registry.counter("watchkeeper_tsdb_wal_written_bytes_total", "Bytes written to the log.", &[]),
+            sync_seconds: registry.histogram(
+                "watchkeeper_tsdb_wal_fsync_duration_seconds",
+                "Time that a sync of the log took.",
+                &[],
+                SECONDS,
+            ),
+            segment: registry.gauge("watchkeeper_tsdb_wal_segment_current", "Number of the log's open segment.", &[]),
+        };
+        let mut state = State { next_number: next_segment, next_names: 1, ..State::default() };
+        let names = match names {
+            Some(names) => names,
+            None => GrowingFile::create(&*env.disk, &names_dir, NAMES_MAGIC, 1, env.clock.now_ms())
+                .map_err(StoreError::io("making the names log in", &names_dir))?,
+        };
+        state.next_names = names.number + 1;
+        remember(&mut state.unsynced, names.handle(), names.path.clone(), true);
+        state.names = Some(names);
+        let shared = Arc::new(Shared {
+            env: env.clone(),
+            log_dir: log_dir.clone(),
+            names_dir,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            metrics,
+        });
+        shared.rotate(&mut state).map_err(StoreError::io("making a log segment in", &log_dir))?;
+        *lock(&shared.state) = state;
+        let worker = Arc::clone(&shared);
+        let thread = env.tasks.thread("log-sync", move || commit::run(&worker));
+        let thread = thread.map_err(StoreError::io("starting the thread that syncs", &log_dir))?;
+        Ok(Self { shared: Some(shared), thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Adds definitions to the names log; they are written before the next record.
+    pub(crate) fn define(&self, put: impl FnOnce(&mut Vec<u8>)) {
+        let Some(shared) = &self.shared else { return };
+        let mut state = lock(&shared.state);
+        if state.definitions.is_empty() {
+            state.definitions.push(DEFINITIONS);
+        }
+        put(&mut state.definitions);
+    }
+
+    /// Frames the record that `encode` makes for the present segment. Nothing is asked for while the log has failed.
+    pub(crate) fn write(&self, encode: impl FnOnce(u64) -> Vec<u8>) {
+        let Some(shared) = &self.shared else { return };
+        let mut state = lock(&shared.state);
+        shared.recover(&mut state);
+        if state.failure.is_some() {
+            return;
+        }
+        let Some(number) = state.segment.as_ref().map(|segment| segment.number) else { return };
+        let body = encode(number);
+        put_record(&mut state.buffer, number, &body);
+    }
+
+    /// Hands all records to the system.
+    ///
+    /// # Errors
+    /// What the disk says; the log has then failed.
+    pub(crate) fn flush(&self) -> io::Result<()> {
+        let Some(shared) = &self.shared else { return Ok(()) };
+        shared.flush(&mut lock(&shared.state))
+    }
+
+    /// Hands all records to the system and waits until they are on stable storage.
+    ///
+    /// # Errors
+    /// When they are not.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        let Some(shared) = &self.shared else { return Ok(()) };
+        let mut state = lock(&shared.state);
+        shared.flush(&mut state)?;
+        let mine = state.written;
+        if mine == 0 {
+            return Ok(());
+        }
+        state.waiting += 1;
+        shared.changed.notify_all();
+        while state.synced < mine && state.lost < mine && !state.stop {
+            state = shared.changed.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
+        state.waiting -= 1;
+        if state.synced >= mine && state.lost < mine {
+            return Ok(());
+        }
+        Err(io::Error::other(state.failure.clone().unwrap_or_else(|| "the log could not be synced".to_owned())))
+    }
+
+    /// Returns why the log cannot be written, if it cannot; tries to mend it first.
+    pub(crate) fn failure(&self) -> Option<String> {
+        let shared = self.shared.as_ref()?;
+        let mut state = lock(&shared.state);
+        shared.recover(&mut state);
+        state.failure.clone()
+    }
+
+    /// Returns the place behind the last record.
+    pub(crate) fn position(&self) -> Position {
+        let Some(shared) = &self.shared else { return Position::default() };
+        let state = lock(&shared.state);
+        match &state.segment {
+            Some(segment) => Position { segment: segment.number, offset: segment.length + state.buffer.len() as u64 },
+            None => Position { segment: state.next_number, offset: 0 },
+        }
+    }
+
+    /// Begins a new segment, as at a cut.
+    pub(crate) fn next_segment(&self) -> io::Result<()> {
+        let Some(shared) = &self.shared else { return Ok(()) };
+        let mut state = lock(&shared.state);
+        shared.flush(&mut state)?;
+        shared.rotate(&mut state)
+    }
+
+    /// Returns (and forgets) whether something was lost to the log, so that the head should be cut to blocks.
+    pub(crate) fn take_suspect(&self) -> bool {
+        self.shared.as_ref().is_some_and(|shared| std::mem::take(&mut lock(&shared.state).suspect))
+    }
+
+    /// Syncs a last time and ends the thread.
+    ///
+    /// # Errors
+    /// When the last sync failed.
+    pub(crate) fn close(&self) -> io::Result<()> {
+        let Some(shared) = &self.shared else { return Ok(()) };
+        let synced = self.sync();
+        lock(&shared.state).stop = true;
+        shared.changed.notify_all();
+        if let Some(thread) = lock(&self.thread).take()
+            && thread.join().is_err()
+        {
+            return Err(io::Error::other("the thread that syncs has panicked"));
+        }
+        synced
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        if let Some(shared) = &self.shared {
+            lock(&shared.state).stop = true;
+            shared.changed.notify_all();
+        }
     }
 }

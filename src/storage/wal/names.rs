@@ -1,13 +1,13 @@
 //! The names log: what numbers in the log mean. Series, groups, layouts; append-only, synced before the log.
 //!
 //! ```text
-//! entry 1 symbol   text                                    its number is the next
+//! entry 1 symbol   number, text
 //!       2 series   number, n, n x (name symbol, value symbol)
 //!       3 group    number, text
 //!       4 layout   group, version, places kept from the version before, n runs, n x (zz start - end before, length)
 //! ```
 //!
-//! Numbers are varints, a text is a length and bytes.
+//! Numbers are varints, a text is a length and bytes. Every entry names its number, so that reading one twice does no harm.
 
 use crate::storage::append::{GroupId, SeriesId};
 use crate::storage::column::varint::{ByteReader, put_signed, put_text, put_varint};
@@ -22,14 +22,15 @@ const LAYOUT: u8 = 4;
 /// Appends a new series and the symbols that came with it.
 pub(crate) fn put_series(out: &mut Vec<u8>, symbols: &Symbols, made: &Made) {
     for number in made.symbols_before..symbols.len() {
-        put_symbol(out, symbols.get(number as u32));
+        put_symbol(out, number as u32, symbols.get(number as u32));
     }
     put_series_entry(out, made.id, &made.pairs);
 }
 
 /// Appends a symbol.
-pub(crate) fn put_symbol(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn put_symbol(out: &mut Vec<u8>, number: u32, text: &str) {
     out.push(SYMBOL);
+    put_varint(out, u64::from(number));
     put_text(out, text);
 }
 
@@ -76,8 +77,8 @@ pub(crate) fn put_layout(out: &mut Vec<u8>, group: GroupId, version: u32, kept: 
 /// One definition.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Entry<'a> {
-    /// A text.
-    Symbol(&'a str),
+    /// A text and its number.
+    Symbol(u32, &'a str),
     /// A series: its number and label pairs as symbols.
     Series(SeriesId, Vec<(u32, u32)>),
     /// A group.
@@ -92,7 +93,7 @@ const LAYOUT_MAX: u64 = 1 << 26;
 /// Reads one entry.
 pub(crate) fn read_entry<'a>(bytes: &mut ByteReader<'a>) -> Option<Entry<'a>> {
     match bytes.u8()? {
-        SYMBOL => bytes.text().map(Entry::Symbol),
+        SYMBOL => Some(Entry::Symbol(bytes.varint_u32()?, bytes.text()?)),
         SERIES => {
             let id = SeriesId(bytes.varint_u32()?);
             let count = bytes.count(2)?;
@@ -128,14 +129,14 @@ mod tests {
     #[test]
     fn entries_come_back() {
         let mut out = Vec::new();
-        put_symbol(&mut out, "job");
+        put_symbol(&mut out, 7, "job");
         put_series_entry(&mut out, SeriesId(300), &[(0, 1), (2, 3)]);
         put_group(&mut out, GroupId(2), "scrape/a/b");
         let layout = [5, 6, 7, 2, 3].map(SeriesId);
         put_layout(&mut out, GroupId(2), 9, 4, &layout);
-        assert_eq!(out.get(..5), Some([1, 3, b'j', b'o', b'b'].as_slice()));
+        assert_eq!(out.get(..6), Some([1, 7, 3, b'j', b'o', b'b'].as_slice()));
         let mut reader = ByteReader::new(&out);
-        assert_eq!(read_entry(&mut reader), Some(Entry::Symbol("job")));
+        assert_eq!(read_entry(&mut reader), Some(Entry::Symbol(7, "job")));
         assert_eq!(read_entry(&mut reader), Some(Entry::Series(SeriesId(300), vec![(0, 1), (2, 3)])));
         assert_eq!(read_entry(&mut reader), Some(Entry::Group(GroupId(2), "scrape/a/b")));
         assert_eq!(read_entry(&mut reader), Some(Entry::Layout(GroupId(2), 9, 4, layout.to_vec())));

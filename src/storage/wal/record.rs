@@ -1,8 +1,14 @@
 //! Records of the log: kinds and payloads. Framing is in `segment`.
 
+use crate::model::exemplar::Exemplar;
+use crate::model::histogram::FloatHistogram;
+use crate::model::labels::Labels;
+use crate::model::metadata::{Metadata, MetricType};
 use crate::storage::append::SeriesId;
-use crate::storage::column::varint::{ByteReader, put_signed, put_varint};
+use crate::storage::column::histogram::{put_histogram, read_histogram};
+use crate::storage::column::varint::{ByteReader, put_signed, put_text, put_varint};
 use crate::storage::head::points::Point;
+use std::sync::Arc;
 
 /// The first byte of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,4 +77,131 @@ pub(crate) fn read_samples(payload: &mut ByteReader<'_>) -> Option<Vec<Point>> {
         points.push(Point { series, at_ms, value: f64::from_bits(payload.u64()?) });
     }
     Some(points)
+}
+
+/// One histogram and where it belongs.
+pub(crate) type HistogramPoint = (SeriesId, i64, Arc<FloatHistogram>);
+
+/// Returns a record of native histograms.
+pub(crate) fn put_histograms(points: &[HistogramPoint]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(points.len() * 64 + 8);
+    out.push(Kind::Histogram as u8);
+    put_varint(&mut out, points.len() as u64);
+    let mut last_ms = 0;
+    for (series, at_ms, histogram) in points {
+        put_varint(&mut out, u64::from(series.0));
+        put_signed(&mut out, at_ms - last_ms);
+        put_histogram(&mut out, histogram);
+        last_ms = *at_ms;
+    }
+    out
+}
+
+/// Reads the payload of [`put_histograms`].
+pub(crate) fn read_histograms(payload: &mut ByteReader<'_>) -> Option<Vec<HistogramPoint>> {
+    let count = payload.count(12)?;
+    let mut at_ms = 0_i64;
+    let mut one = || {
+        let series = SeriesId(payload.varint_u32()?);
+        at_ms = at_ms.checked_add(payload.signed()?)?;
+        Some((series, at_ms, Arc::new(read_histogram(payload)?)))
+    };
+    (0..count).map(|_| one()).collect()
+}
+
+/// Returns a record of one series' exemplars.
+pub(crate) fn put_exemplars(series: SeriesId, exemplars: &[Exemplar]) -> Vec<u8> {
+    let mut out = vec![Kind::Exemplar as u8];
+    put_varint(&mut out, u64::from(series.0));
+    put_varint(&mut out, exemplars.len() as u64);
+    for exemplar in exemplars {
+        put_signed(&mut out, exemplar.at_ms.unwrap_or(0));
+        out.extend_from_slice(&exemplar.value.to_bits().to_le_bytes());
+        put_varint(&mut out, exemplar.labels.len() as u64);
+        for (name, value) in &exemplar.labels {
+            put_text(&mut out, name);
+            put_text(&mut out, value);
+        }
+    }
+    out
+}
+
+/// Reads the payload of [`put_exemplars`].
+pub(crate) fn read_exemplars(payload: &mut ByteReader<'_>) -> Option<(SeriesId, Vec<Exemplar>)> {
+    let series = SeriesId(payload.varint_u32()?);
+    let count = payload.count(10)?;
+    let mut exemplars = Vec::with_capacity(count);
+    for _ in 0..count {
+        let at_ms = payload.signed()?;
+        let value = f64::from_bits(payload.u64()?);
+        let labels = payload.count(2)?;
+        let pairs: Vec<_> = (0..labels).map(|_| Some((payload.text()?, payload.text()?))).collect::<Option<_>>()?;
+        exemplars.push(Exemplar { labels: Labels::from_pairs(pairs), value, at_ms: Some(at_ms) });
+    }
+    Some((series, exemplars))
+}
+
+const TYPES: [MetricType; 8] = [
+    MetricType::Unknown,
+    MetricType::Counter,
+    MetricType::Gauge,
+    MetricType::Histogram,
+    MetricType::GaugeHistogram,
+    MetricType::Summary,
+    MetricType::Info,
+    MetricType::StateSet,
+];
+
+/// Returns a record of one family's metadata.
+pub(crate) fn put_metadata(metric: &str, metadata: &Metadata) -> Vec<u8> {
+    let mut out = vec![Kind::Metadata as u8];
+    put_text(&mut out, metric);
+    let known = TYPES.iter().position(|known| *known == metadata.metric_type);
+    out.push(known.unwrap_or(0) as u8);
+    put_text(&mut out, &metadata.help);
+    put_text(&mut out, &metadata.unit);
+    out
+}
+
+/// Reads the payload of [`put_metadata`].
+pub(crate) fn read_metadata<'a>(payload: &mut ByteReader<'a>) -> Option<(&'a str, Metadata)> {
+    let metric = payload.text()?;
+    let metric_type = TYPES.get(usize::from(payload.u8()?)).copied()?;
+    let (help, unit) = (payload.text()?.to_owned(), payload.text()?.to_owned());
+    Some((metric, Metadata { metric_type, help, unit }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::sample::stale_nan;
+
+    #[test]
+    fn payloads_come_back() {
+        let points = [(300, 1_700_000_000_000, 1.5), (2, 1_700_000_000_000, f64::INFINITY), (3, -5, stale_nan())]
+            .map(|(series, at_ms, value)| Point { series: SeriesId(series), at_ms, value });
+        let bytes = put_samples(&points);
+        let read = read_samples(&mut ByteReader::new(&bytes[1..])).expect("reads");
+        let flat = |points: &[Point]| points.iter().map(|p| (p.series, p.at_ms, p.value.to_bits())).collect::<Vec<_>>();
+        assert_eq!(flat(&read), flat(&points));
+
+        let exemplar = Exemplar { labels: Labels::from_pairs([("trace_id", "abc")]), value: 0.5, at_ms: Some(77) };
+        let bytes = put_exemplars(SeriesId(9), std::slice::from_ref(&exemplar));
+        assert_eq!(read_exemplars(&mut ByteReader::new(&bytes[1..])), Some((SeriesId(9), vec![exemplar])));
+
+        let metadata = Metadata { metric_type: MetricType::Counter, help: "Helps.".to_owned(), unit: "seconds".to_owned() };
+        let bytes = put_metadata("up", &metadata);
+        assert_eq!(read_metadata(&mut ByteReader::new(&bytes[1..])), Some(("up", metadata)));
+
+        let histogram = Arc::new(FloatHistogram { count: 3.0, sum: 1.25, ..FloatHistogram::default() });
+        let points = [(SeriesId(1), 50, Arc::clone(&histogram)), (SeriesId(2), 40, histogram)];
+        let bytes = put_histograms(&points);
+        assert_eq!(read_histograms(&mut ByteReader::new(&bytes[1..])).as_deref(), Some(points.as_slice()));
+    }
+
+    #[test]
+    fn golden_samples() {
+        let bytes = put_samples(&[Point { series: SeriesId(1), at_ms: 3, value: 1.0 }]);
+        assert_eq!(bytes, [2, 1, 1, 6, 0, 0, 0, 0, 0, 0, 0xf0, 0x3f]);
+    }
 }

@@ -1,5 +1,7 @@
 //! The store as a whole.
 
+mod crash;
+
 use super::append::{Append as _, BatchSample, BatchValue, Durability, SeriesId};
 use super::select::{Hints, Querier as _, TimeRange};
 use super::{Store, StoreOptions};

@@ -1,0 +1,474 @@
+//! Reading the log at start: names first, then every segment, row by row, into the head.
+//!
+//! A torn end is cut: a crash left it, and nobody was told that it is safe. Damage with good records behind it is something
+//! else: a copy of the file goes to quarantine with the reason beside it. Rows behind the damage are told by their
+//! difference to rows that are lost, so the rest of that segment gives only what stands for itself; the next segment is
+//! whole again. Rows that blocks hold are skipped.
+
+use super::files::{GrowingFile, file_name, numbers};
+use super::names::{Entry, read_entry};
+use super::record::{Kind, read_exemplars, read_histograms, read_metadata, read_samples};
+use super::segment::{End, HEADER_BYTES, HeaderFault, LOG_MAGIC, NAMES_MAGIC, Record, Records, VERSION, read_header};
+use super::{DEFINITIONS, Position};
+use crate::env::Env;
+use crate::env::disk::Open;
+use crate::storage::append::{GroupId, SeriesId};
+use crate::storage::column::token::read_step;
+use crate::storage::column::varint::ByteReader;
+use crate::storage::error::StoreError;
+use crate::storage::head::group::{GroupState, NO_COLUMN};
+use crate::storage::head::locations::Location;
+use crate::storage::head::{Head, LEARNED_PREFIX, lock, read, window_of, write};
+use crate::storage::progress::Progress;
+use crate::storage::quarantine;
+use hashbrown::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+/// What a block holds of the log: all rows before `position` that are older than `end_ms`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cover {
+    /// Where the log stood.
+    pub(crate) position: Position,
+    /// Rows from here on are not in the block.
+    pub(crate) end_ms: i64,
+}
+
+/// What a replay found.
+#[derive(Debug, Default)]
+pub(crate) struct Replayed {
+    /// Number of the next segment.
+    pub(crate) next_segment: u64,
+    /// The names log to go on with.
+    pub(crate) names: Option<GrowingFile>,
+    /// Newest time of each old segment, by its number: a segment may go when blocks hold all of it.
+    pub(crate) segments: Vec<(u64, i64)>,
+    /// Samples that came back.
+    pub(crate) samples: u64,
+    /// Records that could not be used.
+    pub(crate) damaged: u64,
+}
+
+type Layouts = HashMap<(u32, u32), Arc<[SeriesId]>, foldhash::fast::RandomState>;
+
+/// Brings the log back into an empty head.
+#[derive(Debug)]
+pub(crate) struct Replay<'a> {
+    env: &'a Env,
+    dir: &'a Path,
+    head: &'a Head,
+    covers: &'a [Cover],
+    layouts: Layouts,
+    /// Time of each group's last row in the present segment.
+    last_ms: HashMap<u32, i64, foldhash::fast::RandomState>,
+    found: Replayed,
+    newest_ms: i64,
+    /// Newest layouts that rows name and nobody defined.
+    lost_versions: BTreeMap<u32, u32>,
+    /// Groups that lost a row of the present segment.
+    broken_groups: BTreeSet<u32>,
+    /// The present segment lost something: rows that follow cannot be told.
+    broken: bool,
+}
+
+impl<'a> Replay<'a> {
+    /// Prepares a replay; `covers` say what is in blocks.
+    pub(crate) fn new(env: &'a Env, dir: &'a Path, head: &'a Head, covers: &'a [Cover]) -> Self {
+        Self {
+            env,
+            dir,
+            head,
+            covers,
+            layouts: Layouts::default(),
+            last_ms: HashMap::default(),
+            found: Replayed { next_segment: 1, ..Replayed::default() },
+            newest_ms: i64::MIN,
+            lost_versions: BTreeMap::new(),
+            broken_groups: BTreeSet::new(),
+            broken: false,
+        }
+    }
+
+    /// Reads everything.
+    pub(crate) fn run(mut self, progress: &Progress) -> Result<Replayed, StoreError> {
+        self.names()?;
+        let folder = self.dir.join("wal");
+        let segments = numbers(&*self.env.disk, &folder).map_err(StoreError::io("listing", &folder))?;
+        let sizes: Vec<u64> = segments.iter().map(|number| self.size(&folder.join(file_name(*number)))).collect();
+        progress.begin(sizes.iter().sum());
+        for (number, bytes) in segments.iter().zip(sizes) {
+            self.segment(&folder, *number)?;
+            progress.advance(bytes);
+        }
+        self.settle();
+        self.found.next_segment = segments.last().map_or(1, |last| last + 1).max(self.found.next_segment);
+        for cover in self.covers {
+            self.found.next_segment = self.found.next_segment.max(cover.position.segment + 1);
+        }
+        Ok(self.found)
+    }
+
+    fn size(&self, path: &Path) -> u64 {
+        self.env.disk.stat(path).ok().flatten().map_or(0, |entry| entry.bytes)
+    }
+
+    /// Reads a whole file; a damaged header sends it to quarantine (`None`).
+    fn open(&self, path: &Path, magic: [u8; 8], number: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        let bytes = self.env.disk.read(path).map_err(StoreError::io("reading", path))?;
+        match read_header(magic, &bytes) {
+            Ok(known) if known == number => Ok(Some(bytes)),
+            Err(HeaderFault::Version(version)) => Err(StoreError::Format {
+                file: path.to_owned(),
+                found: format!("version {version}"),
+                expected: format!("version {VERSION}"),
+            }),
+            // A crash between making a file and its first sync.
+            Err(HeaderFault::Damaged(_)) if bytes.len() <= HEADER_BYTES || bytes.iter().all(|byte| *byte == 0) => {
+                self.env.disk.remove_file(path).map_err(StoreError::io("removing", path))?;
+                Ok(None)
+            }
+            Ok(_) | Err(HeaderFault::Damaged(_)) => {
+                quarantine::move_away(self.env, self.dir, path, "its header is damaged")?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Walks the records of a file, over damage too, and mends or removes what a crash left.
+    fn walk(
+        &mut self,
+        path: &Path,
+        bytes: &[u8],
+        number: u64,
+        mut each: impl FnMut(&mut Self, Record<'_>),
+    ) -> Result<u64, StoreError> {
+        let mut records = Records::new(bytes, number);
+        let mut damaged_at = None;
+        loop {
+            for record in records.by_ref() {
+                each(self, record);
+            }
+            let End::Damaged(offset) = records.end() else { break };
+            damaged_at = damaged_at.or(Some(offset));
+            self.found.damaged += 1;
+            self.broken = true;
+            records.skip_damage();
+        }
+        if let Some(offset) = damaged_at {
+            let reason = format!("bytes at {offset} are no record although records follow; what could be read was used");
+            quarantine::copy(self.env, self.dir, path, bytes, &reason)?;
+        }
+        if let End::Torn(offset) = records.end() {
+            tracing::warn!(file = %path.display(), offset, cut = bytes.len() as u64 - offset, "a torn end was cut off");
+            let file = self.env.disk.open(path, Open::Write).map_err(StoreError::io("opening", path))?;
+            file.set_len(offset).map_err(StoreError::io("cutting", path))?;
+            file.sync_data().map_err(StoreError::io("syncing", path))?;
+        }
+        Ok(records.offset())
+    }
+
+    fn names(&mut self) -> Result<(), StoreError> {
+        let folder = self.dir.join("names");
+        let files = numbers(&*self.env.disk, &folder).map_err(StoreError::io("listing", &folder))?;
+        for number in files {
+            let path = folder.join(file_name(number));
+            let Some(bytes) = self.open(&path, NAMES_MAGIC, number)? else { continue };
+            let length = self.walk(&path, &bytes, number, |replay, record| {
+                if record.kind != DEFINITIONS || replay.definitions(record.payload).is_none() {
+                    replay.found.damaged += 1;
+                }
+            })?;
+            self.found.names = Some(
+                GrowingFile::reopen(&*self.env.disk, path.clone(), number, length).map_err(StoreError::io("opening", &path))?,
+            );
+        }
+        Ok(())
+    }
+
+    fn definitions(&mut self, payload: &[u8]) -> Option<()> {
+        let mut bytes = ByteReader::new(payload);
+        while !bytes.is_empty() {
+            match read_entry(&mut bytes)? {
+                Entry::Symbol(number, text) => {
+                    let mut registry = write(&self.head.registry);
+                    registry.intern_as(number, text)?;
+                }
+                Entry::Series(id, pairs) => {
+                    let mut registry = write(&self.head.registry);
+                    if id.0 >= registry.next() {
+                        registry.insert(id.0, &pairs)?;
+                    }
+                }
+                Entry::Group(id, name) => self.head.put_group(id, name)?,
+                Entry::Layout(group, version, kept, series) => self.layout(group, version, kept, &series)?,
+            }
+        }
+        Some(())
+    }
+
+    fn layout(&mut self, group: GroupId, version: u32, kept: usize, series: &[SeriesId]) -> Option<()> {
+        let known = self.head.group(group)?;
+        let mut state = known.lock();
+        let layout: Arc<[SeriesId]> = state.layout.get(..kept)?.iter().chain(series).copied().collect();
+        self.layouts.insert((group.0, version), Arc::clone(&layout));
+        state.layout = layout;
+        state.version = version;
+        Some(())
+    }
+
+    fn segment(&mut self, folder: &Path, number: u64) -> Result<(), StoreError> {
+        let path = folder.join(file_name(number));
+        let Some(bytes) = self.open(&path, LOG_MAGIC, number)? else { return Ok(()) };
+        self.last_ms.clear();
+        self.newest_ms = i64::MIN;
+        self.broken = false;
+        self.broken_groups.clear();
+        self.walk(&path, &bytes, number, |replay, record| {
+            let position = Position { segment: number, offset: record.offset };
+            if replay.record(position, record).is_none() {
+                replay.found.damaged += 1;
+            }
+        })?;
+        if self.newest_ms == i64::MIN && self.size(&path) <= HEADER_BYTES as u64 {
+            // Nothing ever came: each start would leave one more of these.
+            return self.env.disk.remove_file(&path).map_err(StoreError::io("removing", &path));
+        }
+        self.found.segments.push((number, self.newest_ms));
+        Ok(())
+    }
+
+    /// Rows of the old log may have ended with an older layout than the names log: new versions count on from the newest.
+    fn settle(&self) {
+        for (group, version) in &self.lost_versions {
+            if let Some(known) = self.head.group(GroupId(*group)) {
+                known.lock().reserved = *version;
+            }
+        }
+        let mut newest: BTreeMap<u32, u32> = BTreeMap::new();
+        for (group, version) in self.layouts.keys() {
+            let known = newest.entry(*group).or_default();
+            *known = (*known).max(*version);
+        }
+        for (group, version) in newest {
+            let Some(known) = self.head.group(GroupId(group)) else { continue };
+            let mut state = known.lock();
+            if version == state.version {
+                continue;
+            }
+            if let Some(current) = state.current.clone() {
+                state.leave(&mut lock(&current));
+            }
+            if let Some(layout) = self.layouts.get(&(group, version)) {
+                state.layout = Arc::clone(layout);
+            }
+            state.version = version;
+        }
+    }
+
+    /// Returns whether a series is known. The number of one whose name was lost (a power cut may keep a row and lose its
+    /// names) must never be given to another while the row is there.
+    fn is_known(&mut self, series: SeriesId) -> bool {
+        let known = read(&self.head.registry).has(series);
+        if !known {
+            write(&self.head.registry).skip_to(series.0 + 1);
+            self.found.damaged += 1;
+        }
+        known
+    }
+
+    /// Keeps the numbers of a lost group or layout from being given again. Later rows of the group in this segment may
+    /// leave out what the lost row said.
+    fn lost(&mut self, group: GroupId, version: u32) {
+        self.broken_groups.insert(group.0);
+        write(&self.head.groups).skip_to(group.0 + 1);
+        let newest = self.lost_versions.entry(group.0).or_default();
+        *newest = version.max(*newest);
+    }
+
+    fn is_covered(&self, position: Position, at_ms: i64) -> bool {
+        self.covers.iter().any(|cover| position < cover.position && at_ms < cover.end_ms)
+    }
+
+    fn record(&mut self, position: Position, record: Record<'_>) -> Option<()> {
+        let mut bytes = ByteReader::new(record.payload);
+        match Kind::from_byte(record.kind)? {
+            Kind::Row | Kind::PartialRow if self.broken => Some(()),
+            Kind::Row => self.row(position, &mut bytes, false),
+            Kind::PartialRow => self.row(position, &mut bytes, true),
+            Kind::Samples => {
+                for point in read_samples(&mut bytes)? {
+                    self.newest_ms = self.newest_ms.max(point.at_ms);
+                    if self.is_known(point.series) && !self.is_covered(position, point.at_ms) {
+                        lock(&self.head.late).add(point.series, point.at_ms, point.value.to_bits());
+                        self.found.samples += 1;
+                    }
+                }
+                Some(())
+            }
+            Kind::Histogram => {
+                for (series, at_ms, value) in read_histograms(&mut bytes)? {
+                    self.newest_ms = self.newest_ms.max(at_ms);
+                    if self.is_known(series) && !self.is_covered(position, at_ms) {
+                        lock(&self.head.histograms).add(series, at_ms, &value, true);
+                        self.found.samples += 1;
+                    }
+                }
+                Some(())
+            }
+            Kind::Exemplar => {
+                let (series, exemplars) = read_exemplars(&mut bytes)?;
+                if self.is_known(series) {
+                    self.head.add_exemplars(series, &exemplars);
+                }
+                Some(())
+            }
+            Kind::Metadata => {
+                let (metric, metadata) = read_metadata(&mut bytes)?;
+                write(&self.head.metadata).note(metric, &metadata);
+                Some(())
+            }
+            Kind::Cut | Kind::Delete | Kind::Start => Some(()),
+        }
+    }
+
+    fn row(&mut self, position: Position, bytes: &mut ByteReader<'_>, partial: bool) -> Option<()> {
+        let group = GroupId(bytes.varint_u32()?);
+        let version = bytes.varint_u32()?;
+        let last_ms = self.last_ms.entry(group.0).or_insert(0);
+        let at_ms = last_ms.checked_add(bytes.signed()?)?;
+        *last_ms = at_ms;
+        self.newest_ms = self.newest_ms.max(at_ms);
+        if self.is_covered(position, at_ms) || self.broken_groups.contains(&group.0) {
+            return Some(());
+        }
+        let Some(layout) = self.layouts.get(&(group.0, version)).map(Arc::clone) else {
+            self.lost(group, version);
+            return None;
+        };
+        let known = self.head.group(group)?;
+        let mut state = known.lock();
+        self.head.saw_time(at_ms);
+        let samples = if partial {
+            self.partial_row(group, &mut state, &layout, version, at_ms, bytes)?
+        } else {
+            self.full_row(group, &mut state, &layout, version, at_ms, bytes)?
+        };
+        state.last_ms = state.last_ms.max(at_ms);
+        self.found.samples += samples;
+        Some(())
+    }
+
+    fn enter(&self, group: GroupId, state: &mut GroupState, layout: &Arc<[SeriesId]>, version: u32) {
+        state.layout = Arc::clone(layout);
+        state.version = version;
+        let mut locations = write(&self.head.locations);
+        for (slot, series) in layout.iter().enumerate() {
+            let column = state.column_of(slot);
+            if column != NO_COLUMN {
+                locations.set(*series, Location { group: group.0, column });
+            }
+        }
+    }
+
+    fn full_row(
+        &self,
+        group: GroupId,
+        state: &mut GroupState,
+        layout: &Arc<[SeriesId]>,
+        version: u32,
+        at_ms: i64,
+        bytes: &mut ByteReader<'_>,
+    ) -> Option<u64> {
+        if at_ms <= state.last_ms {
+            return None;
+        }
+        let bitmap = bytes.bytes(layout.len().div_ceil(8))?;
+        let shared = state.generation(window_of(at_ms))?;
+        let mut generation = lock(&shared);
+        if state.version != version || !state.entered {
+            state.leave(&mut generation);
+            state.layout = Arc::clone(layout);
+            state.enter(&mut generation);
+            self.enter(group, state, layout, version);
+        }
+        let row = generation.add_row(at_ms);
+        for (place, byte) in bitmap.iter().enumerate() {
+            let mut left = *byte;
+            while left != 0 {
+                let slot = place * 8 + left.trailing_zeros() as usize;
+                left &= left - 1;
+                let step = read_step(bytes)?;
+                generation.replay(state.column_of(slot), row, Some(step), true);
+            }
+        }
+        generation.count(layout.len() as u64);
+        Some(layout.len() as u64)
+    }
+
+    fn partial_row(
+        &self,
+        group: GroupId,
+        state: &mut GroupState,
+        layout: &Arc<[SeriesId]>,
+        version: u32,
+        at_ms: i64,
+        bytes: &mut ByteReader<'_>,
+    ) -> Option<u64> {
+        let columns = read_runs(bytes, layout.len())?;
+        let bitmap = bytes.bytes(columns.len().div_ceil(8))?;
+        let shared = if at_ms > state.last_ms { state.generation(window_of(at_ms)) } else { state.current.clone() }?;
+        let mut generation = lock(&shared);
+        let row = match generation.row_at(at_ms) {
+            Some(row) => row,
+            None if at_ms > state.last_ms => generation.add_row(at_ms),
+            None => return None,
+        };
+        let known = generation.series().len();
+        for series in layout.get(known..).unwrap_or_default() {
+            generation.add_column(*series);
+        }
+        if state.version != version || known < layout.len() {
+            self.enter(group, state, layout, version);
+        }
+        for (i, column) in columns.iter().enumerate() {
+            let changed = bitmap[i / 8] & 1 << (i % 8) != 0;
+            let step = if changed { Some(read_step(bytes)?) } else { None };
+            generation.replay(*column, row, step, false);
+        }
+        generation.count(columns.len() as u64);
+        Some(columns.len() as u64)
+    }
+}
+
+/// Reads what [`crate::storage::head::points::put_runs`] wrote; numbers stay below `bound`.
+fn read_runs(bytes: &mut ByteReader<'_>, bound: usize) -> Option<Vec<u32>> {
+    let mut numbers = Vec::new();
+    let mut end = 0_u32;
+    for _ in 0..bytes.count(2)? {
+        let start = end.checked_add(bytes.varint_u32()?)?;
+        end = start.checked_add(bytes.varint_u32()?)?;
+        if end as usize > bound {
+            return None;
+        }
+        numbers.extend(start..end);
+    }
+    Some(numbers)
+}
+
+impl Head {
+    /// Puts a group of the names log.
+    fn put_group(&self, id: GroupId, name: &str) -> Option<()> {
+        let mut groups = write(&self.groups);
+        if (id.0 as usize) < groups.by_id.len() {
+            return Some(());
+        }
+        groups.put(id, name);
+        drop(groups);
+        if name.starts_with(LEARNED_PREFIX) {
+            self.group(id)?.lock().learned = true;
+            self.saw_learned(name);
+        }
+        Some(())
+    }
+}
