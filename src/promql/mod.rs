@@ -11,4 +11,6 @@ pub mod lex;
 pub mod parse;
 pub mod print;
 pub mod signatures;
+#[cfg(test)]
+mod tests;
 pub mod value;
