@@ -124,8 +124,8 @@ impl Operation {
 impl Context<'_> {
     pub(super) fn binary(&self, grid: Grid, binary: &Binary, span: Span) -> Outcome<Evaluated> {
         let operation = Operation { op: binary.op, return_bool: binary.return_bool, span };
-        let left = self.eval(grid, &binary.left)?;
-        let right = self.eval(grid, &binary.right)?;
+        let left = self.counting_resets(false, || self.eval(grid, &binary.left))?;
+        let right = self.counting_resets(false, || self.eval(grid, &binary.right))?;
         match (left, right) {
             (Evaluated::Scalar(left), Evaluated::Scalar(right)) => {
                 let values = left.iter().zip(&right).map(|(left, right)| compute(binary.op, *left, *right));

@@ -18,7 +18,12 @@ impl Context<'_> {
         if let Some(values) = self.scalar_call(grid, call)? {
             return Ok(Evaluated::Scalar(values));
         }
-        self.vector_call(grid, call, span).map(Evaluated::Vector)
+        let count_resets = match call.function {
+            "histogram_count" | "histogram_sum" | "histogram_avg" => true,
+            "histogram_quantile" | "histogram_quantiles" | "histogram_fraction" => false,
+            _ => self.counts_resets(),
+        };
+        self.counting_resets(count_resets, || self.vector_call(grid, call, span)).map(Evaluated::Vector)
     }
 
     fn scalar_call(&self, grid: Grid, call: &Call) -> Outcome<Option<Floats>> {

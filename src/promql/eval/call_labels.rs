@@ -15,9 +15,7 @@ pub(super) fn replace(context: &Context<'_>, grid: Grid, args: &[Expr]) -> Outco
     let pattern = context.text(grid, pattern)?;
     let regex =
         Regex::new(&pattern).map_err(|_| Context::fail(format!("invalid regular expression in label_replace(): {pattern}")))?;
-    if target.is_empty() {
-        return Err(Context::fail(format!("invalid destination label name in label_replace(): {target}")));
-    }
+    check_target("label_replace", &target)?;
     let mut series = context.vector(grid, vector)?;
     for one in &mut series {
         if let Some(value) = regex.expand(one.labels.value(&source), &replacement) {
@@ -25,6 +23,14 @@ pub(super) fn replace(context: &Context<'_>, grid: Grid, args: &[Expr]) -> Outco
         }
     }
     join_same_labels(series)
+}
+
+/// Refuses names that no label can have. Bytes that are not UTF-8 reach this place as U+FFFD.
+fn check_target(function: &str, name: &str) -> Outcome<()> {
+    if name.is_empty() || name.contains('\u{fffd}') {
+        return Err(Context::fail(format!("invalid destination label name in {function}(): {name}")));
+    }
+    Ok(())
 }
 
 fn set(one: &mut Series, name: &str, value: &str) {
@@ -42,9 +48,7 @@ pub(super) fn join(context: &Context<'_>, grid: Grid, args: &[Expr]) -> Outcome<
     if let Some(bad) = sources.iter().find(|source| source.is_empty()) {
         return Err(Context::fail(format!("invalid source label name in label_join(): {bad}")));
     }
-    if target.is_empty() {
-        return Err(Context::fail(format!("invalid destination label name in label_join(): {target}")));
-    }
+    check_target("label_join", &target)?;
     let mut series = context.vector(grid, vector)?;
     for one in &mut series {
         let values: Vec<_> = sources.iter().map(|source| one.labels.value(source)).collect();

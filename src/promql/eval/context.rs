@@ -75,6 +75,7 @@ pub(in crate::promql) struct Context<'a> {
     notes: RefCell<Annotations>,
     store_warnings: RefCell<Vec<String>>,
     held: Cell<u64>,
+    count_resets: Cell<bool>,
 }
 
 impl<'a> Context<'a> {
@@ -96,6 +97,7 @@ impl<'a> Context<'a> {
             notes: RefCell::default(),
             store_warnings: RefCell::default(),
             held: Cell::new(0),
+            count_resets: Cell::new(false),
         }
     }
 
@@ -136,6 +138,19 @@ impl<'a> Context<'a> {
     /// Notes that so many samples were let go.
     pub(in crate::promql) fn release(&self, samples: u64) {
         self.held.set(self.held.get().saturating_sub(samples));
+    }
+
+    /// Evaluates with or without looking for resets between histograms as they are read. Prometheus looks for them where
+    /// only count and sum are asked for and buckets need not be decoded; it shows in warnings about colliding hints.
+    pub(in crate::promql) fn counting_resets<T>(&self, count: bool, evaluate: impl FnOnce() -> T) -> T {
+        let before = self.count_resets.replace(count);
+        let value = evaluate();
+        self.count_resets.set(before);
+        value
+    }
+
+    pub(in crate::promql) fn counts_resets(&self) -> bool {
+        self.count_resets.get()
     }
 
     /// Returns the absolute time of a pin.

@@ -53,11 +53,8 @@ impl Context<'_> {
 impl Join<'_> {
     fn run(mut self) -> Outcome<Vec<Series>> {
         let groups = self.group();
-        let (fill_many, fill_one) = if self.swapped {
-            (self.matching.fill_right, self.matching.fill_left)
-        } else {
-            (self.matching.fill_left, self.matching.fill_right)
-        };
+        // With `group_right` too, Prometheus fills the "many" side with `fill_left`: it swaps the sides first.
+        let (fill_many, fill_one) = (self.matching.fill_left, self.matching.fill_right);
         let mut out = Vec::with_capacity(self.many.len());
         for group in groups {
             self.context.check_cancelled()?;
@@ -129,16 +126,17 @@ impl Join<'_> {
                 if Some(*left) == filled_many && Some(*right) == filled_one {
                     continue;
                 }
-                let column = self.columns(&self.many[*left].column, &self.one[*right].column);
-                if column.is_blank() {
-                    continue;
-                }
-                for (_, matched) in matched.iter_mut().enumerate().filter(|(step, _)| column.has(*step)) {
-                    if std::mem::replace(matched, true) {
+                let (many, one) = (&self.many[*left].column, &self.one[*right].column);
+                for (step, matched) in matched.iter_mut().enumerate() {
+                    if many.has(step) && one.has(step) && std::mem::replace(matched, true) {
                         return Err(Context::fail(
                             "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
                         ));
                     }
+                }
+                let column = self.columns(many, one);
+                if column.is_blank() {
+                    continue;
                 }
                 let labels = self.labels(&self.many[*left].labels, &self.one[*right].labels);
                 results.push(Series { labels, drop_name: self.operation.return_bool, column });

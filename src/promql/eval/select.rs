@@ -2,6 +2,7 @@
 
 use super::context::{Context, Grid, Outcome, References};
 use super::window::{EdgeCache, Samples, Windows, edges};
+use crate::model::histogram::{CounterResetHint, FloatHistogram};
 use crate::model::labels::Labels;
 use crate::model::sample::Value;
 use crate::promql::column::{ABSENT, Column, Floats, Series};
@@ -46,7 +47,7 @@ impl Context<'_> {
     pub(super) fn taken(&self, grid: Grid, selector: &VectorSelector, take: Take) -> Outcome<Vec<Series>> {
         let references = self.references(grid, &selector.shift)?;
         let range = TimeRange { start_ms: references.first().saturating_sub(self.lookback_ms - 1), end_ms: references.last() };
-        let last_only = take == Take::Value && (grid.steps == 1 || references.at_ms.is_some());
+        let last_only = take == Take::Value && !self.counts_resets() && (grid.steps == 1 || references.at_ms.is_some());
         let hints = Hints { step_ms: grid.step_ms, last_only, sorted: true, ..Hints::default() };
         let mut cache = EdgeCache::default();
         let mut out = Vec::new();
@@ -80,6 +81,7 @@ impl Context<'_> {
             let read = selection.reader.read(batch.clone())?;
             for (series, samples) in selection.series[batch].iter().zip(read) {
                 if !samples.is_empty() {
+                    let samples = if self.counts_resets() { with_hints(samples) } else { samples };
                     sink(series.labels.clone(), samples)?;
                 }
             }
@@ -172,4 +174,26 @@ fn taken(samples: &SeriesSamples, place: usize, take: Take) -> Option<Value> {
         Take::Time => seconds(*samples.times.get(place)?),
         Take::Start => seconds(samples.starts.as_ref().map_or(0, |starts| starts[place])),
     }
+}
+
+/// Fills in reset hints that are unknown, each by the sample before.
+fn with_hints(mut samples: SeriesSamples) -> SeriesSamples {
+    let Values::Mixed(values) = &samples.values else { return samples };
+    let mut before: Option<&Arc<FloatHistogram>> = None;
+    let mut hinted = Vec::with_capacity(values.len());
+    for value in values.iter() {
+        let Value::Histogram(histogram) = value else {
+            hinted.push(value.clone());
+            continue;
+        };
+        let hint = match (histogram.counter_reset_hint, before) {
+            (CounterResetHint::Unknown, Some(before)) if histogram.detect_reset(before) => CounterResetHint::Reset,
+            (CounterResetHint::Unknown, Some(_)) => CounterResetHint::NotReset,
+            (hint, _) => hint,
+        };
+        hinted.push(Value::Histogram(Arc::new(FloatHistogram { counter_reset_hint: hint, ..(**histogram).clone() })));
+        before = Some(histogram);
+    }
+    samples.values = Values::Mixed(hinted.into());
+    samples
 }

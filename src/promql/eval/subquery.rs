@@ -4,6 +4,7 @@ use super::Evaluated;
 use super::context::{Context, Grid, Outcome};
 use super::select::{RangeSeries, WindowSink, Windower};
 use super::window::{HistogramSamples, Samples};
+use crate::model::histogram::{CounterResetHint, FloatHistogram};
 use crate::model::labels::Labels;
 use crate::promql::column::{Column, Series, is_absent};
 use crate::promql::expr::Subquery;
@@ -30,7 +31,8 @@ impl Context<'_> {
         if inner.steps == 0 {
             return Ok(());
         }
-        let series = match self.eval(inner, &subquery.expr)? {
+        let evaluated = self.counting_resets(false, || self.eval(inner, &subquery.expr))?;
+        let series = match evaluated {
             Evaluated::Vector(series) => series,
             Evaluated::Scalar(floats) => {
                 vec![Series { labels: Labels::empty(), drop_name: false, column: Column::of(floats) }]
@@ -48,6 +50,17 @@ impl Context<'_> {
     }
 }
 
+/// Forgets what a histogram says about the sample before it: within a subquery that is another one.
+fn without_hint(histogram: &Arc<FloatHistogram>) -> Arc<FloatHistogram> {
+    match histogram.counter_reset_hint {
+        CounterResetHint::Reset | CounterResetHint::NotReset => {
+            let plain = FloatHistogram { counter_reset_hint: CounterResetHint::Unknown, ..(**histogram).clone() };
+            Arc::new(plain)
+        }
+        CounterResetHint::Unknown | CounterResetHint::Gauge => Arc::clone(histogram),
+    }
+}
+
 fn samples(times: &Arc<[i64]>, column: &Column) -> Samples {
     let mut histograms = HistogramSamples::default();
     if !column.floats.iter().any(|value| is_absent(*value)) {
@@ -57,7 +70,7 @@ fn samples(times: &Arc<[i64]>, column: &Column) -> Samples {
         for step in 0..column.len() {
             if let Some(histogram) = column.histogram(step) {
                 histograms.times.push(times[step]);
-                histograms.values.push(Arc::clone(histogram));
+                histograms.values.push(without_hint(histogram));
             }
         }
     }

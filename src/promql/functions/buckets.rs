@@ -27,9 +27,9 @@ pub(in crate::promql) struct Histograms<'v> {
     span: Span,
 }
 
-/// Returns what makes buckets one histogram: the labels without bound and name.
+/// Returns what makes buckets one histogram: the labels without the bound.
 fn key(labels: &Labels) -> Labels {
-    labels.without(|name| name == BUCKET_LABEL || name == METRIC_NAME)
+    labels.without(|name| name == BUCKET_LABEL)
 }
 
 impl<'v> Histograms<'v> {
@@ -96,8 +96,7 @@ impl<'v> Histograms<'v> {
         }
         for (group, mixed) in self.classic.iter().zip(mixed) {
             let mut column = Column::absent(grid.steps);
-            let name = group.buckets.first().map_or("", |(_, place)| self.series[*place].labels.metric_name());
-            let labels = if name.is_empty() { group.labels.clone() } else { group.labels.with(METRIC_NAME, name) };
+            let labels = group.labels.clone();
             for step in (0..grid.steps).filter(|step| !mixed.contains(step)) {
                 let bucket = |(bound, place): &(f64, usize)| {
                     self.series[*place].column.float(step).map(|count| ClassicBucket { bound: *bound, count })

@@ -37,7 +37,7 @@ fn places(times: &[i64], window: &Window<'_>, smoothed: bool) -> Option<(usize, 
     let end = times.len().checked_sub(1)?;
     let first = times[..end].partition_point(|t| *t <= window.from_ms).saturating_sub(1);
     let last = if smoothed { times[..end].partition_point(|t| *t < window.to_ms) } else { end };
-    (times[last] > window.from_ms).then_some((first, last))
+    (times[last] > window.from_ms && times[first] <= window.to_ms).then_some((first, last))
 }
 
 /// Returns what lies between two places, and how far on the way a time is.

@@ -175,6 +175,9 @@ pub(super) fn mad(window: &Window<'_>, call: &RangeCall<'_>) -> Answer {
     if window.floats().is_empty() {
         return Ok(None);
     }
+    if window.floats().iter().any(|value| value.is_nan()) {
+        return number(f64::NAN);
+    }
     let median = quantile_of(0.5, window.floats().to_vec());
     let distances = window.floats().iter().map(|value| (value - median).abs()).collect();
     number(quantile_of(0.5, distances))

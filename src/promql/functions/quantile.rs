@@ -145,8 +145,8 @@ impl Ranks {
 
 /// Returns the share of a bucket below a value within, observations spread evenly.
 fn linear(lower: f64, upper: f64, value: f64) -> f64 {
-    // Nothing is known about a bucket without a lower bound.
-    if lower == f64::NEG_INFINITY { 0.0 } else { (value - lower) / (upper - lower) }
+    // Where the observations of a bucket without a lower bound lie is unknown: far below.
+    if lower == f64::NEG_INFINITY { 1.0 } else { (value - lower) / (upper - lower) }
 }
 
 /// The same, spread evenly on a logarithmic scale.

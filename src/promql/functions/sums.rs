@@ -73,15 +73,15 @@ pub(in crate::promql) struct HistogramSum {
     sum: FloatHistogram,
     lost: FloatHistogram,
     pub(in crate::promql) count: f64,
-    /// The mean so far, kept once the sum has overflown.
-    mean: Option<FloatHistogram>,
+    /// Once the sum has overflown, `sum` and `lost` hold the mean so far.
+    incremental: bool,
 }
 
 impl HistogramSum {
     pub(in crate::promql) fn new(first: &FloatHistogram) -> Self {
         let sum = first.clone();
         let lost = sum.nothing_lost();
-        Self { sum, lost, count: 1.0, mean: None }
+        Self { sum, lost, count: 1.0, incremental: false }
     }
 
     pub(in crate::promql) fn push(&mut self, value: &FloatHistogram) -> Result<Merged, Incompatible> {
@@ -91,23 +91,22 @@ impl HistogramSum {
 
     /// Adds for a mean: goes on incrementally where the sum would overflow.
     pub(in crate::promql) fn push_for_mean(&mut self, value: &FloatHistogram) -> Result<Merged, Incompatible> {
-        let before = if self.mean.is_none() { Some((self.sum.clone(), self.lost.clone())) } else { None };
-        if let Some((sum, lost)) = before {
+        if !self.incremental {
+            let (sum, lost) = (self.sum.clone(), self.lost.clone());
             let merged = self.push(value)?;
-            if overflows(&self.sum) && !overflows(value) && !overflows(&sum) {
-                self.mean = Some(total(&sum, &lost).divided(self.count - 1.0));
-            } else {
+            if !overflows(&self.sum) || overflows(value) || overflows(&sum) {
                 return Ok(merged);
             }
-        } else {
-            self.count += 1.0;
+            self.incremental = true;
+            self.count -= 1.0;
+            self.sum = sum.divided(self.count);
+            self.lost = lost.divided(self.count);
         }
-        let Some(mean) = &mut self.mean else { return Ok(Merged::default()) };
-        let mut part = value.divided(self.count);
-        part.counter_reset_hint = value.counter_reset_hint;
-        let merged = part.sub(&mean.divided(self.count))?;
-        mean.add(&part)?;
-        Ok(merged)
+        self.count += 1.0;
+        let share = (self.count - 1.0) / self.count;
+        self.sum = self.sum.scaled(share);
+        self.lost = self.lost.scaled(share);
+        self.sum.kahan_add(&value.divided(self.count), &mut self.lost)
     }
 
     pub(in crate::promql) fn value(&self) -> FloatHistogram {
@@ -115,10 +114,7 @@ impl HistogramSum {
     }
 
     pub(in crate::promql) fn mean(&self) -> FloatHistogram {
-        match &self.mean {
-            Some(mean) => mean.clone().compacted(),
-            None => self.value().divided(self.count).compacted(),
-        }
+        if self.incremental { self.value() } else { self.value().divided(self.count).compacted() }
     }
 }
 

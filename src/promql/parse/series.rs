@@ -10,7 +10,7 @@ use crate::model::matcher::{MatchOp, Matcher};
 use crate::model::number::quote;
 use crate::model::sample::stale_nan;
 use crate::promql::expr::Span;
-use crate::promql::lex::{self, TokenKind};
+use crate::promql::lex::TokenKind;
 use std::sync::Arc;
 
 /// How many values one series may have.
@@ -378,6 +378,10 @@ fn spans(offset: i32, buckets: usize) -> Vec<BucketSpan> {
 
 /// Returns `base + sign * step`.
 fn combined(base: &FloatHistogram, step: &FloatHistogram, sign: f64) -> Result<FloatHistogram, String> {
-    let _ = (lex::keyword, sign, step);
-    Ok(base.clone())
+    if base.schema > step.schema {
+        return Err(format!("error combining histograms: cannot merge from schema {} to {}", step.schema, base.schema));
+    }
+    let mut next = base.clone();
+    let merged = if sign < 0.0 { next.sub(step) } else { next.add(step) };
+    merged.map(|_| next).map_err(|error| error.to_string())
 }

@@ -79,7 +79,8 @@ pub(super) fn load(store: &MemoryStore, load: &Load) {
     }
 }
 
-/// Gives a histogram the hint that it has when it comes out of a chunk.
+/// Gives a histogram the hint that it has when it comes out of a chunk: a reset or another layout begins a new chunk, and
+/// nothing is said about a chunk's first sample.
 fn hinted(before: Option<&Value>, histogram: &FloatHistogram) -> FloatHistogram {
     let mut hinted = histogram.clone();
     hinted.counter_reset_hint = match (histogram.counter_reset_hint, before) {
@@ -91,9 +92,7 @@ fn hinted(before: Option<&Value>, histogram: &FloatHistogram) -> FloatHistogram 
             let same_layout = before.schema == histogram.schema && before.zero_threshold == histogram.zero_threshold;
             if before.counter_reset_hint == CounterResetHint::Gauge {
                 CounterResetHint::Unknown
-            } else if plain.detect_reset(before) && (same_layout || histogram.count < before.count) {
-                CounterResetHint::Reset
-            } else if same_layout {
+            } else if same_layout && !plain.detect_reset(before) {
                 CounterResetHint::NotReset
             } else {
                 CounterResetHint::Unknown

@@ -146,7 +146,7 @@ fn check_matrix(expected: &Expected, value: &QueryValue, (start_ms, end_ms, step
 /// The middle step of a range query must be the same.
 fn also_as_range(store: &MemoryStore, engine: &Engine, expr: &Expr, eval: &Eval) -> Checked {
     let expected = &eval.expected;
-    if expected.ordered || expected.text.is_some() || expected.range_vector.is_some() || eval.query.contains("range()") {
+    if expected.ordered || expected.text.is_some() || expected.range_vector.is_some() || by_query_grid(&eval.query) {
         return Ok(());
     }
     let at_ms = eval.at_ms.0;
@@ -154,9 +154,8 @@ fn also_as_range(store: &MemoryStore, engine: &Engine, expr: &Expr, eval: &Eval)
         .range(store, expr, at_ms - 60_000, at_ms + 60_000, 60_000, &QueryOptions::default())
         .map_err(|error| format!("as a range: {error}"))?;
     let QueryValue::Matrix(matrix) = result.value else { return Err("no matrix".to_owned()) };
-    let sample = |series: &MatrixSeries| {
-        value_at(series, at_ms).map(|value| VectorSample { labels: series.labels.clone(), at_ms, value })
-    };
+    let sample =
+        |series: &MatrixSeries| value_at(series, at_ms).map(|value| VectorSample { labels: series.labels.clone(), at_ms, value });
     let samples: Vec<_> = matrix.iter().filter_map(sample).collect();
     match (expected.scalar, samples.as_slice()) {
         (Some(scalar), [VectorSample { value: Value::Float(value), .. }]) if same_float(scalar, *value) => Ok(()),
@@ -210,11 +209,27 @@ fn pin(expr: &mut Expr, at_ms: i64) -> bool {
     }
 }
 
+/// Returns whether a query asks for the times of the query itself: an instant and a range differ there.
+fn by_query_grid(query: &str) -> bool {
+    ["range()", "step()", "start()", "end()"].iter().any(|function| query.contains(function))
+}
+
 fn goes_by_time(function: &str) -> bool {
     matches!(
         function,
-        "days_in_month" | "day_of_month" | "day_of_week" | "day_of_year" | "hour" | "minute" | "month" | "year"
-            | "predict_linear" | "time" | "timestamp" | "start" | "end"
+        "days_in_month"
+            | "day_of_month"
+            | "day_of_week"
+            | "day_of_year"
+            | "hour"
+            | "minute"
+            | "month"
+            | "year"
+            | "predict_linear"
+            | "time"
+            | "timestamp"
+            | "start"
+            | "end"
     )
 }
 

@@ -78,11 +78,7 @@ pub(super) fn parse(text: &str) -> Vec<Command> {
             "load" | "load_with_nhcb" => {
                 let step = line.split_whitespace().nth(1).unwrap();
                 let series = body.iter().map(|line| describe(line)).collect();
-                commands.push(Command::Load(Load {
-                    step_ms: milliseconds(step),
-                    with_nhcb: word == "load_with_nhcb",
-                    series,
-                }));
+                commands.push(Command::Load(Load { step_ms: milliseconds(step), with_nhcb: word == "load_with_nhcb", series }));
                 at += 1 + body.len();
             }
             _ if word.starts_with("eval") => {
@@ -121,7 +117,7 @@ fn eval(line_number: usize, line: &str, body: &[&str]) -> Eval {
     let (at_ms, query) = match kind {
         "instant" => {
             let ([_at, at], query) = words(rest);
-            (( milliseconds(at), milliseconds(at), None), query)
+            ((milliseconds(at), milliseconds(at), None), query)
         }
         "range" => {
             let ([_from, from, _to, to, _step, step], query) = words(rest);
