@@ -9,6 +9,7 @@
 //! Knows nothing of who takes the alerts, and nothing of ZooKeeper: files come in as text with an origin.
 
 pub mod alerting;
+pub mod builtin;
 pub mod file;
 mod group;
 mod manager;
