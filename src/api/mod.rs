@@ -1,1 +1,31 @@
 //! HTTP in, JSON out. The only module that names axum.
+//!
+//! [`ApiState`] holds the handles of everyone that is asked or told something; [`router`] makes the routes on it, and
+//! [`serve()`] runs them on a listener of `env::network`. Handlers read immutable snapshots and run queries on threads of
+//! their own; nothing here decides anything.
+
+mod access;
+mod answer;
+mod assets;
+mod compress;
+mod encode;
+mod error;
+mod events;
+mod federate;
+mod json;
+mod lifecycle;
+mod params;
+mod routes;
+mod serve;
+mod state;
+mod v1;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::{ApiError, ErrorKind};
+pub use events::{EventHub, LiveEvent};
+pub use params::Params;
+pub use routes::router;
+pub use serve::{ServeOptions, serve};
+pub use state::{ApiLimits, ApiParts, ApiState, DeleteSeries, Lifecycle, Views};

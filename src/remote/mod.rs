@@ -1,1 +1,4 @@
 //! Remote write, remote read and OTLP.
+
+mod protobuf;
+pub mod write_v1;

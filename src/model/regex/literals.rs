@@ -57,7 +57,7 @@ fn all(tree: &Hir, most: usize) -> Option<Vec<String>> {
 fn characters(class: &Class) -> Option<Vec<String>> {
     match class {
         Class::Unicode(class) => {
-            let count: usize = class.iter().map(|range| range.len()).sum();
+            let count: usize = class.iter().map(regex_syntax::hir::ClassUnicodeRange::len).sum();
             (count <= CLASS_MAX && count > 0)
                 .then(|| class.iter().flat_map(|range| range.start()..=range.end()).map(String::from).collect())
         }

@@ -54,7 +54,7 @@ pub(super) fn present(_window: &Window<'_>, _call: &RangeCall<'_>) -> Answer {
 
 pub(super) fn sum(window: &Window<'_>, call: &RangeCall<'_>) -> Answer {
     if let Some(first) = window.histograms().first() {
-        return histograms(window, call, first, HistogramSum::push, |sum| sum.value());
+        return histograms(window, call, first, HistogramSum::push, HistogramSum::value);
     }
     let mut sum = Sum::default();
     window.floats().iter().for_each(|value| sum.push(*value));
@@ -63,7 +63,7 @@ pub(super) fn sum(window: &Window<'_>, call: &RangeCall<'_>) -> Answer {
 
 pub(super) fn avg(window: &Window<'_>, call: &RangeCall<'_>) -> Answer {
     if let Some(first) = window.histograms().first() {
-        return histograms(window, call, first, HistogramSum::push_for_mean, |sum| sum.mean());
+        return histograms(window, call, first, HistogramSum::push_for_mean, HistogramSum::mean);
     }
     let mut mean = Mean::default();
     window.floats().iter().for_each(|value| mean.push(*value));

@@ -1,0 +1,164 @@
+//! The dashboard's files, embedded in the binary.
+
+use super::compress::accepts;
+use super::state::ApiState;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::{self, HeaderMap, HeaderValue};
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Redirect, Response};
+
+/// The table that `build.rs` made.
+mod table {
+    #![expect(unreachable_pub, reason = "the build script does not know where its table is included")]
+
+    /// One file.
+    pub struct Asset {
+        /// `index.html`, `assets/...`.
+        pub path: &'static str,
+        pub content_type: &'static str,
+        /// Quoted; a packed form has `-br` or `-gz` behind it.
+        pub etag: &'static str,
+        pub bytes: &'static [u8],
+        pub br: Option<&'static [u8]>,
+        pub gz: Option<&'static [u8]>,
+    }
+
+    include!(concat!(env!("OUT_DIR"), "/assets.rs"));
+}
+
+use table::{ASSETS, Asset};
+
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+                      font-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'";
+
+fn find(path: &str) -> Option<&'static Asset> {
+    ASSETS.binary_search_by(|asset| asset.path.cmp(path)).ok().and_then(|at| ASSETS.get(at))
+}
+
+/// Where Prometheus's and Alertmanager's old pages live now.
+fn moved(uri: &Uri) -> Option<String> {
+    let query = uri.query().unwrap_or("");
+    let with_query = |page: &str| if query.is_empty() { page.to_owned() } else { format!("{page}?{query}") };
+    Some(match uri.path() {
+        "/graph" | "/query" | "/classic/graph" => explore(query),
+        "/tsdb-status" => "/status/cardinality".to_owned(),
+        "/config" => "/status/configuration".to_owned(),
+        "/flags" => "/status/runtime".to_owned(),
+        "/service-discovery" => with_query("/targets"),
+        _ => return None,
+    })
+}
+
+/// Turns `g0.expr=up&g0.range_input=1h&g1.expr=...` into Explore's `q=up&q=...&range=1h`.
+fn explore(query: &str) -> String {
+    let mut out = Vec::new();
+    let mut range = None;
+    let mut end = None;
+    for part in query.split('&') {
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        let field = name.strip_prefix('g').and_then(|rest| rest.split_once('.')).map(|(_, field)| field);
+        match field {
+            Some("expr") if !value.is_empty() => out.push(format!("q={value}")),
+            Some("range_input") if range.is_none() => range = Some(format!("range={value}")),
+            Some("end_input" | "moment_input") if end.is_none() && !value.is_empty() => end = Some(format!("end={value}")),
+            _ => {}
+        }
+    }
+    out.extend(range);
+    out.extend(end);
+    if out.is_empty() { "/explore".to_owned() } else { format!("/explore?{}", out.join("&")) }
+}
+
+/// Answers whatever no route took: a file, the page, or 404.
+pub(super) async fn serve(State(_api): State<ApiState>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    if !matches!(parts.method, Method::GET | Method::HEAD) {
+        return (StatusCode::NOT_FOUND, "not found\n").into_response();
+    }
+    if let Some(target) = moved(&parts.uri) {
+        return Redirect::temporary(&target).into_response();
+    }
+    let path = parts.uri.path().trim_start_matches('/');
+    if let Some(asset) = find(path).filter(|_| !path.is_empty()) {
+        return answer(asset, &parts.headers);
+    }
+    let wants_page = parts
+        .headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .is_none_or(|accept| accept.contains("text/html") || accept.contains("*/*"));
+    let is_page = !path.starts_with("assets/") && !path.starts_with("api/") && !path.starts_with("-/");
+    // A browser asks for HTML; `curl /no/such/thing` should not get a page.
+    let asks_html =
+        parts.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|a| a.contains("text/html"));
+    match find("index.html") {
+        Some(index) if is_page && (asks_html || (path.is_empty() && wants_page)) => answer(index, &parts.headers),
+        _ => (StatusCode::NOT_FOUND, "404 page not found\n").into_response(),
+    }
+}
+
+fn answer(asset: &Asset, asked: &HeaderMap) -> Response {
+    let (bytes, packing) = match (asset.br, asset.gz) {
+        (Some(br), _) if accepts(asked, "br") => (br, Some("br")),
+        (_, Some(gz)) if accepts(asked, "gzip") => (gz, Some("gzip")),
+        _ => (asset.bytes, None),
+    };
+    let suffix = match packing {
+        Some("br") => "-br",
+        Some(_) => "-gz",
+        None => "",
+    };
+    let etag = format!("{}{suffix}\"", asset.etag.trim_end_matches('"'));
+    let known = asked
+        .get(header::IF_NONE_MATCH)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|list| list.split(',').any(|tag| tag.trim().trim_start_matches("W/") == etag || tag.trim() == "*"));
+    let mut response = if known { StatusCode::NOT_MODIFIED.into_response() } else { Response::new(Body::from(bytes)) };
+    let headers = response.headers_mut();
+    let hashed = asset.path.starts_with("assets/");
+    let cache = if hashed { "public, max-age=31536000, immutable" } else { "no-cache" };
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
+    headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    if let Ok(etag) = HeaderValue::from_str(&etag) {
+        headers.insert(header::ETAG, etag);
+    }
+    if !known {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(asset.content_type));
+        if let Some(packing) = packing {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(packing));
+        }
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_links_lead_to_new_pages() {
+        let cases = [
+            ("/graph?g0.expr=up%7B%7D&g0.range_input=1h&g1.expr=x", Some("/explore?q=up%7B%7D&q=x&range=1h")),
+            ("/query", Some("/explore")),
+            ("/config", Some("/status/configuration")),
+            ("/alerts", None),
+        ];
+        for (from, to) in cases {
+            assert_eq!(moved(&from.parse().unwrap()).as_deref(), to, "{from}");
+        }
+    }
+
+    #[test]
+    fn files_have_tags_and_are_found() {
+        let index = find("index.html").unwrap();
+        assert!(ASSETS.is_sorted_by_key(|asset| asset.path));
+        let first = answer(index, &HeaderMap::new());
+        assert_eq!(first.status(), StatusCode::OK);
+        let mut asked = HeaderMap::new();
+        asked.insert(header::IF_NONE_MATCH, first.headers()[header::ETAG].clone());
+        assert_eq!(answer(index, &asked).status(), StatusCode::NOT_MODIFIED);
+    }
+}

@@ -1,0 +1,76 @@
+//! All routes together, and what lies around them: readiness, access, packing, headers, metrics.
+//!
+//! `/api/watchkeeper/v1` today:
+//!
+//! | route | what |
+//! | --- | --- |
+//! | `GET events` | live events as server-sent events: `target`, `alert`, `silence`, `rule`, `notification`, `config`, `zookeeper`, and `heartbeat` each 15 s; `missed` says that some were dropped |
+//! | `GET overview` | readiness, version, start and server time, head statistics, and counts by part |
+
+use super::state::ApiState;
+use super::{access, answer, assets, compress, events, federate, lifecycle, v1};
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::{self, HeaderValue};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::{get, post};
+use serde_json::json;
+
+/// Returns the whole router; `more` are routes of other makers (Alertmanager's API).
+pub fn router(state: ApiState, more: Router<ApiState>) -> Router {
+    Router::new()
+        .merge(v1::router(state.limits.body_bytes))
+        .merge(more)
+        .route("/api/watchkeeper/v1/events", get(events::stream))
+        .route("/api/watchkeeper/v1/overview", get(overview))
+        .route("/federate", get(federate::federate))
+        .route("/metrics", get(metrics))
+        .route("/-/healthy", get(lifecycle::healthy))
+        .route("/-/ready", get(lifecycle::ready))
+        .route("/-/reload", post(lifecycle::reload).put(lifecycle::reload))
+        .route("/-/quit", post(lifecycle::quit).put(lifecycle::quit))
+        .fallback(assets::serve)
+        .layer(from_fn_with_state(state.clone(), lifecycle::when_ready))
+        .layer(from_fn_with_state(state.clone(), access::guard))
+        .layer(from_fn(compress::pack))
+        .layer(from_fn_with_state(state.clone(), measure))
+        .with_state(state)
+}
+
+async fn metrics(State(api): State<ApiState>) -> Response {
+    use axum::response::IntoResponse as _;
+    let body = crate::exposition::encode::families(&api.registry.snapshot());
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], body).into_response()
+}
+
+async fn overview(State(api): State<ApiState>) -> Response {
+    let stats = api.store.as_ref().map(crate::storage::Store::stats);
+    answer::success_value(&json!({
+        "ready": *api.lifecycle.ready.borrow(),
+        "version": env!("CARGO_PKG_VERSION"),
+        "started": super::json::rfc3339(Some(api.started_ms)),
+        "now": super::json::rfc3339(Some(api.env.clock.now_ms())),
+        "series": stats.as_ref().map(|stats| stats.series),
+        "headSamples": stats.as_ref().map(|stats| stats.head_samples),
+        "headBytes": stats.as_ref().map(|stats| stats.head_bytes),
+    }))
+}
+
+/// Counts requests and adds the headers that every answer has.
+async fn measure(State(api): State<ApiState>, request: Request, next: Next) -> Response {
+    let handler = request.extensions().get::<MatchedPath>().map_or("/", |path| path.as_str()).to_owned();
+    let started = api.env.clock.monotonic();
+    let mut response = next.run(request).await;
+    let took = api.env.clock.monotonic().saturating_sub(started);
+    let code = response.status().as_u16().to_string();
+    let labels = [("handler", handler.as_str()), ("code", code.as_str())];
+    api.registry.counter("watchkeeper_http_requests_total", "HTTP requests by handler and status code.", &labels).inc();
+    let help = "Time to answer HTTP requests.";
+    let bounds = crate::telemetry::metrics::SECONDS;
+    api.registry
+        .histogram("watchkeeper_http_request_duration_seconds", help, &[("handler", &handler)], bounds)
+        .observe(took.as_secs_f64());
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}

@@ -1,0 +1,208 @@
+//! What handlers share: handles, settings, and the way to run a query.
+
+use super::error::{ApiError, ErrorKind};
+use super::events::EventHub;
+use crate::config::Config;
+use crate::env::Env;
+use crate::model::matcher::Matcher;
+use crate::promql::engine::{Engine, QueryError};
+use crate::storage::Store;
+use crate::storage::append::Append;
+use crate::storage::select::{Querier, SelectError, TimeRange};
+use crate::telemetry::metrics::Registry;
+use futures_util::future::BoxFuture;
+use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::{Semaphore, watch};
+
+/// Everything handlers use. Cheap to clone.
+#[derive(Clone)]
+pub struct ApiState(Arc<Shared>);
+
+/// What the composition root hands over.
+pub struct ApiParts {
+    /// The world outside.
+    pub env: Env,
+    /// Evaluates queries.
+    pub engine: Arc<Engine>,
+    /// Where series are read.
+    pub querier: Arc<dyn Querier>,
+    /// Where pushed samples go.
+    pub append: Arc<dyn Append>,
+    /// The store itself, for deletions and statistics; `None` where it is elsewhere.
+    pub store: Option<Store>,
+    /// Deletes the samples of matching series in a range; `None` where nothing can be deleted.
+    pub delete_series: Option<DeleteSeries>,
+    /// The server's own metrics.
+    pub registry: Registry,
+    /// The configuration in force.
+    pub config: watch::Receiver<Arc<Config>>,
+    /// What others tell about themselves.
+    pub views: Views,
+    /// Reload, quit, readiness.
+    pub lifecycle: Lifecycle,
+    /// Live events for dashboards.
+    pub events: EventHub,
+    /// Command line flags as shown by `status/flags`.
+    pub flags: BTreeMap<String, String>,
+    /// The folder with the data, as `status/runtimeinfo` shows it.
+    pub storage_folder: String,
+    /// When the process started.
+    pub started_ms: i64,
+    /// Bounds.
+    pub limits: ApiLimits,
+}
+
+/// Deletes the samples of matching series in a range; blocks until that is durable.
+pub type DeleteSeries = Arc<dyn Fn(&[Matcher], TimeRange) -> Result<(), String> + Send + Sync>;
+
+/// Handles of those who publish what they see. `None`: that part does not run.
+#[derive(Clone, Default)]
+pub struct Views {}
+
+/// What the process can be asked to do.
+#[derive(Clone)]
+pub struct Lifecycle {
+    /// Reads the configuration again; answers what is wrong with it.
+    pub reload: Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>,
+    /// Begins to stop the process.
+    pub quit: Arc<dyn Fn() + Send + Sync>,
+    /// Whether the store is open, its log replayed, and all is wired.
+    pub ready: watch::Receiver<bool>,
+}
+
+/// Bounds of requests, all documented with their defaults.
+#[derive(Clone, Debug)]
+pub struct ApiLimits {
+    /// Queries that run at once (`--query.max-concurrency`).
+    pub concurrent_queries: usize,
+    /// The longest a query may take (`--query.timeout`).
+    pub query_timeout: Duration,
+    /// The longest query text in bytes.
+    pub query_bytes: usize,
+    /// Steps of a range query.
+    pub steps: i64,
+    /// Connections at once (`--web.max-connections`).
+    pub connections: usize,
+    /// How long a client may take for the head of a request.
+    pub header_timeout: Duration,
+    /// The largest pushed body in bytes, packed and unpacked.
+    pub body_bytes: usize,
+}
+
+impl Default for ApiLimits {
+    fn default() -> Self {
+        Self {
+            concurrent_queries: 20,
+            query_timeout: Duration::from_secs(120),
+            query_bytes: 1 << 20,
+            steps: 11_000,
+            connections: 512,
+            header_timeout: Duration::from_secs(30),
+            body_bytes: 64 << 20,
+        }
+    }
+}
+
+/// The shared part of [`ApiState`].
+pub(super) struct Shared {
+    parts: ApiParts,
+    queries: Semaphore,
+    /// Answers of earlier password checks.
+    pub(super) passwords: super::access::PasswordCache,
+}
+
+impl Deref for ApiState {
+    type Target = ApiParts;
+
+    fn deref(&self) -> &ApiParts {
+        &self.0.parts
+    }
+}
+
+impl std::fmt::Debug for ApiState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ApiState")
+    }
+}
+
+/// Cancels a query when the answer is not wanted any more: the handler's future is dropped when the client hangs up.
+struct CancelOnDrop(Arc<AtomicBool>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl ApiState {
+    /// Takes the parts together.
+    #[must_use]
+    pub fn new(parts: ApiParts) -> Self {
+        let queries = Semaphore::new(parts.limits.concurrent_queries);
+        Self(Arc::new(Shared { parts, queries, passwords: super::access::PasswordCache::default() }))
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.0
+    }
+
+    /// Returns the configuration in force.
+    #[must_use]
+    pub fn present_config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.borrow())
+    }
+
+    /// Runs blocking work of a query: waits for its turn, not longer than `limit`; the flag tells it to stop.
+    ///
+    /// # Errors
+    /// What the work answers; [`ErrorKind::Timeout`] when the time is over.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        work: impl FnOnce(Arc<AtomicBool>) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let timed_out = |phase: &str| ApiError::new(ErrorKind::Timeout, format!("query timed out in {phase}"));
+        let started = self.env.clock.monotonic();
+        let permit = match self.env.clock.timeout(limit, self.0.queries.acquire()).await {
+            Ok(Ok(permit)) => permit,
+            Ok(Err(_)) => return Err(ApiError::new(ErrorKind::Unavailable, "the server is stopping")),
+            Err(_) => return Err(timed_out("query queue")),
+        };
+        let left = limit.saturating_sub(self.env.clock.monotonic().saturating_sub(started));
+        let guard = CancelOnDrop(Arc::new(AtomicBool::new(false)));
+        let flag = Arc::clone(&guard.0);
+        let running = self.env.tasks.blocking(move || work(flag));
+        let done = self.env.clock.timeout(left, running).await;
+        drop((guard, permit));
+        match done {
+            Ok(Ok(result)) => result,
+            Ok(Err(error)) => Err(ApiError::new(ErrorKind::Internal, format!("the query failed: {error}"))),
+            Err(_) => Err(timed_out("expression evaluation")),
+        }
+    }
+}
+
+impl From<QueryError> for ApiError {
+    fn from(error: QueryError) -> Self {
+        let kind = match &error {
+            QueryError::Cancelled => ErrorKind::Canceled,
+            QueryError::TooManySamples | QueryError::Execution(_) => ErrorKind::Execution,
+            QueryError::Storage(_) => ErrorKind::Internal,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<SelectError> for ApiError {
+    fn from(error: SelectError) -> Self {
+        let kind = match &error {
+            SelectError::Cancelled => ErrorKind::Canceled,
+            SelectError::Corrupt(_) | SelectError::Io { .. } => ErrorKind::Internal,
+        };
+        Self::new(kind, error.to_string())
+    }
+}

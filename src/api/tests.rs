@@ -1,0 +1,292 @@
+//! The whole router on a store in memory, without a socket.
+
+use super::*;
+use crate::config::Config;
+use crate::env::Env;
+use crate::env::memory_disk::MemoryDisk;
+use crate::model::labels::Labels;
+use crate::promql::engine::{Engine, EngineOptions};
+use crate::storage::append::{Append, BatchSample, BatchValue, Durability};
+use crate::storage::{Store, StoreOptions};
+use crate::telemetry::metrics::Registry;
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tower_service::Service as _;
+
+const T0_MS: i64 = 1_700_000_000_000;
+
+struct World {
+    router: Router,
+    store: Store,
+    _config: watch::Sender<Arc<Config>>,
+    ready: watch::Sender<bool>,
+}
+
+fn world_with(config: Config) -> World {
+    let env = Env { disk: Arc::new(MemoryDisk::new()), ..Env::real() };
+    let registry = Registry::new();
+    let options = StoreOptions { dir: "/data".into(), retention_ms: 0, ..StoreOptions::default() };
+    let store = Store::open(&env, options, &registry).unwrap();
+    let (config_sender, config) = watch::channel(Arc::new(config));
+    let (ready, ready_receiver) = watch::channel(true);
+    let lifecycle = Lifecycle {
+        reload: Arc::new(|| Box::pin(async { Err("line 3: no".to_owned()) })),
+        quit: Arc::new(|| {}),
+        ready: ready_receiver,
+    };
+    let state = ApiState::new(ApiParts {
+        env,
+        engine: Arc::new(Engine::new(EngineOptions::default())),
+        querier: Arc::new(store.clone()),
+        append: Arc::new(store.clone()),
+        store: Some(store.clone()),
+        delete_series: None,
+        registry,
+        config,
+        views: Views::default(),
+        lifecycle,
+        events: EventHub::new(),
+        flags: BTreeMap::new(),
+        storage_folder: "/data".to_owned(),
+        started_ms: T0_MS,
+        limits: ApiLimits::default(),
+    });
+    World { router: router(state, Router::new()), store, _config: config_sender, ready }
+}
+
+fn world() -> World {
+    let world = world_with(Config::without_file());
+    for (instance, value) in [("a", 1.0), ("b", 2.5)] {
+        let labels = Labels::from_pairs([("__name__", "up"), ("instance", instance), ("job", "node")]);
+        let series = world.store.series(&labels).unwrap();
+        let samples =
+            [0, 15_000, 30_000].map(|offset| BatchSample { series, at_ms: T0_MS + offset, value: BatchValue::Float(value) });
+        let done = world.store.append_samples(None, &samples, Durability::Written).unwrap();
+        assert_eq!(done.stored, 3, "{done:?}");
+    }
+    world
+}
+
+impl World {
+    async fn ask(&self, request: Request<Body>) -> (StatusCode, http::HeaderMap, Vec<u8>) {
+        let response = self.router.clone().call(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        (parts.status, parts.headers, axum::body::to_bytes(body, usize::MAX).await.unwrap().to_vec())
+    }
+
+    async fn get(&self, uri: &str) -> (StatusCode, String) {
+        let request = Request::get(uri).header(header::HOST, "localhost:9090").body(Body::empty()).unwrap();
+        let (status, _, body) = self.ask(request).await;
+        (status, String::from_utf8(body).unwrap())
+    }
+
+    async fn post(&self, uri: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> (StatusCode, String) {
+        let mut request = Request::post(uri).header(header::HOST, "localhost:9090");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (status, _, body) = self.ask(request.body(body.into()).unwrap()).await;
+        (status, String::from_utf8(body).unwrap())
+    }
+
+    async fn data(&self, uri: &str) -> Value {
+        let (status, body) = self.get(uri).await;
+        let answer: Value = serde_json::from_str(&body).unwrap_or_else(|error| panic!("{uri}: {error}: {body}"));
+        assert_eq!((status, &answer["status"]), (StatusCode::OK, &json!("success")), "{uri}: {body}");
+        answer["data"].clone()
+    }
+}
+
+#[tokio::test]
+async fn queries_answer_as_prometheus() {
+    let world = world();
+    let vector = world.data("/api/v1/query?query=up%7Binstance%3D%22b%22%7D&time=1700000030.5").await;
+    let metric = json!({"__name__": "up", "instance": "b", "job": "node"});
+    assert_eq!(vector, json!({"resultType": "vector", "result": [{"metric": metric, "value": [1_700_000_030.5, "2.5"]}]}));
+    let scalar = world.data("/api/v1/query?query=1%2F0&time=1").await;
+    assert_eq!(scalar, json!({"resultType": "scalar", "result": [1, "+Inf"]}));
+    let text = world.data("/api/v1/query?query=%22a%22&time=1").await;
+    assert_eq!(text, json!({"resultType": "string", "result": [1, "a"]}));
+    let matrix = world.data("/api/v1/query_range?query=sum(up)&start=1700000000&end=1700000030&step=15").await;
+    let values = json!([[1_700_000_000, "3.5"], [1_700_000_015, "3.5"], [1_700_000_030, "3.5"]]);
+    assert_eq!(matrix, json!({"resultType": "matrix", "result": [{"metric": {}, "values": values}]}));
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let (status, body) = world.post("/api/v1/query", &form, "query=vector(1)&time=1").await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+}
+
+#[tokio::test]
+async fn errors_are_prometheus_own() {
+    let world = world();
+    let cases = [
+        (
+            "/api/v1/query?query=up%7B",
+            400,
+            "bad_data",
+            "invalid parameter \"query\": 1:4: parse error: unexpected end of input inside braces",
+        ),
+        ("/api/v1/query?query=up&time=x", 400, "bad_data", "invalid parameter \"time\": cannot parse \"x\" to a valid timestamp"),
+        (
+            "/api/v1/query_range?query=up&start=0&end=1&step=0",
+            400,
+            "bad_data",
+            "invalid parameter \"step\": zero or negative query resolution step widths are not accepted. Try a positive integer",
+        ),
+        (
+            "/api/v1/query_range?query=up&start=2&end=1&step=1",
+            400,
+            "bad_data",
+            "invalid parameter \"end\": end timestamp must not be before start time",
+        ),
+        (
+            "/api/v1/query_range?query=up&start=0&end=20000&step=1",
+            400,
+            "bad_data",
+            "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)",
+        ),
+        (
+            "/api/v1/query_range?query=up%5B5m%5D&start=0&end=1&step=1",
+            400,
+            "bad_data",
+            "invalid parameter \"query\": invalid expression type \"range vector\" for range query, must be Scalar or instant Vector",
+        ),
+        ("/api/v1/series", 400, "bad_data", "no match[] parameter provided"),
+        (
+            "/api/v1/series?match[]=%7Ba%3D%22%22%7D",
+            400,
+            "bad_data",
+            "invalid parameter \"match[]\": match[] must contain at least one non-empty matcher",
+        ),
+        ("/api/v1/labels?start=2&end=1", 400, "bad_data", "end timestamp must not be before start timestamp"),
+    ];
+    for (uri, status, kind, message) in cases {
+        let (found, body) = world.get(uri).await;
+        let answer: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(found.as_u16(), status, "{uri}: {body}");
+        assert_eq!(answer, json!({"status": "error", "errorType": kind, "error": message}), "{uri}");
+    }
+}
+
+#[tokio::test]
+async fn series_labels_and_values() {
+    let world = world();
+    let series = world.data("/api/v1/series?match[]=up&start=1700000000&end=1700000030").await;
+    assert_eq!(series.as_array().unwrap().len(), 2);
+    assert_eq!(world.data("/api/v1/labels").await, json!(["__name__", "instance", "job"]));
+    assert_eq!(world.data("/api/v1/label/instance/values").await, json!(["a", "b"]));
+    assert_eq!(world.data("/api/v1/label/instance/values?match[]=up%7Binstance%3D%22b%22%7D").await, json!(["b"]));
+    let (_, body) = world.get("/api/v1/label/instance/values?limit=1").await;
+    assert_eq!(body, r#"{"status":"success","data":["a"],"warnings":["results truncated due to limit"]}"#);
+    assert_eq!(world.data("/api/v1/format_query?query=sum(up)by(job)").await, json!("sum by (job) (up)"));
+    assert_eq!(world.data("/api/v1/parse_query?query=1").await, json!({"type": "numberLiteral", "val": "1"}));
+}
+
+#[tokio::test]
+async fn pushed_text_and_remote_write_are_stored() {
+    let world = world();
+    let (status, body) =
+        world.post("/api/v1/import/prometheus?extra_label=host%3Dx&timestamp=1700000000000", &[], "pushed{a=\"1\"} 7\n").await;
+    assert_eq!((status, body.as_str()), (StatusCode::NO_CONTENT, ""));
+    let found = world.data("/api/v1/query?query=pushed&time=1700000001").await;
+    assert_eq!(found["result"][0]["metric"], json!({"__name__": "pushed", "a": "1", "host": "x"}));
+    let (status, body) = world.post("/api/v1/import/prometheus", &[], "no value\n").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
+
+    let label = |name: &str, value: &str| {
+        let mut message = vec![0x0a, name.len() as u8];
+        message.extend(name.bytes());
+        message.extend([0x12, value.len() as u8]);
+        message.extend(value.bytes());
+        message
+    };
+    let mut sample = vec![0x09];
+    sample.extend(5.5_f64.to_le_bytes());
+    sample.push(0x10);
+    let mut left = 1_700_000_000_000_u64;
+    while left >= 0x80 {
+        sample.push(left as u8 | 0x80);
+        left >>= 7;
+    }
+    sample.push(left as u8);
+    let mut series = Vec::new();
+    for (tag, part) in [(0x0a, label("__name__", "written")), (0x0a, label("job", "w")), (0x12, sample)] {
+        series.extend([tag, part.len() as u8]);
+        series.extend(part);
+    }
+    let mut request = vec![0x0a, series.len() as u8];
+    request.extend(series);
+    let packed = snap::raw::Encoder::new().compress_vec(&request).unwrap();
+    let headers = [("content-type", "application/x-protobuf"), ("content-encoding", "snappy")];
+    let (status, body) = world.post("/api/v1/write", &headers, packed.clone()).await;
+    assert_eq!((status, body.as_str()), (StatusCode::NO_CONTENT, ""));
+    let found = world.data("/api/v1/query?query=written&time=1700000001").await;
+    assert_eq!(found["result"][0]["value"][1], json!("5.5"));
+    let (status, _) = world.post("/api/v1/write", &[("content-type", "text/plain")], packed).await;
+    assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    let (status, body) = world.post("/api/v1/write", &headers, "garbage").await;
+    assert_eq!((status, body.as_str()), (StatusCode::BAD_REQUEST, "snappy: corrupt input\n"));
+}
+
+#[tokio::test]
+async fn lifecycle_access_and_metrics() {
+    let world = world();
+    assert_eq!(world.get("/-/ready").await.0, StatusCode::OK);
+    let (status, body) = world.post("/-/reload", &[], "").await;
+    assert_eq!((status, body.as_str()), (StatusCode::INTERNAL_SERVER_ERROR, "failed to reload config: line 3: no\n"));
+    let (status, _) = world.post("/-/reload", &[("origin", "http://evil.example")], "").await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    let request = Request::post("/-/reload").header(header::HOST, "evil.example").body(Body::empty()).unwrap();
+    assert_eq!(world.ask(request).await.0, StatusCode::FORBIDDEN);
+    world.data("/api/v1/query?query=1").await;
+    let (_, metrics) = world.get("/metrics").await;
+    assert!(metrics.contains("watchkeeper_http_requests_total{code=\"200\",handler=\"/api/v1/query\"} 1"), "{metrics}");
+    world.ready.send_replace(false);
+    assert_eq!(world.get("/-/ready").await.0, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(world.get("/api/v1/query?query=1").await.0, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(world.get("/-/healthy").await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn pages_and_status() {
+    let world = world();
+    let page = |accept: &str, uri: &str| {
+        Request::get(uri).header(header::HOST, "localhost").header(header::ACCEPT, accept).body(Body::empty()).unwrap()
+    };
+    let (status, headers, _) = world.ask(page("text/html", "/alerts")).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap().starts_with("default-src 'none'"));
+    assert_eq!(headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+    assert_eq!(world.ask(page("text/html", "/assets/none.js")).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(world.ask(page("application/json", "/no/such")).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(world.ask(page("text/html", "/graph?g0.expr=up")).await.0, StatusCode::TEMPORARY_REDIRECT);
+    for path in ["config", "flags", "buildinfo", "runtimeinfo", "tsdb", "walreplay"] {
+        world.data(&format!("/api/v1/status/{path}")).await;
+    }
+    world.data("/api/v1/features").await;
+    let request = Request::get("/api/v1/features")
+        .header(header::HOST, "localhost")
+        .header(header::ACCEPT_ENCODING, "gzip")
+        .body(Body::empty())
+        .unwrap();
+    let (_, headers, body) = world.ask(request).await;
+    assert_eq!(headers[header::CONTENT_ENCODING], "gzip");
+    assert_eq!(&body[..2], [0x1f, 0x8b]);
+}
+
+#[tokio::test]
+async fn federation_shows_the_newest_samples() {
+    let world = world_with(Config::without_file());
+    let labels = Labels::from_pairs([("__name__", "up"), ("job", "a\"b")]);
+    let series = world.store.series(&labels).unwrap();
+    let now_ms = Env::real().clock.now_ms() - 1000;
+    let sample = BatchSample { series, at_ms: now_ms, value: BatchValue::Float(1.0) };
+    world.store.append_samples(None, &[sample], Durability::Written).unwrap();
+    let (status, body) = world.get("/federate?match[]=up").await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(body, format!("# TYPE up untyped\nup{{job=\"a\\\"b\"}} 1 {now_ms}\n"));
+}

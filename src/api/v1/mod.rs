@@ -1,0 +1,85 @@
+//! Prometheus's HTTP API, `/api/v1`.
+
+mod admin;
+mod exemplars;
+mod import;
+mod metadata;
+mod parse;
+mod query;
+mod series;
+mod status;
+mod syntax_tree;
+mod write;
+
+use super::error::ApiError;
+use super::params::Params;
+use super::state::ApiState;
+use crate::model::matcher::Matcher;
+use crate::storage::select::TimeRange;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post, put};
+
+/// Returns all routes of `/api/v1`.
+pub(super) fn router(body_bytes: usize) -> Router<ApiState> {
+    Router::new()
+        .route("/api/v1/query", get(query::instant).post(query::instant))
+        .route("/api/v1/query_range", get(query::range).post(query::range))
+        .route("/api/v1/query_exemplars", get(exemplars::query).post(exemplars::query))
+        .route("/api/v1/format_query", get(parse::format).post(parse::format))
+        .route("/api/v1/parse_query", get(parse::parse).post(parse::parse))
+        .route("/api/v1/series", get(series::series).post(series::series))
+        .route("/api/v1/labels", get(series::labels).post(series::labels))
+        .route("/api/v1/label/{name}/values", get(series::label_values))
+        .route("/api/v1/metadata", get(metadata::metadata))
+        .route("/api/v1/status/config", get(status::config))
+        .route("/api/v1/status/flags", get(status::flags))
+        .route("/api/v1/status/buildinfo", get(status::build_info))
+        .route("/api/v1/status/runtimeinfo", get(status::runtime_info))
+        .route("/api/v1/status/tsdb", get(status::tsdb))
+        .route("/api/v1/status/walreplay", get(status::wal_replay))
+        .route("/api/v1/features", get(status::features))
+        .route("/api/v1/notifications", get(status::notifications))
+        .route("/api/v1/admin/tsdb/delete_series", post(admin::delete_series).put(admin::delete_series))
+        .route("/api/v1/admin/tsdb/clean_tombstones", post(admin::clean_tombstones).put(admin::clean_tombstones))
+        .route("/api/v1/write", post(write::write))
+        .route("/api/v1/import/prometheus", post(import::import).merge(put(import::import)))
+        .layer(DefaultBodyLimit::max(body_bytes))
+}
+
+/// Reads the sets of matchers of `match[]`, each of which must exclude something.
+fn matcher_sets(params: &Params) -> Result<Vec<Vec<Matcher>>, ApiError> {
+    params
+        .all("match[]")
+        .map(|text| {
+            let matchers =
+                crate::promql::parse::parse_selector(text).map_err(|error| ApiError::bad_parameter("match[]", error))?;
+            if matchers.iter().all(|matcher| matcher.matches("")) {
+                let message = "match[] must contain at least one non-empty matcher";
+                return Err(ApiError::bad_parameter("match[]", message));
+            }
+            Ok(matchers)
+        })
+        .collect()
+}
+
+/// Reads `start` and `end`; without them all of time.
+fn time_range(params: &Params) -> Result<TimeRange, ApiError> {
+    let start_ms = params.time("start", super::params::MIN_TIME_MS)?;
+    let end_ms = params.time("end", super::params::MAX_TIME_MS)?;
+    if end_ms < start_ms {
+        return Err(ApiError::bad_data("end timestamp must not be before start timestamp"));
+    }
+    Ok(TimeRange { start_ms, end_ms })
+}
+
+/// The warning of a shortened list.
+const TRUNCATED: &str = "results truncated due to limit";
+
+/// Shortens a list to `limit` (0: none) and says so.
+fn truncate<T>(list: &mut Vec<T>, limit: usize, warnings: &mut Vec<String>) {
+    if limit > 0 && list.len() > limit {
+        list.truncate(limit);
+        warnings.push(TRUNCATED.to_owned());
+    }
+}

@@ -1,0 +1,178 @@
+//! `query` and `query_range`.
+
+use super::super::answer::success_with;
+use super::super::encode::push_query_value;
+use super::super::error::ApiError;
+use super::super::json::{push, push_list, push_seconds};
+use super::super::params::Params;
+use super::super::state::ApiState;
+use super::truncate;
+use crate::promql::engine::QueryOptions;
+use crate::promql::expr::{Expr, ValueType};
+use crate::promql::value::{QueryResult, QueryStats, QueryValue};
+use axum::extract::State;
+use axum::response::Response;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What both kinds of queries have in common.
+struct Asked {
+    text: Arc<str>,
+    limit: usize,
+    timeout: Duration,
+    options: QueryOptions,
+    stats: Stats,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stats {
+    No,
+    Yes,
+    All,
+}
+
+fn asked(api: &ApiState, params: &Params) -> Result<Asked, ApiError> {
+    let limit = params.limit()?;
+    let timeout = match params.duration("timeout")? {
+        Some(given) => Duration::from_millis(u64::try_from(given).unwrap_or(0)).min(api.limits.query_timeout),
+        None => api.limits.query_timeout,
+    };
+    let lookback_ms = match params.duration("lookback_delta")? {
+        Some(given) if given <= 0 => {
+            return Err(ApiError::bad_data("error parsing lookback delta duration: must be positive"));
+        }
+        given => given,
+    };
+    let stats = match params.get("stats") {
+        "" => Stats::No,
+        "all" => Stats::All,
+        _ => Stats::Yes,
+    };
+    let text: Arc<str> = params.get("query").into();
+    let options = QueryOptions {
+        lookback_ms,
+        text: Some(Arc::clone(&text)),
+        per_step_stats: stats == Stats::All,
+        ..QueryOptions::default()
+    };
+    Ok(Asked { text, limit, timeout, options, stats })
+}
+
+pub(super) fn parse_query(api: &ApiState, text: &str) -> Result<Expr, ApiError> {
+    if text.len() > api.limits.query_bytes {
+        let message = format!("query is longer than {} bytes", api.limits.query_bytes);
+        return Err(ApiError::bad_parameter("query", message));
+    }
+    crate::promql::parse::parse(text).map_err(|error| ApiError::bad_parameter("query", error))
+}
+
+pub(in crate::api) async fn instant(State(api): State<ApiState>, params: Params) -> Result<Response, ApiError> {
+    let asked = asked(&api, &params)?;
+    let at_ms = params.time("time", api.env.clock.now_ms())?;
+    let expr = parse_query(&api, &asked.text)?;
+    let (engine, querier) = (Arc::clone(&api.engine), Arc::clone(&api.querier));
+    let options = asked.options.clone();
+    let started = api.env.clock.monotonic();
+    let result = api
+        .run(asked.timeout, move |cancel| {
+            let options = QueryOptions { cancel: Some(cancel), ..options };
+            engine.instant(&*querier, &expr, at_ms, &options).map_err(ApiError::from)
+        })
+        .await?;
+    Ok(answer(&asked, result, api.env.clock.monotonic().saturating_sub(started)))
+}
+
+pub(in crate::api) async fn range(State(api): State<ApiState>, params: Params) -> Result<Response, ApiError> {
+    let needed = |name: &str| {
+        let text = params.get(name);
+        super::super::params::parse_time(text).map_err(|message| ApiError::bad_parameter(name, message))
+    };
+    let limit = params.limit()?;
+    let start_ms = needed("start")?;
+    let end_ms = needed("end")?;
+    if end_ms < start_ms {
+        return Err(ApiError::bad_parameter("end", "end timestamp must not be before start time"));
+    }
+    let step_ms =
+        super::super::params::parse_duration(params.get("step")).map_err(|message| ApiError::bad_parameter("step", message))?;
+    if step_ms <= 0 {
+        let message = "zero or negative query resolution step widths are not accepted. Try a positive integer";
+        return Err(ApiError::bad_parameter("step", message));
+    }
+    // Bounds the answer and the memory of its columns, and is what Prometheus allows.
+    if end_ms.saturating_sub(start_ms) / step_ms > api.limits.steps {
+        let message =
+            "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)";
+        return Err(ApiError::bad_data(message));
+    }
+    let mut asked = asked(&api, &params)?;
+    asked.limit = limit;
+    let expr = parse_query(&api, &asked.text)?;
+    check_range_type(&expr)?;
+    let (engine, querier) = (Arc::clone(&api.engine), Arc::clone(&api.querier));
+    let options = asked.options.clone();
+    let started = api.env.clock.monotonic();
+    let result = api
+        .run(asked.timeout, move |cancel| {
+            let options = QueryOptions { cancel: Some(cancel), ..options };
+            engine.range(&*querier, &expr, start_ms, end_ms, step_ms, &options).map_err(ApiError::from)
+        })
+        .await?;
+    Ok(answer(&asked, result, api.env.clock.monotonic().saturating_sub(started)))
+}
+
+fn check_range_type(expr: &Expr) -> Result<(), ApiError> {
+    match expr.value_type() {
+        ValueType::Scalar | ValueType::Vector => Ok(()),
+        other => {
+            let kind = other.documented();
+            let message = format!("invalid expression type \"{kind}\" for range query, must be Scalar or instant Vector");
+            Err(ApiError::bad_parameter("query", message))
+        }
+    }
+}
+
+fn answer(asked: &Asked, mut result: QueryResult, took: Duration) -> Response {
+    match &mut result.value {
+        QueryValue::Vector(samples) => truncate(samples, asked.limit, &mut result.warnings),
+        QueryValue::Matrix(series) => truncate(series, asked.limit, &mut result.warnings),
+        QueryValue::Scalar { .. } | QueryValue::String { .. } => {}
+    }
+    success_with(&result.warnings, &result.infos, |out| {
+        out.push('{');
+        push_query_value(out, &result.value);
+        if asked.stats != Stats::No {
+            out.push_str(",\"stats\":");
+            push_stats(out, &result.stats, took, asked.stats == Stats::All);
+        }
+        out.push('}');
+    })
+}
+
+fn push_stats(out: &mut String, stats: &QueryStats, took: Duration, per_step: bool) {
+    let seconds = took.as_secs_f64();
+    push(
+        out,
+        format_args!(
+            "{{\"timings\":{{\"evalTotalTime\":{seconds},\"resultSortTime\":0,\"queryPreparationTime\":0,\
+             \"innerEvalTime\":{seconds},\"execQueueTime\":0,\"execTotalTime\":{seconds}}},\
+             \"samples\":{{\"totalQueryableSamples\":{},\"samplesRead\":{},\"peakSamples\":{}",
+            stats.total_queryable_samples, stats.samples_read, stats.peak_samples
+        ),
+    );
+    if per_step {
+        let steps = [
+            ("totalQueryableSamplesPerStep", &stats.total_queryable_samples_per_step),
+            ("samplesReadPerStep", &stats.samples_read_per_step),
+        ];
+        for (name, counts) in steps {
+            push(out, format_args!(",\"{name}\":"));
+            push_list(out, counts, |out, (at_ms, count)| {
+                out.push('[');
+                push_seconds(out, *at_ms);
+                push(out, format_args!(",{count}]"));
+            });
+        }
+    }
+    out.push_str("}}");
+}

@@ -1,0 +1,70 @@
+//! `write`: Remote-Write 1.0. What is acknowledged is on disk.
+
+use super::super::state::ApiState;
+use crate::remote::write_v1::{self, WriteError};
+use crate::storage::append::{AppendError, Durability};
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use std::sync::Arc;
+
+fn plain(status: StatusCode, text: impl Into<String>) -> Response {
+    let mut text = text.into();
+    text.push('\n');
+    (status, text).into_response()
+}
+
+/// Checks the headers; the error is the answer.
+fn check_headers(headers: &HeaderMap) -> Result<(), Box<Response>> {
+    let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let kind = text(header::CONTENT_TYPE);
+    let mut parts = kind.split(';').map(str::trim);
+    let media = parts.next().unwrap_or("");
+    if !media.is_empty() && media != "application/x-protobuf" {
+        let message = format!("expected application/x-protobuf as the first (media) part, got {kind} content-type");
+        return Err(Box::new(plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, message)));
+    }
+    let message = parts.find_map(|part| part.strip_prefix("proto=")).unwrap_or("prometheus.WriteRequest");
+    if message != "prometheus.WriteRequest" {
+        let text = format!("{message} protobuf message is not accepted by this server; only accepts prometheus.WriteRequest");
+        return Err(Box::new(plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, text)));
+    }
+    let encoding = text(header::CONTENT_ENCODING);
+    if !encoding.is_empty() && encoding != "snappy" {
+        let text = format!("{encoding} encoding (compression) is not accepted by this server; only snappy is acceptable");
+        return Err(Box::new(plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, text)));
+    }
+    Ok(())
+}
+
+pub(in crate::api) async fn write(State(api): State<ApiState>, headers: HeaderMap, body: Bytes) -> Response {
+    if let Err(response) = check_headers(&headers) {
+        return *response;
+    }
+    let append = Arc::clone(&api.append);
+    let most = api.limits.body_bytes;
+    let durability = durability(&api);
+    let done = api.env.tasks.blocking(move || write_v1::receive(&body, most, &*append, durability)).await;
+    match done {
+        Ok(Ok(_)) => StatusCode::NO_CONTENT.into_response(),
+        Ok(Err(error)) => {
+            let status = match &error {
+                WriteError::Bad(_) | WriteError::Samples(_) => StatusCode::BAD_REQUEST,
+                WriteError::Append(AppendError::Limit(_)) => StatusCode::TOO_MANY_REQUESTS,
+                WriteError::Append(AppendError::Closed) => StatusCode::SERVICE_UNAVAILABLE,
+                WriteError::Append(AppendError::Log(_)) => StatusCode::INTERNAL_SERVER_ERROR,
+            };
+            plain(status, error.to_string())
+        }
+        Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    }
+}
+
+/// What a 2xx promises: on stable storage, unless the configuration relaxed it.
+pub(super) fn durability(api: &ApiState) -> Durability {
+    match api.present_config().storage.sync {
+        crate::config::storage::SyncPromise::Acknowledged => Durability::Synced,
+        crate::config::storage::SyncPromise::Written => Durability::Written,
+    }
+}

@@ -1,0 +1,139 @@
+//! Protobuf's wire format, read by hand on borrowed bytes: field by field, nothing copied.
+
+/// One field of a message.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Field<'a> {
+    /// A whole number.
+    Varint(u64),
+    /// Eight bytes, little endian.
+    Fixed64(u64),
+    /// A string, bytes, a message or packed numbers.
+    Bytes(&'a [u8]),
+    /// Four bytes, little endian.
+    Fixed32(u32),
+}
+
+impl<'a> Field<'a> {
+    pub(super) fn number(self) -> u64 {
+        match self {
+            Self::Varint(value) | Self::Fixed64(value) => value,
+            Self::Fixed32(value) => u64::from(value),
+            Self::Bytes(_) => 0,
+        }
+    }
+
+    pub(super) fn float(self) -> f64 {
+        match self {
+            Self::Fixed64(bits) => f64::from_bits(bits),
+            Self::Varint(_) | Self::Fixed32(_) | Self::Bytes(_) => 0.0,
+        }
+    }
+
+    /// Returns a number in zigzag form.
+    pub(super) fn signed(self) -> i64 {
+        zigzag(self.number())
+    }
+
+    pub(super) fn bytes(self) -> Result<&'a [u8], Malformed> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes),
+            Self::Varint(_) | Self::Fixed64(_) | Self::Fixed32(_) => Err(Malformed("a field has the wrong type")),
+        }
+    }
+
+    pub(super) fn text(self) -> Result<&'a str, Malformed> {
+        std::str::from_utf8(self.bytes()?).map_err(|_| Malformed("a string is not UTF-8"))
+    }
+}
+
+pub(super) const fn zigzag(value: u64) -> i64 {
+    (value >> 1) as i64 ^ -((value & 1) as i64)
+}
+
+/// What was wrong with the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Malformed(pub(super) &'static str);
+
+/// Walks the fields of a message.
+#[derive(Clone, Debug)]
+pub(super) struct Fields<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    pub(super) const fn new(message: &'a [u8]) -> Self {
+        Self { rest: message }
+    }
+
+    fn take(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
+        let (taken, rest) = self.rest.split_at_checked(length).ok_or(Malformed("unexpected EOF"))?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    pub(super) fn varint(&mut self) -> Result<u64, Malformed> {
+        let mut value = 0_u64;
+        for shift in (0..70).step_by(7) {
+            let (byte, rest) = self.rest.split_first().ok_or(Malformed("unexpected EOF"))?;
+            self.rest = rest;
+            if shift == 63 && *byte > 1 {
+                break;
+            }
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(Malformed("integer overflow"))
+    }
+
+    /// Returns the next field with its number, `None` at the end.
+    pub(super) fn next(&mut self) -> Result<Option<(u64, Field<'a>)>, Malformed> {
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        let key = self.varint()?;
+        let field = match key & 7 {
+            0 => Field::Varint(self.varint()?),
+            1 => Field::Fixed64(u64::from_le_bytes(self.take(8)?.try_into().unwrap_or_default())),
+            2 => {
+                let length = usize::try_from(self.varint()?).map_err(|_| Malformed("a length is too large"))?;
+                Field::Bytes(self.take(length)?)
+            }
+            5 => Field::Fixed32(u32::from_le_bytes(self.take(4)?.try_into().unwrap_or_default())),
+            _ => return Err(Malformed("illegal wireType")),
+        };
+        if key >> 3 == 0 {
+            return Err(Malformed("illegal tag 0"));
+        }
+        Ok(Some((key >> 3, field)))
+    }
+}
+
+/// Adds the numbers of a repeated field, packed or single, in zigzag form.
+pub(super) fn push_signed(field: Field<'_>, into: &mut Vec<i64>) -> Result<(), Malformed> {
+    if let Field::Bytes(packed) = field {
+        let mut numbers = Fields::new(packed);
+        while !numbers.rest.is_empty() {
+            into.push(zigzag(numbers.varint()?));
+        }
+    } else {
+        into.push(field.signed());
+    }
+    Ok(())
+}
+
+/// Adds the floats of a repeated field, packed or single.
+pub(super) fn push_floats(field: Field<'_>, into: &mut Vec<f64>) -> Result<(), Malformed> {
+    if let Field::Bytes(packed) = field {
+        let chunks = packed.chunks_exact(8);
+        if !chunks.remainder().is_empty() {
+            return Err(Malformed("unexpected EOF"));
+        }
+        into.extend(chunks.map(|bytes| f64::from_le_bytes(bytes.try_into().unwrap_or_default())));
+    } else {
+        into.push(field.float());
+    }
+    Ok(())
+}
