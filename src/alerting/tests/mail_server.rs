@@ -1,0 +1,171 @@
+//! A mail server in memory that can be told to misbehave.
+
+use crate::env::clock::Clock;
+use crate::env::network::{BoxStream, Listener, Network};
+use futures_util::future::BoxFuture;
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::sync::{Arc, Mutex};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream};
+
+/// How the end of a message is answered.
+#[derive(Clone, Debug)]
+pub(super) enum Ending {
+    /// With this line.
+    Answer(&'static str),
+    /// The message is kept, and the connection cut before the 250.
+    Cut,
+}
+
+/// A mail that was taken (or kept before a cut).
+#[derive(Clone, Debug)]
+pub(super) struct Taken {
+    pub(super) at_ms: i64,
+    pub(super) recipients: Vec<String>,
+    pub(super) text: String,
+}
+
+impl Taken {
+    /// Returns a header, unfolded.
+    pub(super) fn header(&self, name: &str) -> String {
+        let head = self.text.split("\r\n\r\n").next().unwrap_or("").replace("\r\n ", " ").replace("\r\n\t", " ");
+        let prefix = format!("{}:", name.to_lowercase());
+        let line = head.lines().find(|line| line.to_lowercase().starts_with(&prefix)).map(str::to_owned);
+        line.and_then(|line| line.split_once(':').map(|(_, value)| value.trim().to_owned())).unwrap_or_default()
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Script {
+    /// Whether connections are refused.
+    pub(super) is_down: bool,
+    /// Whether a connection is never greeted.
+    pub(super) is_silent: bool,
+    /// Answers to RCPT by recipient, in order; 250 when they are used up.
+    pub(super) recipients: BTreeMap<String, VecDeque<&'static str>>,
+    /// Answers to messages, in order; 250 when they are used up.
+    pub(super) endings: VecDeque<Ending>,
+    pub(super) taken: Vec<Taken>,
+    pub(super) connections: usize,
+}
+
+/// The server, and the network whose only host it is.
+#[derive(Clone)]
+pub(super) struct MailServer {
+    pub(super) script: Arc<Mutex<Script>>,
+    clock: Arc<dyn Clock>,
+}
+
+impl MailServer {
+    pub(super) fn new(clock: &Arc<dyn Clock>) -> Self {
+        Self { script: Arc::default(), clock: Arc::clone(clock) }
+    }
+
+    pub(super) fn change(&self, change: impl FnOnce(&mut Script)) {
+        change(&mut self.script.lock().expect("unpoisoned"));
+    }
+
+    pub(super) fn taken(&self) -> Vec<Taken> {
+        self.script.lock().expect("unpoisoned").taken.clone()
+    }
+
+    fn answer_to_recipient(&self, address: &str) -> &'static str {
+        let mut script = self.script.lock().expect("unpoisoned");
+        script.recipients.get_mut(address).and_then(VecDeque::pop_front).unwrap_or("250 ok")
+    }
+
+    async fn serve(self, stream: DuplexStream) -> io::Result<()> {
+        let mut stream = BufReader::new(stream);
+        if self.script.lock().expect("unpoisoned").is_silent {
+            let mut nothing = String::new();
+            stream.read_line(&mut nothing).await?;
+            return Ok(());
+        }
+        stream.get_mut().write_all(b"220 test\r\n").await?;
+        let mut recipients = Vec::new();
+        loop {
+            let mut line = String::new();
+            if stream.read_line(&mut line).await? == 0 {
+                return Ok(());
+            }
+            let command = line.trim().to_owned();
+            let answer = match command.split([' ', ':']).next().unwrap_or("") {
+                "EHLO" => "250-test\r\n250 8BITMIME".to_owned(),
+                "MAIL" => {
+                    recipients.clear();
+                    "250 ok".to_owned()
+                }
+                "RCPT" => {
+                    let address = command.trim_start_matches("RCPT TO:<").trim_end_matches('>').to_owned();
+                    let answer = self.answer_to_recipient(&address);
+                    if answer.starts_with('2') {
+                        recipients.push(address);
+                    }
+                    answer.to_owned()
+                }
+                "DATA" => {
+                    stream.get_mut().write_all(b"354 go\r\n").await?;
+                    match self.message(&mut stream, &recipients).await? {
+                        Some(answer) => answer.to_owned(),
+                        None => return Ok(()),
+                    }
+                }
+                "QUIT" => "221 bye".to_owned(),
+                _ => "250 ok".to_owned(),
+            };
+            stream.get_mut().write_all(format!("{answer}\r\n").as_bytes()).await?;
+        }
+    }
+
+    async fn message(&self, stream: &mut BufReader<DuplexStream>, recipients: &[String]) -> io::Result<Option<&'static str>> {
+        let mut text = String::new();
+        loop {
+            let mut line = String::new();
+            if stream.read_line(&mut line).await? == 0 {
+                return Ok(None);
+            }
+            if line == ".\r\n" {
+                break;
+            }
+            text.push_str(line.strip_prefix('.').unwrap_or(&line));
+        }
+        let mut script = self.script.lock().expect("unpoisoned");
+        let ending = script.endings.pop_front().unwrap_or(Ending::Answer("250 queued as 1"));
+        let taken = Taken { at_ms: self.clock.now_ms(), recipients: recipients.to_vec(), text };
+        match ending {
+            Ending::Answer(answer) => {
+                if answer.starts_with('2') {
+                    script.taken.push(taken);
+                }
+                Ok(Some(answer))
+            }
+            Ending::Cut => {
+                script.taken.push(taken);
+                Ok(None)
+            }
+        }
+    }
+}
+
+impl Network for MailServer {
+    fn connect(&self, _address: &str) -> BoxFuture<'static, io::Result<BoxStream>> {
+        let this = self.clone();
+        Box::pin(async move {
+            {
+                let mut script = this.script.lock().expect("unpoisoned");
+                script.connections += 1;
+                if script.is_down {
+                    return Err(io::ErrorKind::ConnectionRefused.into());
+                }
+            }
+            let (ours, theirs) = tokio::io::duplex(1 << 16);
+            #[expect(clippy::disallowed_methods, reason = "the server's side of a test")]
+            drop(tokio::spawn(this.serve(theirs)));
+            Ok(Box::new(ours) as BoxStream)
+        })
+    }
+
+    fn listen(&self, _address: &str) -> BoxFuture<'static, io::Result<Box<dyn Listener>>> {
+        Box::pin(async { Err(io::ErrorKind::Unsupported.into()) })
+    }
+}

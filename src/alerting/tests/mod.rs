@@ -1,0 +1,7 @@
+//! Timelines on a paused clock, against a mail server within the test.
+
+mod mail_server;
+mod timelines;
+mod troubles;
+mod vectors;
+mod world;
