@@ -36,7 +36,7 @@ fn addresses(targets: &BTreeMap<String, JobTargets>, job: &str) -> Vec<String> {
 #[tokio::test]
 async fn files_come_change_break_and_go() {
     let disk = Arc::new(MemoryDisk::new());
-    let disk_face: Arc<dyn Disk> = disk.clone();
+    let disk_face: Arc<dyn Disk> = Arc::<MemoryDisk>::clone(&disk);
     let env = Env { disk: disk_face, ..Env::real() };
     disk.create_dir_all(Path::new("/etc/targets")).unwrap();
     let text = "scrape_configs:\n\
