@@ -24,3 +24,6 @@ pub mod view;
 
 pub use manager::{RuleDeps, RuleManager, RulesHandle};
 pub use view::RulesView;
+
+#[cfg(test)]
+mod tests;
