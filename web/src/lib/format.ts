@@ -146,6 +146,47 @@ export function unitOf(expression: string): Unit {
 /** Axis starts at 0 for what counts things; it fits the data otherwise. */
 export const startsAtZero = (unit: Unit): boolean => ['bytes', 'bytes/s', 'bits/s', 'percent', 'ratio', '/s', 'cores'].includes(unit);
 
+/** The scale of an axis whose biggest value is `most`: what to divide by, the unit once at its top, and steps that look round in it. */
+export function axisScale(unit: Unit, most: number): { factor: number; word: string; steps: number[] } {
+  const pick = (scales: [number, string][], word: string) => {
+    const [factor, letter] = scales.find(([least]) => Math.abs(most) >= least) ?? [1, ''];
+    return { factor, word: `${letter}${word}` };
+  };
+  const scale = ((): { factor: number; word: string } => {
+    switch (unit) {
+      case 'bytes':
+        return pick(IEC, 'B');
+      case 'bytes/s':
+        return pick(IEC, 'B/s');
+      case 'bits/s':
+        return pick(SI.slice(0, 5), 'bit/s');
+      case '/s':
+        return Math.abs(most) >= 1e4 ? pick(SI.slice(0, 4), ` ${t('unit.per_second')}`) : { factor: 1, word: t('unit.per_second') };
+      case 'seconds': {
+        const [factor, word] = ([[86_400, t('unit.days')], [3600, 'h'], [60, 'min'], [1, 's'], [1e-3, 'ms'], [1e-6, 'µs'], [1e-9, 'ns']] as const).find(([least]) => Math.abs(most) >= least * (least >= 60 ? 2 : 1)) ?? [1, 's'];
+        return { factor, word };
+      }
+      case 'percent':
+        return { factor: 1, word: '%' };
+      case 'ratio':
+        return { factor: 0.01, word: '%' };
+      case 'celsius':
+        return { factor: 1, word: '°C' };
+      case 'days':
+        return { factor: 1, word: t('unit.days') };
+      case 'cores':
+        return { factor: 1, word: t('unit.cores') };
+      case 'timestamp':
+        return { factor: 1, word: '' };
+      case 'none':
+        return Math.abs(most) >= 1e4 ? pick(SI.slice(0, 4), '') : { factor: 1, word: '' };
+    }
+  })();
+  const steps: number[] = [];
+  for (let power = -9; power <= 12; power += 1) for (const digit of [1, 2, 2.5, 5]) steps.push(digit * 10 ** power * scale.factor);
+  return { ...scale, steps };
+}
+
 const plainName = /^[a-zA-Z_][a-zA-Z0-9_]*$/;
 export const quote = (text: string): string => `"${text.replace(/\\/g, '\\\\').replace(/"/g, '\\"').replace(/\n/g, '\\n')}"`;
 

@@ -78,7 +78,6 @@ class Router {
   /** Grows with each change of page: the heading takes the focus then. */
   visits = $state(0);
   route = $derived(routeOf(this.path));
-  #scroll = new Map<string, number>();
 
   start(): void {
     this.#read();

@@ -2,7 +2,8 @@
 
 export interface Comparison {
   left: string;
-  above: boolean;
+  /** Beyond the limit is above it (`>`), below it (`<`), or neither (`==`). */
+  above: boolean | undefined;
   /** The limit, where it is a plain number. */
   limit: number | undefined;
 }
@@ -34,12 +35,12 @@ export function comparisonOf(expression: string): Comparison | undefined {
       }
     }
   }
-  if (place < 0 || sign === '!=' ) return undefined;
+  if (place < 0 || sign === '!=') return undefined;
   const left = expression.slice(0, place).trim();
   const right = expression.slice(place + sign.length).trim();
   if (!left || /^bool\b/.test(right)) return undefined;
   const limit = /^[-+]?[\d._eE+-]+$/.test(right) ? Number(right.replace(/_/g, '')) : undefined;
   // A comparison of two queries is drawn whole: the other side is not one line.
   if (limit === undefined || Number.isNaN(limit)) return undefined;
-  return { left, above: sign.startsWith('>') , limit };
+  return { left, above: sign.startsWith('>') ? true : sign.startsWith('<') ? false : undefined, limit };
 }

@@ -3,7 +3,8 @@ import type { Component } from 'svelte';
 import type { PageName, Route } from '../lib/router.svelte';
 
 export type Page = Component<{ parts: string[] }>;
-type Loader = () => Promise<{ default: Page }>;
+/** Pages without parameters of their own take no properties at all. */
+type Loader = () => Promise<{ default: unknown }>;
 
 const lists: Record<PageName, Loader> = {
   overview: () => import('./Overview.svelte'),
@@ -40,7 +41,7 @@ export function pageOf(route: Route): Promise<Page> {
   const loader = loaderOf(route);
   let page = loaded.get(loader);
   if (!page) {
-    page = loader().then((module) => module.default);
+    page = loader().then((module) => module.default as Page);
     page.catch(() => loaded.delete(loader));
     loaded.set(loader, page);
   }
