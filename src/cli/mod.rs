@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 fine, 1 the check or the work failed, 2 the command line was wrong.
 
+mod check;
 mod serve;
 
 use clap::{Parser, Subcommand};
@@ -19,6 +20,8 @@ struct CommandLine {
 enum Command {
     /// Starts the server.
     Serve(serve::ServeArgs),
+    /// Checks files: configuration, Alertmanager's, web, expositions.
+    Check(check::CheckArgs),
 }
 
 /// Runs the command of this process's command line.
@@ -27,6 +30,7 @@ pub fn main() -> ExitCode {
     // clap ends the process itself with 2 where the line is wrong, and with 0 after help and version.
     match CommandLine::parse().command {
         Command::Serve(args) => serve::run(&args),
+        Command::Check(args) => check::run(&args),
     }
 }
 

@@ -287,8 +287,11 @@ fn expand_text(text: &str, files: &dyn Files) -> String {
     out
 }
 
-/// Finds the files that a path pattern names.
-fn matching_files(pattern: &FilePath, files: &dyn Files) -> io::Result<Vec<PathBuf>> {
+/// Finds the files that a path pattern names, sorted; without `*` the path itself.
+///
+/// # Errors
+/// What the disk says about the folder; a folder that is not there has no files.
+pub fn matching_files(pattern: &FilePath, files: &dyn Files) -> io::Result<Vec<PathBuf>> {
     if !pattern.contains('*') {
         return Ok(vec![pattern.path().to_owned()]);
     }

@@ -12,9 +12,9 @@ pub mod error;
 pub mod file_discovery;
 pub mod global;
 pub mod http_client;
+mod inventory;
 mod load;
-mod other_discovery;
-mod receiver_defaults;
+pub mod other_discovery;
 pub mod receivers;
 pub mod relabel;
 pub mod remote;
@@ -35,7 +35,10 @@ pub use alertmanager::AlertmanagerConfig;
 pub use error::ConfigError;
 pub use global::GlobalConfig;
 pub use http_client::{HttpClientConfig, TlsConfig};
-pub use load::{AlertingConfig, Config, ExternalAlertmanager, Files, HostMetrics, Override, load, load_alertmanager, load_web};
+pub use inventory::SENDABLE;
+pub use load::{
+    AlertingConfig, Config, ExternalAlertmanager, Files, HostMetrics, Override, load, load_alertmanager, load_web, matching_files,
+};
 pub use scrape::ScrapeConfig;
 pub use values::{Bytes, FilePath, Secret, Url};
 pub use yaml::Spot;

@@ -140,30 +140,11 @@ fn is_plain_safe(text: &str) -> bool {
     let Some(first) = text.chars().next() else { return false };
     let starts_well = !matches!(
         first,
-        '-' | '?'
-            | ':'
-            | ','
-            | '['
-            | ']'
-            | '{'
-            | '}'
-            | '#'
-            | '&'
-            | '*'
-            | '!'
-            | '|'
-            | '>'
-            | '\''
-            | '"'
-            | '%'
-            | '@'
-            | '`'
-            | '='
-            | '<'
+        '-' | '?' | ':' | ',' | '[' | ']' | '{' | '}' | '#' | '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%' | '@' | '`' | '='
     ) && !first.is_whitespace();
     let looks_like_word = matches!(
         text.to_ascii_lowercase().as_str(),
-        "~" | "null" | "true" | "false" | "yes" | "no" | "on" | "off" | "y" | "n" | ".nan" | ".inf"
+        "~" | "<<" | "null" | "true" | "false" | "yes" | "no" | "on" | "off" | "y" | "n" | ".nan" | ".inf"
     );
     // Anything that begins like a number is quoted: it might be read as number, time or date.
     let looks_like_number = first.is_ascii_digit() || matches!(first, '+' | '.');

@@ -78,7 +78,7 @@ impl StorageConfig {
     /// Returns how many exemplars are kept.
     #[must_use]
     pub fn max_exemplars(&self) -> usize {
-        let configured = self.exemplars.as_ref().unwrap_or(&ExemplarsConfig { max_exemplars: 100_000 }).max_exemplars;
+        let configured = self.exemplars.clone().unwrap_or_default().max_exemplars;
         usize::try_from(configured).unwrap_or(0)
     }
 }
@@ -103,28 +103,29 @@ fn check_encoding(config: &mut ChunkEncodingConfig, node: &Node) -> Result<(), C
     }
 }
 
+/// Moves what Prometheus's keys say to ours, so that each value is shown once.
 fn check_storage(config: &mut StorageConfig, node: &Node) -> Result<(), ConfigError> {
-    let Some(tsdb) = &config.tsdb else { return Ok(()) };
-    if let Some(window) = tsdb.out_of_order_time_window {
+    let Some(tsdb) = &mut config.tsdb else { return Ok(()) };
+    if let Some(window) = tsdb.out_of_order_time_window.take() {
         if node.get("out_of_order_window").is_some() {
-            return Err(node.error_at(
-                "out_of_order_window",
-                "out_of_order_window and tsdb.out_of_order_time_window say the same; keep one",
-            ));
+            let message = "out_of_order_window and tsdb.out_of_order_time_window say the same; keep one";
+            return Err(node.error_at("out_of_order_window", message));
         }
         config.out_of_order_window = window;
     }
-    if let Some(retention) = &tsdb.retention {
-        if node.get("retention").is_some() {
-            return Err(node.error_at("retention", "retention and tsdb.retention say the same; keep one"));
-        }
-        if !retention.time.is_zero() {
-            config.retention.time = retention.time;
-        } else if retention.size.0 > 0 {
-            // As in Prometheus: with a size alone, time does not bound.
-            config.retention.time = Duration::ZERO;
-        }
-        config.retention.size = retention.size;
+    let Some(retention) = &mut tsdb.retention else { return Ok(()) };
+    let (time, size) = (std::mem::take(&mut retention.time), std::mem::take(&mut retention.size));
+    if (!time.is_zero() || size.0 > 0) && node.get("retention").is_some() {
+        return Err(node.error_at("retention", "retention and tsdb.retention say the same; keep one"));
+    }
+    if !time.is_zero() {
+        config.retention.time = time;
+    } else if size.0 > 0 {
+        // As in Prometheus: with a size alone, time does not bound.
+        config.retention.time = Duration::ZERO;
+    }
+    if size.0 > 0 {
+        config.retention.size = size;
     }
     Ok(())
 }

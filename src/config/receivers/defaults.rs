@@ -1,12 +1,12 @@
 //! What receivers inherit from `alertmanager.global`, and what is missing where nobody says it.
 
-use super::alertmanager::AlertmanagerGlobal;
-use super::error::ConfigError;
-use super::http_client::HttpClientConfig;
-use super::receivers::{EmailConfig, Receiver, SlackConfig};
-use super::section::{Section as _, Value as _};
-use super::values::{FilePath, Secret, WebUrl};
-use super::yaml::Node;
+use super::{EmailConfig, Receiver, SlackConfig};
+use crate::config::alertmanager::AlertmanagerGlobal;
+use crate::config::error::ConfigError;
+use crate::config::http_client::HttpClientConfig;
+use crate::config::section::{Section as _, Value as _};
+use crate::config::values::{FilePath, Secret, WebUrl};
+use crate::config::yaml::Node;
 
 type Checked = Result<(), ConfigError>;
 

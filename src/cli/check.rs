@@ -1,0 +1,228 @@
+//! `watchkeeper check config|alertmanager|web-config|metrics`: is this file right, and if not, where is it wrong?
+//!
+//! One line for each file: what is in it, or `file:line:column: what is wrong`. Warnings do not change the exit code.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to its user")]
+
+use crate::config::{self, AlertmanagerConfig, Config, ConfigError, Files, rule_file};
+use crate::env::{Disk, disk::RealDisk};
+use crate::exposition::{Dialect, Entry, Parser};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// What to check.
+#[derive(Debug, clap::Args)]
+pub(super) struct CheckArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Configuration files: prometheus.yml or its superset.
+    Config(FileArgs),
+    /// Alertmanager configuration files.
+    Alertmanager(FileArgs),
+    /// Web configuration files (TLS, users).
+    WebConfig(FileArgs),
+    /// Expositions: files, or standard input.
+    Metrics(MetricsArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct FileArgs {
+    /// The files.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+struct MetricsArgs {
+    /// The files; none or `-`: standard input.
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+/// Reads what a configuration names from the machine's disk.
+pub(crate) struct DiskFiles;
+
+impl Files for DiskFiles {
+    fn read(&self, path: &Path) -> io::Result<String> {
+        String::from_utf8(RealDisk.read(path)?)
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the file is not valid UTF-8"))
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+        let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        Ok(RealDisk.list(here)?.into_iter().map(|entry| entry.name).collect())
+    }
+}
+
+/// What a check found.
+#[derive(Debug, Default)]
+struct Findings {
+    /// In one line, what is in the file.
+    summary: String,
+    warnings: Vec<String>,
+    errors: Vec<String>,
+}
+
+/// Checks and answers 0 where all is fine, 1 where something is wrong.
+#[must_use]
+pub(super) fn run(args: &CheckArgs) -> ExitCode {
+    let fine = match &args.what {
+        What::Config(args) => check_all(&args.files, check_config),
+        What::Alertmanager(args) => check_all(&args.files, check_alertmanager),
+        What::WebConfig(args) => check_all(&args.files, check_web),
+        What::Metrics(args) => check_metrics(&args.files),
+    };
+    if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn check_all(files: &[PathBuf], check: fn(&Path, &str) -> Result<Findings, ConfigError>) -> bool {
+    let mut fine = true;
+    for file in files {
+        let found = match DiskFiles.read(file) {
+            Ok(text) => {
+                check(file, &text).unwrap_or_else(|error| Findings { errors: vec![error.to_string()], ..Findings::default() })
+            }
+            Err(error) => Findings { errors: vec![format!("{}: {error}", file.display())], ..Findings::default() },
+        };
+        fine &= report(&file.display().to_string(), &found);
+    }
+    fine
+}
+
+/// Prints what was found; answers whether the file is right.
+fn report(name: &str, found: &Findings) -> bool {
+    for warning in &found.warnings {
+        eprintln!("{name}: warning: {warning}");
+    }
+    for error in &found.errors {
+        eprintln!("{error}");
+    }
+    if found.errors.is_empty() {
+        println!("{name}: ok ({})", found.summary);
+    }
+    found.errors.is_empty()
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+fn check_config(path: &Path, text: &str) -> Result<Findings, ConfigError> {
+    let config = config::load(path, text, &DiskFiles)?;
+    let mut found = Findings::default();
+    let mut rules = 0;
+    for pattern in &config.rule_files {
+        let files = config::matching_files(pattern, &DiskFiles).unwrap_or_default();
+        if files.is_empty() {
+            found.warnings.push(format!("rule_files: {:?} matches no file", &**pattern));
+        }
+        for file in files {
+            match check_rule_file(&file) {
+                Ok(count) => rules += count,
+                Err(error) => found.errors.push(error),
+            }
+        }
+    }
+    found.warnings.extend(missing_files(&config));
+    found.warnings.extend(config.unsupported(config::SENDABLE));
+    let jobs = count(config.scrape_configs.len(), "job");
+    let receivers = config.alertmanager.as_ref().map_or(0, |alertmanager| alertmanager.receivers.len());
+    found.summary = format!("{jobs}, {}, {}", count(rules, "rule"), count(receivers, "receiver"));
+    Ok(found)
+}
+
+/// Checks one rule file that a configuration names; answers how many rules it has.
+fn check_rule_file(path: &Path) -> Result<usize, String> {
+    let name = path.display().to_string();
+    let text = DiskFiles.read(path).map_err(|error| format!("{name}: {error}"))?;
+    let file = rule_file::parse(&text).map_err(|error| error.in_file(&name).to_string())?;
+    let mut rules = 0;
+    for rule in file.groups.iter().flat_map(|group| &group.rules) {
+        if let Err(error) = crate::promql::parse::parse(&rule.expr.text) {
+            return Err(format!("{name}:{}: rule {:?}: {error}", rule.expr.spot, rule.name()));
+        }
+        rules += 1;
+    }
+    Ok(rules)
+}
+
+/// Names the files that a configuration needs and that are not there. The server says so again when it needs them.
+fn missing_files(config: &Config) -> Vec<String> {
+    let missing = |path: &Path| RealDisk.stat(path).ok().flatten().is_none();
+    let named = config.named_files().into_iter().filter(|(_, file)| missing(file.path()));
+    named.map(|(key, file)| format!("{key}: {}: no such file", &**file)).collect()
+}
+
+fn check_alertmanager(path: &Path, text: &str) -> Result<Findings, ConfigError> {
+    let config = config::load_alertmanager(path, text)?;
+    let mut found = Findings { summary: alertmanager_summary(&config), ..Findings::default() };
+    for pattern in &config.templates {
+        let files = config::matching_files(pattern, &DiskFiles).unwrap_or_default();
+        if files.is_empty() {
+            found.warnings.push(format!("templates: {:?} matches no file", &**pattern));
+        }
+    }
+    found.warnings.extend(config.unsupported(config::SENDABLE));
+    Ok(found)
+}
+
+fn alertmanager_summary(config: &AlertmanagerConfig) -> String {
+    let receivers = count(config.receivers.len(), "receiver");
+    format!("{receivers}, {}, {}", count(config.inhibit_rules.len(), "inhibit rule"), count(config.templates.len(), "template"))
+}
+
+fn check_web(path: &Path, text: &str) -> Result<Findings, ConfigError> {
+    let config = config::load_web(path, text)?;
+    let tls = if config.tls_server_config.is_some() { "TLS" } else { "no TLS" };
+    Ok(Findings { summary: format!("{tls}, {}", count(config.basic_auth_users.len(), "user")), ..Findings::default() })
+}
+
+/// The most that is read of one exposition.
+const METRICS_BYTES_MAX: u64 = 256 << 20;
+
+fn check_metrics(files: &[PathBuf]) -> bool {
+    let standard_input = [PathBuf::from("-")];
+    let files = if files.is_empty() { &standard_input[..] } else { files };
+    let mut fine = true;
+    for file in files {
+        let name = file.display().to_string();
+        let body = if name == "-" {
+            let mut body = Vec::new();
+            io::stdin().lock().take(METRICS_BYTES_MAX).read_to_end(&mut body).map(|_| body)
+        } else {
+            RealDisk.read(file)
+        };
+        let found = match body {
+            Ok(body) => check_exposition(&name, &body),
+            Err(error) => Findings { errors: vec![format!("{name}: {error}")], ..Findings::default() },
+        };
+        fine &= report(&name, &found);
+    }
+    fine
+}
+
+fn check_exposition(name: &str, body: &[u8]) -> Findings {
+    let trimmed = body.strip_suffix(b"\n").unwrap_or(body);
+    let dialect = if trimmed.ends_with(b"# EOF") { Dialect::OpenMetrics } else { Dialect::Text };
+    let mut found = Findings::default();
+    let mut samples = 0;
+    let mut parser = Parser::new(body, dialect);
+    loop {
+        match parser.next() {
+            Ok(Some(Entry::Sample)) => samples += 1,
+            Ok(Some(_)) => {}
+            Ok(None) => break,
+            Err(error) => {
+                found.errors.push(format!("{name}:{}:{}: {error}", error.line, error.column));
+                break;
+            }
+        }
+    }
+    found.summary = count(samples, "sample");
+    found
+}

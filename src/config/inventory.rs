@@ -1,0 +1,105 @@
+//! What a configuration asks for that the server cannot do, and which files it needs.
+
+use super::alertmanager::AlertmanagerConfig;
+use super::http_client::{HttpClientConfig, TlsConfig};
+use super::load::Config;
+use super::receivers::Receiver;
+use super::values::FilePath;
+
+/// The integrations that the server can send to; `check` takes all of Alertmanager's.
+pub const SENDABLE: &[&str] = &["email", "webhook", "slack", "pagerduty"];
+
+impl Config {
+    /// Names everything that this configuration asks for and the server does not do; the server refuses to start with it.
+    #[must_use]
+    pub fn unsupported(&self, sendable: &[&str]) -> Vec<String> {
+        let mut found = Vec::new();
+        for job in &self.scrape_configs {
+            for other in &job.discovery.others {
+                found.push(format!("job {:?}: {} is not supported", job.job_name, other.key));
+            }
+        }
+        for other in self.alerting.alertmanagers.iter().flat_map(|alertmanager| &alertmanager.discovery.others) {
+            found.push(format!("alerting.alertmanagers: {} is not supported", other.key));
+        }
+        for remote in &self.remote_write {
+            let given = [
+                ("sigv4", remote.sigv4.is_some()),
+                ("azuread", remote.azuread.is_some()),
+                ("google_iam", remote.google_iam.is_some()),
+            ];
+            for (key, _) in given.iter().filter(|(_, given)| *given) {
+                found.push(format!("remote_write {}: {key} is not supported", remote.url));
+            }
+        }
+        if let Some(alertmanager) = &self.alertmanager {
+            found.extend(alertmanager.unsupported(sendable));
+        }
+        found
+    }
+
+    /// Lists the files that the server reads as soon as it runs, each with the key that names it.
+    #[must_use]
+    pub fn named_files(&self) -> Vec<(&'static str, &FilePath)> {
+        let mut files = Vec::new();
+        for job in &self.scrape_configs {
+            of_client(&job.http, &mut files);
+            for http in &job.discovery.http {
+                of_client(&http.http, &mut files);
+            }
+        }
+        for remote in &self.remote_write {
+            of_client(&remote.http, &mut files);
+        }
+        for remote in &self.remote_read {
+            of_client(&remote.http, &mut files);
+        }
+        for alertmanager in &self.alerting.alertmanagers {
+            of_client(&alertmanager.http, &mut files);
+        }
+        if let Some(tls) = &self.web.tls_server_config {
+            files.extend([("cert_file", &tls.cert_file), ("key_file", &tls.key_file), ("client_ca_file", &tls.client_ca_file)]);
+        }
+        files.extend(self.web.api_tokens.iter().map(|token| ("token_file", &token.token_file)));
+        if let Some(zookeeper) = &self.zookeeper {
+            files.extend(zookeeper.auth.as_ref().map(|auth| ("digest_file", &auth.digest_file)));
+            if let Some(tls) = &zookeeper.tls {
+                of_tls(tls, &mut files);
+            }
+        }
+        files.push(("secret_file", &self.cluster.secret_file));
+        files.retain(|(_, path)| !path.is_empty());
+        files
+    }
+}
+
+impl AlertmanagerConfig {
+    /// Names the integrations of receivers that routes use and the server cannot send to.
+    #[must_use]
+    pub fn unsupported(&self, sendable: &[&str]) -> Vec<String> {
+        let refused = |receiver: &Receiver| {
+            let kinds = receiver.integrations();
+            let words = kinds.into_iter().filter(|(kind, _)| !sendable.contains(kind));
+            words.map(|(kind, _)| format!("receiver {:?}: {kind}_configs is not supported", receiver.name)).collect::<Vec<_>>()
+        };
+        self.receivers.iter().flat_map(refused).collect()
+    }
+}
+
+fn of_tls<'a>(tls: &'a TlsConfig, files: &mut Vec<(&'static str, &'a FilePath)>) {
+    files.extend([("ca_file", &tls.ca_file), ("cert_file", &tls.cert_file), ("key_file", &tls.key_file)]);
+}
+
+fn of_client<'a>(client: &'a HttpClientConfig, files: &mut Vec<(&'static str, &'a FilePath)>) {
+    of_tls(&client.tls_config, files);
+    if let Some(basic) = &client.basic_auth {
+        files.extend([("username_file", &basic.username_file), ("password_file", &basic.password_file)]);
+    }
+    if let Some(authorization) = &client.authorization {
+        files.push(("credentials_file", &authorization.credentials_file));
+    }
+    if let Some(oauth2) = &client.oauth2 {
+        files.push(("client_secret_file", &oauth2.client_secret_file));
+        of_tls(&oauth2.tls_config, files);
+    }
+}
