@@ -14,11 +14,13 @@ mod events;
 mod federate;
 mod json;
 mod lifecycle;
+mod overview;
 mod params;
 mod routes;
 mod serve;
 mod state;
 mod v1;
+mod v2;
 
 #[cfg(test)]
 mod tests;

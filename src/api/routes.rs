@@ -5,25 +5,24 @@
 //! | route | what |
 //! | --- | --- |
 //! | `GET events` | live events as server-sent events: `target`, `alert`, `silence`, `rule`, `notification`, `config`, `zookeeper`, and `heartbeat` each 15 s; `missed` says that some were dropped |
-//! | `GET overview` | readiness, version, start and server time, head statistics, and counts by part |
+//! | `GET overview` | readiness, version, start and server time, and what each part counts: storage, targets, rules (refused files among them), alerting |
 
 use super::state::ApiState;
-use super::{access, answer, assets, compress, events, federate, lifecycle, v1};
+use super::{access, assets, compress, events, federate, lifecycle, overview, v1, v2};
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{self, HeaderValue};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, post};
-use serde_json::json;
 
-/// Returns the whole router; `more` are routes of other makers (Alertmanager's API).
-pub fn router(state: ApiState, more: Router<ApiState>) -> Router {
+/// Returns the whole router.
+pub fn router(state: ApiState) -> Router {
     Router::new()
         .merge(v1::router(state.limits.body_bytes))
-        .merge(more)
+        .merge(v2::router())
         .route("/api/watchkeeper/v1/events", get(events::stream))
-        .route("/api/watchkeeper/v1/overview", get(overview))
+        .route("/api/watchkeeper/v1/overview", get(overview::overview))
         .route("/federate", get(federate::federate))
         .route("/metrics", get(metrics))
         .route("/-/healthy", get(lifecycle::healthy))
@@ -42,19 +41,6 @@ async fn metrics(State(api): State<ApiState>) -> Response {
     use axum::response::IntoResponse as _;
     let body = crate::exposition::encode::families(&api.registry.snapshot());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], body).into_response()
-}
-
-async fn overview(State(api): State<ApiState>) -> Response {
-    let stats = api.store.as_ref().map(crate::storage::Store::stats);
-    answer::success_value(&json!({
-        "ready": *api.lifecycle.ready.borrow(),
-        "version": env!("CARGO_PKG_VERSION"),
-        "started": super::json::rfc3339(Some(api.started_ms)),
-        "now": super::json::rfc3339(Some(api.env.clock.now_ms())),
-        "series": stats.as_ref().map(|stats| stats.series),
-        "headSamples": stats.as_ref().map(|stats| stats.head_samples),
-        "headBytes": stats.as_ref().map(|stats| stats.head_bytes),
-    }))
 }
 
 /// Counts requests and adds the headers that every answer has.

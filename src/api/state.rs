@@ -2,10 +2,13 @@
 
 use super::error::{ApiError, ErrorKind};
 use super::events::EventHub;
+use crate::alerting::AlertingHandle;
 use crate::config::Config;
 use crate::env::Env;
 use crate::model::matcher::Matcher;
 use crate::promql::engine::{Engine, QueryError};
+use crate::rules::RulesHandle;
+use crate::scrape::ScrapeHandle;
 use crate::storage::Store;
 use crate::storage::append::Append;
 use crate::storage::select::{Querier, SelectError, TimeRange};
@@ -60,8 +63,23 @@ pub struct ApiParts {
 pub type DeleteSeries = Arc<dyn Fn(&[Matcher], TimeRange) -> Result<(), String> + Send + Sync>;
 
 /// Handles of those who publish what they see. `None`: that part does not run.
-#[derive(Clone, Default)]
-pub struct Views {}
+#[derive(Clone)]
+pub struct Views {
+    /// Targets.
+    pub scrape: Option<ScrapeHandle>,
+    /// Rules.
+    pub rules: Option<RulesHandle>,
+    /// Alerts on their way to people.
+    pub alerting: Option<AlertingHandle>,
+    /// URLs of the external Alertmanagers that alerts are posted to.
+    pub alertmanagers: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
+}
+
+impl Default for Views {
+    fn default() -> Self {
+        Self { scrape: None, rules: None, alerting: None, alertmanagers: Arc::new(Vec::new) }
+    }
+}
 
 /// What the process can be asked to do.
 #[derive(Clone)]

@@ -56,7 +56,7 @@ fn world_with(config: Config) -> World {
         started_ms: T0_MS,
         limits: ApiLimits::default(),
     });
-    World { router: router(state, Router::new()), store, _config: config_sender, ready }
+    World { router: router(state), store, _config: config_sender, ready }
 }
 
 fn world() -> World {
@@ -267,7 +267,9 @@ async fn pages_and_status() {
     for path in ["config", "flags", "buildinfo", "runtimeinfo", "tsdb", "walreplay"] {
         world.data(&format!("/api/v1/status/{path}")).await;
     }
-    world.data("/api/v1/features").await;
+    for path in ["v1/features", "v1/targets", "v1/rules", "v1/alerts", "v1/alertmanagers", "watchkeeper/v1/overview"] {
+        world.data(&format!("/api/{path}")).await;
+    }
     let request = Request::get("/api/v1/features")
         .header(header::HOST, "localhost")
         .header(header::ACCEPT_ENCODING, "gzip")

@@ -6,9 +6,11 @@ mod import;
 mod metadata;
 mod parse;
 mod query;
+mod rules;
 mod series;
 mod status;
 mod syntax_tree;
+mod targets;
 mod write;
 
 use super::error::ApiError;
@@ -32,6 +34,13 @@ pub(super) fn router(body_bytes: usize) -> Router<ApiState> {
         .route("/api/v1/labels", get(series::labels).post(series::labels))
         .route("/api/v1/label/{name}/values", get(series::label_values))
         .route("/api/v1/metadata", get(metadata::metadata))
+        .route("/api/v1/targets", get(targets::targets))
+        .route("/api/v1/targets/metadata", get(targets::metadata))
+        .route("/api/v1/targets/relabel_steps", get(targets::relabel_steps))
+        .route("/api/v1/scrape_pools", get(targets::pools))
+        .route("/api/v1/rules", get(rules::rules))
+        .route("/api/v1/alerts", get(rules::alerts))
+        .route("/api/v1/alertmanagers", get(rules::alertmanagers))
         .route("/api/v1/status/config", get(status::config))
         .route("/api/v1/status/flags", get(status::flags))
         .route("/api/v1/status/buildinfo", get(status::build_info))

@@ -1,0 +1,176 @@
+//! `targets`, `targets/metadata`, `targets/relabel_steps`, `scrape_pools`: what is scraped, and how it goes.
+
+use super::super::answer::{success, success_value};
+use super::super::error::{ApiError, ErrorKind};
+use super::super::json::{push_labels, push_list, push_string, rfc3339};
+use super::super::params::Params;
+use super::super::state::ApiState;
+use crate::model::duration::format;
+use crate::model::labels::Labels;
+use crate::scrape::{ActiveTarget, ScrapeHandle, ScrapeView};
+use axum::extract::State;
+use axum::response::Response;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+fn view(api: &ApiState) -> Arc<ScrapeView> {
+    api.views.scrape.as_ref().map_or_else(Arc::default, ScrapeHandle::view)
+}
+
+fn object(labels: &Labels) -> Value {
+    labels.iter().map(|(name, value)| (name.to_owned(), Value::from(value))).collect::<Map<_, _>>().into()
+}
+
+fn active(target: &ActiveTarget) -> Value {
+    let mut shown = json!({
+        "discoveredLabels": object(&target.discovered),
+        "labels": object(&target.labels),
+        "scrapePool": target.pool,
+        "scrapeUrl": target.url,
+        "globalUrl": target.url,
+        "lastError": target.last_error,
+        "lastScrape": rfc3339(target.last_scrape_ms),
+        "lastScrapeDuration": target.last_duration.as_secs_f64(),
+        "health": target.health.as_str(),
+        "scrapeInterval": format(target.interval),
+        "scrapeTimeout": format(target.timeout),
+    });
+    // Beyond Prometheus: how much came, and the line that was wrong.
+    if let Some(fields) = shown.as_object_mut() {
+        fields.insert("samplesScraped".to_owned(), target.samples_scraped.into());
+        fields.insert("bodyBytes".to_owned(), target.body_bytes.into());
+        if let Some(failure) = &target.failure {
+            let failure = json!({
+                "at": rfc3339(Some(failure.at_ms)),
+                "line": failure.line,
+                "column": failure.column,
+                "text": failure.text,
+                "contentType": failure.content_type,
+                "response": failure.response,
+            });
+            fields.insert("failure".to_owned(), failure);
+        }
+    }
+    shown
+}
+
+pub(in crate::api) async fn targets(State(api): State<ApiState>, params: Params) -> Response {
+    let view = view(&api);
+    let state = params.get("state").to_lowercase();
+    let pool = params.get("scrapePool");
+    let wanted = |name: &str| pool.is_empty() || name == pool;
+    let with_active = matches!(state.as_str(), "" | "any" | "active");
+    let with_dropped = matches!(state.as_str(), "" | "any" | "dropped");
+    let active: Vec<Value> = view.active.iter().filter(|target| with_active && wanted(&target.pool)).map(active).collect();
+    let dropped: Vec<Value> = view
+        .dropped
+        .iter()
+        .filter(|target| with_dropped && wanted(&target.pool))
+        .map(|target| {
+            json!({
+                "discoveredLabels": object(&target.discovered),
+                "scrapePool": target.pool,
+                "rule": target.rule,
+                "reason": target.reason,
+            })
+        })
+        .collect();
+    let mut counts: Map<String, Value> =
+        view.pools.iter().filter(|name| wanted(name)).map(|name| (name.clone(), 0.into())).collect();
+    for (name, count) in view.dropped_counts.iter().filter(|(name, _)| wanted(name)) {
+        counts.insert(name.clone(), (*count).into());
+    }
+    success_value(&json!({
+        "activeTargets": active,
+        "droppedTargets": dropped,
+        "droppedTargetCounts": if with_dropped { Value::Object(counts) } else { Value::Null },
+    }))
+}
+
+pub(in crate::api) async fn pools(State(api): State<ApiState>) -> Response {
+    let mut pools = view(&api).pools.clone();
+    pools.sort_unstable();
+    success_value(&json!({"scrapePools": pools}))
+}
+
+pub(in crate::api) async fn metadata(State(api): State<ApiState>, params: Params) -> Result<Response, ApiError> {
+    let limit = match params.get("limit") {
+        "" => usize::MAX,
+        text => match text.parse::<i64>() {
+            Ok(limit) => usize::try_from(limit).unwrap_or(usize::MAX),
+            Err(_) => return Err(ApiError::bad_data("limit must be a number")),
+        },
+    };
+    let matchers = match params.get("match_target") {
+        "" => Vec::new(),
+        text => crate::promql::parse::parse_selector(text).map_err(|error| ApiError::bad_data(error.to_string()))?,
+    };
+    let metric = params.get("metric");
+    let Some(scrape) = api.views.scrape.clone() else {
+        return Ok(success(|out| out.push_str("[]")));
+    };
+    let known = scrape.metadata().await;
+    let rows: Vec<_> = known
+        .iter()
+        .filter(|(labels, _)| matchers.iter().all(|matcher| matcher.matches_labels(labels)))
+        .flat_map(|(labels, entries)| entries.iter().map(move |(name, entry)| (labels, name, entry)))
+        .filter(|(_, name, _)| metric.is_empty() || *name == metric)
+        .take(limit)
+        .collect();
+    if rows.is_empty() {
+        return Err(ApiError::new(ErrorKind::NotFound, "specified metadata not found"));
+    }
+    Ok(success(|out| {
+        push_list(out, rows, |out, (labels, name, entry)| {
+            out.push_str("{\"target\":");
+            push_labels(out, labels);
+            let metric = if metric.is_empty() { name.as_str() } else { "" };
+            let fields = [("metric", metric), ("type", entry.metric_type.as_str()), ("help", &entry.help), ("unit", &entry.unit)];
+            for (key, value) in fields.iter().filter(|(key, value)| *key != "metric" || !value.is_empty()) {
+                out.push_str(",\"");
+                out.push_str(key);
+                out.push_str("\":");
+                push_string(out, value);
+            }
+            out.push('}');
+        });
+    }))
+}
+
+pub(in crate::api) async fn relabel_steps(State(api): State<ApiState>, params: Params) -> Result<Response, ApiError> {
+    let pool = params.get("scrapePool");
+    if pool.is_empty() {
+        return Err(ApiError::bad_data("no scrapePool parameter provided"));
+    }
+    let text = params.get("labels");
+    if text.is_empty() {
+        return Err(ApiError::bad_data("no labels parameter provided"));
+    }
+    let given: std::collections::BTreeMap<String, String> =
+        serde_json::from_str(text).map_err(|error| ApiError::bad_data(format!("error parsing labels: {error}")))?;
+    let labels = Labels::from_pairs(&given);
+    let config = api.present_config();
+    let rules = config.scrape_configs.iter().find(|job| job.job_name == pool).map(|job| job.relabel_configs.as_slice());
+    let steps = api.views.scrape.as_ref().and_then(|scrape| scrape.relabel_steps(pool, &labels));
+    let Some(steps) = steps else {
+        return Err(ApiError::bad_data(format!("scrape pool {} not found", crate::model::number::quote(pool))));
+    };
+    let shown: Vec<Value> = steps
+        .iter()
+        .map(|step| {
+            let rule = rules.and_then(|rules| rules.get(step.rule)).map(|rule| {
+                json!({
+                    "source_labels": rule.source_labels,
+                    "separator": rule.separator,
+                    "regex": rule.regex.pattern(),
+                    "modulus": rule.modulus,
+                    "target_label": rule.target_label,
+                    "replacement": rule.replacement,
+                    "action": rule.action.as_str(),
+                })
+            });
+            json!({"rule": rule, "output": object(&step.labels), "keep": step.kept})
+        })
+        .collect();
+    Ok(success_value(&json!({"steps": shown})))
+}
