@@ -3,6 +3,8 @@
 //! Two exponential histograms meet at the coarser schema and the wider zero bucket; two with custom bounds at the bounds
 //! they share. Exponential and custom cannot meet.
 
+#![expect(clippy::float_cmp, reason = "layouts are equal only where they are so exactly")]
+
 use super::layout::{Pairs, pack};
 use super::{CounterResetHint, FloatHistogram};
 

@@ -1,5 +1,7 @@
 //! Whether a counter histogram was reset between two samples.
 
+#![expect(clippy::float_cmp, reason = "thresholds and bounds are compared as they are stored")]
+
 use super::arithmetic::{intersect_bounds, reduce, regroup};
 use super::layout::Pairs;
 use super::{CounterResetHint, FloatHistogram};

@@ -2,6 +2,8 @@
 //!
 //! Buckets on the wrong side go, the one that holds the value is cut in proportion, sum and count follow from what is left.
 
+#![expect(clippy::float_cmp, reason = "a cut bucket differs in any bit")]
+
 use super::FloatHistogram;
 use super::layout::Bucket;
 

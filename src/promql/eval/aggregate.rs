@@ -59,7 +59,7 @@ impl Context<'_> {
             (AggregateOp::TopK | AggregateOp::BottomK | AggregateOp::LimitK | AggregateOp::LimitRatio, Some(param)) => {
                 self.pick(grid, aggregate, series, &param)
             }
-            (AggregateOp::Quantile, Some(param)) => self.quantile(grid, aggregate, series, &param),
+            (AggregateOp::Quantile, Some(param)) => self.quantile(grid, aggregate, &series, &param),
             _ => self.accumulate(grid, aggregate, series),
         }
     }
@@ -84,12 +84,12 @@ impl Context<'_> {
         self.named(series.filter(|one| !one.column.is_blank()).collect())
     }
 
-    fn quantile(&self, grid: Grid, aggregate: &Aggregate, series: Vec<Series>, wanted: &Floats) -> Outcome<Vec<Series>> {
+    fn quantile(&self, grid: Grid, aggregate: &Aggregate, series: &[Series], wanted: &Floats) -> Outcome<Vec<Series>> {
         let param_span = aggregate.param.as_ref().map_or(aggregate.expr.span, |param| param.span);
         for value in wanted.iter().filter(|value| !(0.0..=1.0).contains(*value)) {
             self.note(&Note::InvalidQuantile(*value), param_span);
         }
-        let groups = Groups::of(&series, aggregate);
+        let groups = Groups::of(series, aggregate);
         let mut members: Vec<Vec<&Series>> = vec![Vec::new(); groups.labels.len()];
         for (one, group) in series.iter().zip(&groups.of) {
             members[*group].push(one);

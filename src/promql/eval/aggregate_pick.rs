@@ -23,10 +23,10 @@ impl Context<'_> {
         }
         let mut kept: Vec<Column> = series.iter().map(|_| Column::absent(grid.steps)).collect();
         let mut order = Vec::new();
-        for step in 0..grid.steps {
+        for (step, limit) in limits.iter().enumerate() {
             self.check_cancelled()?;
             for members in &members {
-                let chosen = match &limits[step] {
+                let chosen = match limit {
                     Limit::Count(count) if ranked => top(&series, members, step, *count, aggregate.op),
                     Limit::Count(count) => {
                         let present = members.iter().copied().filter(|place| series[*place].column.has(step));
@@ -61,7 +61,7 @@ impl Context<'_> {
                     return Err(Self::fail("Ratio value is NaN"));
                 }
                 let capped = value.clamp(-1.0, 1.0);
-                if capped != value {
+                if !(-1.0..=1.0).contains(&value) {
                     self.note(&Note::InvalidRatio { given: value, capped }, span);
                 }
                 return Ok(Limit::Ratio(capped));

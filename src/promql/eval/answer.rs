@@ -5,7 +5,7 @@ use super::context::{Context, Grid, Outcome, drop_names};
 use crate::promql::column::Series;
 use crate::promql::engine::{EngineOptions, QueryError, QueryOptions};
 use crate::promql::expr::{Expr, ExprKind};
-use crate::promql::value::{MatrixSeries, QueryResult, QueryStats, QueryValue, VectorSample};
+use crate::promql::value::{MatrixSeries, QueryResult, QueryValue, VectorSample};
 use crate::storage::select::Querier;
 use std::sync::Arc;
 
@@ -18,15 +18,21 @@ pub(in crate::promql) fn instant(
 ) -> Result<QueryResult, QueryError> {
     let grid = Grid { start_ms: at_ms, step_ms: 0, steps: 1 };
     let context = Context::new(engine, querier, options, grid, at_ms);
-    let value = match &strip(expr).kind {
-        ExprKind::Matrix(_) | ExprKind::Subquery(_) => QueryValue::Matrix(raw(&context, grid, expr)?),
+    let (value, tally) = context.apart(1, || instant_value(&context, grid, expr));
+    context.tally.replace(tally);
+    Ok(result(&context, value?))
+}
+
+fn instant_value(context: &Context<'_>, grid: Grid, expr: &Expr) -> Outcome<QueryValue> {
+    let at_ms = grid.start_ms;
+    Ok(match &strip(expr).kind {
+        ExprKind::Matrix(_) | ExprKind::Subquery(_) => QueryValue::Matrix(raw(context, grid, expr)?),
         _ => match context.eval(grid, expr)? {
             Evaluated::Scalar(values) => QueryValue::Scalar { at_ms, value: values.first().copied().unwrap_or(f64::NAN) },
             Evaluated::Text(text) => QueryValue::String { at_ms, text },
             Evaluated::Vector(series) => QueryValue::Vector(samples(finish(series)?, at_ms)),
         },
-    };
-    Ok(result(&context, value))
+    })
 }
 
 pub(in crate::promql) fn range(
@@ -42,7 +48,9 @@ pub(in crate::promql) fn range(
     let grid = Grid::new(start_ms, end_ms, step_ms);
     let mut context = Context::new(engine, querier, options, grid, end_ms);
     context.is_range = true;
-    let series = match context.eval(grid, expr)? {
+    let (value, tally) = context.apart(grid.steps, || context.eval(grid, expr));
+    context.tally.replace(tally);
+    let series = match value? {
         Evaluated::Vector(series) => finish(series)?,
         Evaluated::Scalar(floats) => {
             let column = crate::promql::column::Column::of(floats);
@@ -67,7 +75,7 @@ fn strip(expr: &Expr) -> &Expr {
 
 fn result(context: &Context<'_>, value: QueryValue) -> QueryResult {
     let (warnings, infos) = context.said();
-    QueryResult { value, warnings, infos, stats: QueryStats::default() }
+    QueryResult { value, warnings, infos, stats: context.stats() }
 }
 
 fn finish(series: Vec<Series>) -> Outcome<Vec<Series>> {
@@ -98,7 +106,14 @@ fn matrix_series(grid: Grid, series: &Series) -> MatrixSeries {
 /// Answers a bare range selector or subquery with its samples as they are.
 fn raw(context: &Context<'_>, grid: Grid, expr: &Expr) -> Outcome<Vec<MatrixSeries>> {
     let mut out = Vec::new();
+    let is_subquery = matches!(strip(expr).kind, ExprKind::Subquery(_));
+    let mut held = 0;
     context.ranges(grid, expr, &mut |series, windows| {
+        let (_, size) = context.count_windows(windows, is_subquery);
+        held += size;
+        if !is_subquery {
+            context.peak(held)?;
+        }
         let window = windows.at(0);
         let floats = window.times().iter().copied().zip(window.floats().iter().copied()).collect();
         let histograms = window.histogram_times().iter().copied().zip(window.histograms().iter().cloned()).collect();
@@ -109,6 +124,9 @@ fn raw(context: &Context<'_>, grid: Grid, expr: &Expr) -> Outcome<Vec<MatrixSeri
         }
         Ok(())
     })?;
+    if is_subquery {
+        context.count_bare_subquery();
+    }
     out.sort_by(|a, b| a.labels.cmp(&b.labels));
     Ok(out)
 }

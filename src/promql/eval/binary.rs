@@ -1,5 +1,7 @@
 //! Binary operators: on two numbers, two samples, and a vector with a scalar. Vectors meet in [`super::matching`].
 
+#![expect(clippy::float_cmp, reason = "PromQL compares exactly")]
+
 use super::Evaluated;
 use super::context::{Context, Grid, Outcome};
 use crate::model::histogram::CounterResetHint;

@@ -132,6 +132,8 @@ impl Context<'_> {
         let take = if name == "timestamp" { Take::Time } else { Take::Start };
         if let ExprKind::Selector(selector) = &without_parens(vector).kind {
             let mut series = self.taken(grid, selector, take)?;
+            let size: u64 = series.iter().map(|one| one.column.size()).sum();
+            self.peak(size + size / grid.steps.max(1) as u64)?;
             series.iter_mut().for_each(|one| one.drop_name = true);
             return self.named(series);
         }
@@ -157,7 +159,10 @@ impl Context<'_> {
 
     fn absent_over_time(&self, grid: Grid, range: &Expr) -> Outcome<Vec<Series>> {
         let mut there = vec![false; grid.steps];
+        let is_subquery = matches!(without_parens(range).kind, ExprKind::Subquery(_));
         self.ranges(grid, range, &mut |_, windows| {
+            let (largest, last) = self.count_windows(windows, is_subquery);
+            self.peak(largest.max(last + grid.steps as u64))?;
             for (step, there) in there.iter_mut().enumerate() {
                 *there = *there || !windows.at(step).is_empty();
             }
@@ -192,7 +197,11 @@ impl Context<'_> {
         let first_span = call.args.first().map_or(range.span, |arg| arg.span);
         let counter = matches!(call.function, "rate" | "increase");
         let mut out = Vec::new();
+        let is_subquery = matches!(without_parens(range).kind, ExprKind::Subquery(_));
+        let mut held = 0;
         self.ranges(grid, range, &mut |series, windows| {
+            let (largest, last) = self.count_windows(windows, is_subquery);
+            self.peak(held + largest)?;
             let mut column = Column::absent(grid.steps);
             let mut arguments = [0.0; 2];
             for step in 0..grid.steps {
@@ -217,7 +226,8 @@ impl Context<'_> {
                 self.note_non_counter(&series.labels, &column, range.span);
             }
             if !column.is_blank() {
-                self.hold(column.size())?;
+                held += column.size();
+                self.peak(held + last)?;
                 out.push(Series { labels: series.labels, drop_name: series.drop_name || !keeps_name, column });
             }
             Ok(())

@@ -1,5 +1,6 @@
 //! What a query carries along while it is evaluated.
 
+use super::tally::Tally;
 use crate::model::labels::Labels;
 use crate::promql::annotations::{Annotations, Note};
 use crate::promql::column::{Series, without_metadata};
@@ -74,7 +75,12 @@ pub(in crate::promql) struct Context<'a> {
     pub(in crate::promql) is_range: bool,
     notes: RefCell<Annotations>,
     store_warnings: RefCell<Vec<String>>,
-    held: Cell<u64>,
+    /// Samples of all values that are alive.
+    pub(super) held: Cell<u64>,
+    pub(super) peak: Cell<u64>,
+    pub(super) tally: RefCell<Tally>,
+    /// What the last subquery touched in all.
+    pub(super) subquery_total: Cell<u64>,
     count_resets: Cell<bool>,
 }
 
@@ -97,6 +103,9 @@ impl<'a> Context<'a> {
             notes: RefCell::default(),
             store_warnings: RefCell::default(),
             held: Cell::new(0),
+            peak: Cell::new(0),
+            tally: RefCell::default(),
+            subquery_total: Cell::new(0),
             count_resets: Cell::new(false),
         }
     }
@@ -126,18 +135,6 @@ impl<'a> Context<'a> {
             Some(cancel) if cancel.load(Ordering::Relaxed) => Err(QueryError::Cancelled),
             _ => Ok(()),
         }
-    }
-
-    /// Notes that so many samples more are held; fails where that is too many.
-    pub(in crate::promql) fn hold(&self, samples: u64) -> Outcome<()> {
-        let held = self.held.get().saturating_add(samples);
-        self.held.set(held);
-        if held > self.engine.max_samples as u64 { Err(QueryError::TooManySamples) } else { Ok(()) }
-    }
-
-    /// Notes that so many samples were let go.
-    pub(in crate::promql) fn release(&self, samples: u64) {
-        self.held.set(self.held.get().saturating_sub(samples));
     }
 
     /// Evaluates with or without looking for resets between histograms as they are read. Prometheus looks for them where

@@ -20,6 +20,7 @@ mod select;
 mod sets;
 mod smooth;
 mod subquery;
+mod tally;
 pub(super) mod window;
 
 pub(super) use answer::{instant, range};
@@ -43,9 +44,24 @@ impl Context<'_> {
     /// Evaluates a node that is not a range.
     pub(super) fn eval(&self, grid: Grid, expr: &Expr) -> Outcome<Evaluated> {
         self.check_cancelled()?;
-        if grid.steps > 1 && self.is_step_invariant(expr) {
-            return Ok(spread(self.eval(grid.first_step(), expr)?, grid.steps));
+        let before = self.held.get();
+        let value = if grid.steps > 1 && self.is_step_invariant(expr) {
+            let (value, tally) = self.apart(1, || self.eval(grid.first_step(), expr));
+            self.count_invariant(&tally);
+            spread(value?, grid.steps)
+        } else {
+            self.eval_node(grid, expr)?
+        };
+        if matches!(expr.kind, ExprKind::Binary(_) | ExprKind::Call(_)) {
+            // The operands of all steps are held, and those of the step at hand once more.
+            let operands = self.held.get().saturating_sub(before);
+            self.peak(value.size() + operands / grid.steps.max(1) as u64)?;
         }
+        self.settle(before, &value)?;
+        Ok(value)
+    }
+
+    fn eval_node(&self, grid: Grid, expr: &Expr) -> Outcome<Evaluated> {
         match &expr.kind {
             ExprKind::Number(number) => Ok(Evaluated::Scalar(Floats::from_elem(number.value, grid.steps))),
             ExprKind::String(text) => Ok(Evaluated::Text(text.clone())),

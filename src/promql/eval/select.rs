@@ -7,12 +7,14 @@ use crate::model::labels::Labels;
 use crate::model::sample::Value;
 use crate::promql::column::{ABSENT, Column, Floats, Series};
 use crate::promql::expr::{Expr, ExprKind, Extension, MatrixSelector, Span, VectorSelector};
-use crate::storage::select::{Hints, SeriesSamples, TimeRange, Values};
+use crate::storage::select::{Hints, SelectedSeries, SeriesSamples, TimeRange, Values};
 use std::rc::Rc;
 use std::sync::Arc;
 
 /// How many series are read at a time: enough to share times, few enough to hold.
 const BATCH: usize = 512;
+/// How many samples are read at a time, but for a single series with more.
+const BATCH_SAMPLES: u64 = 4_000_000;
 
 /// What of a sample becomes the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,11 +57,11 @@ impl Context<'_> {
             let edges = cache.edges(&samples.times, &references, self.lookback_ms);
             let column = newest(&samples, &edges, take);
             if !column.is_blank() {
-                self.hold(column.size())?;
                 out.push(Series { labels, drop_name: false, column });
             }
             Ok(())
         })?;
+        self.count_series(&out, take != Take::Value);
         Ok(out)
     }
 
@@ -73,11 +75,11 @@ impl Context<'_> {
     ) -> Outcome<()> {
         let selection = self.querier.select(&selector.matchers, range, hints)?;
         self.warn_of_store(selection.warnings);
-        for begin in (0..selection.series.len()).step_by(BATCH) {
+        let mut end = 0;
+        while end < selection.series.len() {
             self.check_cancelled()?;
-            let batch = begin..(begin + BATCH).min(selection.series.len());
-            let estimated: u64 = selection.series[batch.clone()].iter().map(|series| series.samples_estimated).sum();
-            self.hold(estimated)?;
+            let batch = end..batch_end(&selection.series, end);
+            end = batch.end;
             let read = selection.reader.read(batch.clone())?;
             for (series, samples) in selection.series[batch].iter().zip(read) {
                 if !samples.is_empty() {
@@ -85,7 +87,6 @@ impl Context<'_> {
                     sink(series.labels.clone(), samples)?;
                 }
             }
-            self.release(estimated);
         }
         Ok(())
     }
@@ -116,6 +117,16 @@ impl Context<'_> {
             windower.give(RangeSeries { labels, drop_name: false }, &Samples::from(samples), sink)
         })
     }
+}
+
+fn batch_end(series: &[SelectedSeries], begin: usize) -> usize {
+    let mut samples = 0;
+    let fits = |one: &&SelectedSeries| {
+        samples += one.samples_estimated;
+        samples <= BATCH_SAMPLES
+    };
+    let rest = series.get(begin..).unwrap_or_default();
+    begin + rest.iter().take(BATCH).take_while(fits).count().max(1)
 }
 
 /// Makes windows of samples, sharing edges where times are shared.

@@ -31,8 +31,10 @@ impl Context<'_> {
         if inner.steps == 0 {
             return Ok(());
         }
-        let evaluated = self.counting_resets(false, || self.eval(inner, &subquery.expr))?;
-        let series = match evaluated {
+        let before = self.held.get();
+        let evaluate = || self.counting_resets(false, || self.eval(inner, &subquery.expr));
+        let (evaluated, tally) = self.apart(inner.steps, evaluate);
+        let series = match evaluated? {
             Evaluated::Vector(series) => series,
             Evaluated::Scalar(floats) => {
                 vec![Series { labels: Labels::empty(), drop_name: false, column: Column::of(floats) }]
@@ -40,12 +42,14 @@ impl Context<'_> {
             Evaluated::Text(_) => return Err(Self::fail("a string has no range")),
         };
         let times: Arc<[i64]> = inner.times().collect();
+        self.count_subquery(&times, &tally, &references, range_ms);
         let mut windower = Windower::new(references, range_ms);
         for one in series {
             self.check_cancelled()?;
             let samples = samples(&times, &one.column);
             windower.give(RangeSeries { labels: one.labels, drop_name: one.drop_name }, &samples, sink)?;
         }
+        self.held.set(before);
         Ok(())
     }
 }

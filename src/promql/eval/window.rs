@@ -72,12 +72,6 @@ impl Samples {
         let starts = from.starts.is_some().then(|| starts.into());
         Self { times: times.into(), floats: floats.into(), starts, histograms }
     }
-
-    /// Counts the samples, a histogram by its size.
-    pub(in crate::promql) fn size(&self) -> u64 {
-        let histograms: u64 = self.histograms.values.iter().map(|histogram| histogram.size_in_samples()).sum();
-        self.times.len() as u64 + histograms
-    }
 }
 
 /// First place and one past the last of each step's window.
@@ -181,6 +175,19 @@ impl<'a> Window<'a> {
     /// Returns the start timestamps of the histograms; empty where there are none.
     pub(in crate::promql) fn histogram_starts(&self) -> &'a [i64] {
         self.samples.histograms.starts.as_ref().map_or(&[], |starts| &starts[self.histograms.clone()])
+    }
+
+    /// Counts the samples from the given places on, a histogram by its size.
+    pub(in crate::promql) fn sizes(&self, float_from: usize, histogram_from: usize) -> u64 {
+        let floats = self.floats.end.saturating_sub(self.floats.start.max(float_from)) as u64;
+        let from = self.histograms.start.max(histogram_from).min(self.histograms.end);
+        let histograms = &self.samples.histograms.values[from..self.histograms.end];
+        floats + histograms.iter().map(|histogram| histogram.size_in_samples()).sum::<u64>()
+    }
+
+    /// Returns where the window ends among the floats and the histograms.
+    pub(in crate::promql) const fn ends(&self) -> (usize, usize) {
+        (self.floats.end, self.histograms.end)
     }
 
     pub(in crate::promql) fn is_empty(&self) -> bool {

@@ -140,7 +140,8 @@ fn note_hints(values: &[Arc<FloatHistogram>], call: &RangeCall<'_>, kind: Kind) 
     if kind.counter && values.iter().any(is_gauge) {
         call.note(&Note::NotCounterHistogram(call.metric.to_owned()));
     }
-    if !kind.counter && !(values.first().is_some_and(is_gauge) && values.last().is_some_and(is_gauge)) {
+    let both_gauges = values.first().is_some_and(is_gauge) && values.last().is_some_and(is_gauge);
+    if !kind.counter && !both_gauges {
         call.note(&Note::NotGaugeHistogram(call.metric.to_owned()));
     }
 }

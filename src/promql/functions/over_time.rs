@@ -1,5 +1,7 @@
 //! `*_over_time`, `changes` and `resets`.
 
+#![expect(clippy::float_cmp, reason = "a change is any change")]
+
 use super::quantile::quantile_of;
 use super::sums::{HistogramSum, Mean, Sum};
 use super::{RangeCall, extended};

@@ -1,5 +1,7 @@
 //! Quantiles: of plain numbers, of classic buckets, of native histograms; and fractions.
 
+#![expect(clippy::float_cmp, reason = "the specification compares exactly")]
+
 use super::math::{go_max, go_min};
 use crate::model::histogram::FloatHistogram;
 

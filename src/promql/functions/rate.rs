@@ -193,7 +193,8 @@ pub(super) fn histogram_increase(
     if kind.counter && values.iter().any(|histogram| is_gauge(histogram)) {
         call.note(&Note::NotCounterHistogram(call.metric.to_owned()));
     }
-    if !kind.counter && !(is_gauge(first) && is_gauge(last)) {
+    let both_gauges = is_gauge(first) && is_gauge(last);
+    if !kind.counter && !both_gauges {
         call.note(&Note::NotGaugeHistogram(call.metric.to_owned()));
     }
     let mut from = Arc::clone(first);
@@ -295,7 +296,8 @@ fn instant_histogram(
     if kind.counter && (is_gauge(before) || is_gauge(now)) {
         call.note(&Note::NotCounterHistogram(call.metric.to_owned()));
     }
-    if !kind.counter && !(is_gauge(before) && is_gauge(now)) {
+    let both_gauges = is_gauge(before) && is_gauge(now);
+    if !kind.counter && !both_gauges {
         call.note(&Note::NotGaugeHistogram(call.metric.to_owned()));
     }
     let mut value = now.clone();

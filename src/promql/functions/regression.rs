@@ -1,5 +1,7 @@
 //! `deriv`, `predict_linear` and `double_exponential_smoothing`.
 
+#![expect(clippy::float_cmp, reason = "a line is level only where it is so exactly")]
+
 use super::RangeCall;
 use super::sums::Sum;
 use crate::model::sample::Value;

@@ -1,5 +1,7 @@
 //! Sums and means as Prometheus computes them: compensated, and safe from overflow.
 
+#![expect(clippy::float_cmp, reason = "small counts are exact")]
+
 use crate::model::histogram::FloatHistogram;
 use crate::model::histogram::arithmetic::{Incompatible, Merged, kahan_add};
 

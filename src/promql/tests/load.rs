@@ -105,9 +105,11 @@ fn hinted(before: Option<&Value>, histogram: &FloatHistogram) -> FloatHistogram 
 
 #[derive(Default)]
 struct Classic {
-    /// By time: bounds with counts, count, sum.
-    points: BTreeMap<i64, (Vec<(f64, f64)>, Option<f64>, f64)>,
+    points: BTreeMap<i64, ClassicPoint>,
 }
+
+/// Bounds with counts, count, sum.
+type ClassicPoint = (Vec<(f64, f64)>, Option<f64>, f64);
 
 /// Makes native histograms with custom buckets of the classic ones.
 fn custom_histograms(load: &Load) -> Vec<(Labels, Vec<(i64, FloatHistogram)>)> {
