@@ -3,7 +3,7 @@
 //! After a failed match `at` stands at the byte that did not fit and `start` at the token's first byte; the error messages
 //! quote exactly that much.
 
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 
 /// A token's kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,16 +83,37 @@ pub(super) struct Lexer<'a> {
     state: State,
 }
 
+/// Bit 0: begins a label name; bit 1: goes on in one; bit 2: begins a metric name; bit 3: goes on in one.
+const NAME_BYTES: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let letter = (byte as u8).is_ascii_alphabetic() || byte as u8 == b'_';
+        let digit = (byte as u8).is_ascii_digit();
+        let colon = byte as u8 == b':';
+        table[byte] = (letter as u8)
+            | (((letter || digit) as u8) << 1)
+            | (((letter || colon) as u8) << 2)
+            | (((letter || digit || colon) as u8) << 3);
+        byte += 1;
+    }
+    table
+};
+
 const fn is_label_start(byte: u8) -> bool {
-    byte.is_ascii_alphabetic() || byte == b'_'
+    NAME_BYTES[byte as usize] & 1 != 0
+}
+
+const fn is_label_byte(byte: u8) -> bool {
+    NAME_BYTES[byte as usize] & 2 != 0
 }
 
 const fn is_metric_start(byte: u8) -> bool {
-    is_label_start(byte) || byte == b':'
+    NAME_BYTES[byte as usize] & 4 != 0
 }
 
 const fn is_metric_byte(byte: u8) -> bool {
-    is_metric_start(byte) || byte.is_ascii_digit()
+    NAME_BYTES[byte as usize] & 8 != 0
 }
 
 impl<'a> Lexer<'a> {
@@ -144,17 +165,25 @@ impl<'a> Lexer<'a> {
     fn string(&mut self, refused: &[u8], token: Token, next: State) -> Token {
         self.at += 1;
         loop {
+            let rest = &self.body[self.at..];
+            let found = memchr2(b'"', b'\\', rest);
+            let plain = &rest[..found.unwrap_or(rest.len())];
+            if !refused.is_empty()
+                && let Some(bad) = plain.iter().position(|byte| refused.contains(byte))
+            {
+                self.at += bad;
+                return Token::Invalid;
+            }
+            self.at += plain.len();
             match self.peek() {
                 Some(b'"') => return self.single(token, next),
-                Some(b'\\') => {
+                Some(_) => {
                     self.at += 1;
                     if self.peek().is_none_or(|byte| byte == b'\n') {
                         return Token::Invalid;
                     }
                     self.at += 1;
                 }
-                Some(byte) if refused.contains(&byte) => return Token::Invalid,
-                Some(_) => self.at += 1,
                 None => return Token::Invalid,
             }
         }
@@ -210,7 +239,7 @@ impl<'a> Lexer<'a> {
             b'=' => self.single(Token::Equal, equal),
             b',' => self.single(Token::Comma, self.state),
             byte if is_label_start(byte) => {
-                self.skip_while(|byte| is_label_start(byte) || byte.is_ascii_digit());
+                self.skip_while(is_label_byte);
                 Token::LabelName
             }
             _ => Token::Invalid,

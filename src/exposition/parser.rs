@@ -112,6 +112,11 @@ impl<'a> Parser<'a> {
         found
     }
 
+    /// Goes on at the line that begins at `at`, whose predecessors were understood without the parser.
+    pub const fn skip_to(&mut self, at: usize) {
+        self.lexer.at = at;
+    }
+
     /// Returns the position behind the current entry: the next line's first byte.
     #[must_use]
     pub const fn position(&self) -> usize {
