@@ -39,7 +39,8 @@ pub fn router(state: ApiState) -> Router {
 
 async fn metrics(State(api): State<ApiState>) -> Response {
     use axum::response::IntoResponse as _;
-    let body = crate::exposition::encode::families(&api.registry.snapshot());
+    let mut body = crate::exposition::encode::families(&api.registry.snapshot());
+    body.extend_from_slice(&crate::host::own_process(&api.env));
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], body).into_response()
 }
 

@@ -4,25 +4,35 @@
 //! alerting -> listener -> ready. What can fail fails before anything runs. Stop: the other way round, in phases with deadlines.
 
 pub mod configuration;
+mod own;
+mod reload;
 pub mod rule_files;
 mod shutdown;
 mod sources;
+mod wiring;
 mod zookeeper_link;
 
+use crate::alerting::AlertingHandle;
 use crate::config::Config;
 use crate::config::storage::SyncPromise;
 use crate::env::Env;
 use crate::env::signals::{Signals, Wish};
+use crate::env::tasks::TaskHandle;
+use crate::model::alert::Alert;
+use crate::rules::RulesHandle;
+use crate::scrape::ScrapeHandle;
 use crate::state::State;
 use crate::state::events::EventLog;
 use crate::state::sled::SledState;
 use crate::storage::{Store, StoreOptions};
 use crate::telemetry::metrics::Registry;
 use anyhow::Context as _;
+use reload::Reloader;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use zookeeper_link::ZooKeeperLink;
 
 /// How long the event history is kept.
 const HISTORY_MS: i64 = 90 * 86_400_000;
@@ -84,47 +94,113 @@ async fn keep_dump(env: Env, state: Arc<SledState>) {
     }
 }
 
+/// Everything that runs, in the order in which it is stopped.
+struct Running {
+    ready: watch::Sender<bool>,
+    serving: watch::Sender<bool>,
+    server: TaskHandle<usize>,
+    scrape: ScrapeHandle,
+    rules: RulesHandle,
+    alerting: AlertingHandle,
+    courier: TaskHandle<()>,
+    zookeeper: Option<ZooKeeperLink>,
+    dumper: TaskHandle<()>,
+    data: Data,
+}
+
+/// Hands alerts from the rules to the notifier: each batch waits until it is taken, none is dropped.
+async fn carry_alerts(mut alerts: mpsc::Receiver<Vec<Alert>>, alerting: AlertingHandle) {
+    while let Some(batch) = alerts.recv().await {
+        match alerting.post(batch).await {
+            Ok(refused) => {
+                for reason in refused {
+                    tracing::warn!(%reason, "the notifier refused an alert");
+                }
+            }
+            Err(error) => {
+                tracing::debug!(%error, "alerts come after the end");
+                return;
+            }
+        }
+    }
+}
+
+/// Returns where links lead to: what the configuration says, else the listen address.
+fn external_url(config: &Config, listen: &str) -> String {
+    let configured = config.web.external_url.as_str();
+    if configured.is_empty() {
+        tracing::warn!(%listen, "web.external_url is not set: links in notifications lead to the listen address");
+        return format!("http://{listen}");
+    }
+    configured.trim_end_matches('/').to_owned()
+}
+
 /// Runs the server until it is told to stop.
 ///
 /// # Errors
 /// When it cannot start: the configuration is refused, the data directory is in use or cannot be read, the address is taken.
 pub async fn serve(env: Env, options: ServeOptions) -> anyhow::Result<()> {
+    let started_ms = env.clock.now_ms();
     let mut signals = Signals::listen().context("signals")?;
     let registry = Registry::new();
-    let loading = (env.clone(), options.config.clone());
-    let config = env.tasks.blocking(move || configuration::load(&loading.0, loading.1.as_deref())).await??;
-    let opening = (env.clone(), Arc::clone(&config), options.clone(), registry.clone());
+    own::note_build(&registry);
+    let first = reload::read(&env, options.config.clone()).await?;
+    let listener = env.network.listen(&options.listen).await.with_context(|| format!("listening on {}", options.listen))?;
+    let listen = listener.local_address().map_or_else(|_| options.listen.clone(), |address| address.to_string());
+    let opening = (env.clone(), Arc::clone(&first), options.clone(), registry.clone());
     let data = env.tasks.blocking(move || open_data(&opening.0, &opening.1, &opening.2, &opening.3)).await??;
-    let (config_sender, config) = watch::channel(config);
-    let dumper = env.tasks.spawn("state-dump", keep_dump(env.clone(), Arc::clone(&data.state)));
-    let state: Arc<dyn State> = Arc::clone(&data.state) as Arc<dyn State>;
-    let zookeeper = zookeeper_link::start(&env, &config.borrow(), &state, &registry).await?;
+    let (config_sender, config) = watch::channel(first);
+    let reloader = Reloader::new(&env, options.config.clone(), config_sender, &registry);
+    let (quit, mut quitting) = mpsc::channel(1);
+    let parts = wiring::Parts { env: env.clone(), options, registry, config, listen, started_ms };
+    let running = wiring::start(parts, data, listener, &reloader, quit).await?;
+    running.ready.send_replace(true);
     loop {
-        match signals.next().await {
-            Wish::Stop => break,
-            Wish::Reload => {
-                let loading = (env.clone(), options.config.clone());
-                match env.tasks.blocking(move || configuration::load(&loading.0, loading.1.as_deref())).await? {
-                    Ok(config) => drop(config_sender.send_replace(config)),
-                    Err(error) => tracing::error!(%error, "the configuration was refused; the old one goes on"),
-                }
-            }
+        tokio::select! {
+            biased;
+            _ = quitting.recv() => break,
+            wish = signals.next() => match wish {
+                Wish::Stop => break,
+                // The outcome is in the log, the metrics and on the dashboard.
+                Wish::Reload => drop(reloader.reload().await),
+            },
         }
     }
-    if let Some(zookeeper) = zookeeper {
-        zookeeper.stop(&env).await;
-    }
-    dumper.abort();
-    let Data { store, state, history } = data;
-    drop(history);
-    shutdown::phase(&env, "store", Duration::from_secs(30), async {
-        let closing = env.tasks.blocking(move || (store.close(), state.sync().and_then(|()| state.dump_if_changed())));
-        match closing.await {
-            Ok((Ok(()), Ok(()))) => {}
-            Ok((store, state)) => tracing::error!(?store, ?state, "closing the data directory failed"),
-            Err(error) => tracing::error!(%error, "closing the data directory failed"),
-        }
-    })
-    .await;
+    tracing::info!("stopping");
+    running.stop(&env).await;
     Ok(())
+}
+
+impl Running {
+    /// Stops in the order of ARCHITECTURE.md, each phase with its deadline.
+    async fn stop(self, env: &Env) {
+        self.ready.send_replace(false);
+        let seconds = Duration::from_secs;
+        shutdown::phase(env, "scraping", seconds(15), self.scrape.stop()).await;
+        shutdown::phase(env, "rules", seconds(15), self.rules.stop()).await;
+        shutdown::phase(env, "alerting", seconds(30), self.alerting.stop()).await;
+        self.courier.abort();
+        if let Some(zookeeper) = self.zookeeper {
+            zookeeper.stop(env).await;
+        }
+        self.serving.send_replace(true);
+        shutdown::phase(env, "connections", seconds(12), async {
+            if let Err(error) = self.server.await {
+                tracing::error!(%error, "the listener failed");
+            }
+        })
+        .await;
+        self.dumper.abort();
+        let Data { store, state, history } = self.data;
+        drop(history);
+        shutdown::phase(env, "store", seconds(30), async {
+            let closing = env.tasks.blocking(move || (store.close(), state.sync().and_then(|()| state.dump_if_changed())));
+            match closing.await {
+                Ok((Ok(()), Ok(()))) => {}
+                Ok((store, state)) => tracing::error!(?store, ?state, "closing the data directory failed"),
+                Err(error) => tracing::error!(%error, "closing the data directory failed"),
+            }
+        })
+        .await;
+    }
 }

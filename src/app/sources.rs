@@ -28,7 +28,7 @@ pub(super) struct RuleFeed {
 }
 
 impl RuleFeed {
-    async fn from_disk(&self) -> Vec<RuleSource> {
+    async fn read_disk(&self) -> Vec<RuleSource> {
         let patterns: Vec<PathBuf> = self.config.borrow().rule_files.iter().map(|file| file.path().to_owned()).collect();
         let (env, has_file, builtin) = (self.env.clone(), self.has_file, self.builtin);
         let read = self.env.tasks.blocking(move || {
@@ -41,7 +41,7 @@ impl RuleFeed {
         read.await.unwrap_or_default()
     }
 
-    fn from_zookeeper(&self) -> Vec<RuleSource> {
+    fn read_zookeeper(&self) -> Vec<RuleSource> {
         let Some((tree, root)) = &self.tree else { return Vec::new() };
         let live = tree.borrow().clone();
         let known = live.or_else(|| self.last_known.clone());
@@ -50,8 +50,8 @@ impl RuleFeed {
 
     /// Reads everything once, then follows changes in a task of its own.
     pub(super) async fn start(mut self) -> watch::Receiver<Arc<RuleSources>> {
-        let mut disk = self.from_disk().await;
-        let first = rule_files::merge([disk.clone(), self.from_zookeeper()]);
+        let mut disk = self.read_disk().await;
+        let first = rule_files::merge([disk.clone(), self.read_zookeeper()]);
         let (sender, receiver) = watch::channel(Arc::new(first));
         let env = self.env.clone();
         env.tasks.spawn("rule-feed", async move {
@@ -64,10 +64,10 @@ impl RuleFeed {
                         if changed.is_err() {
                             return;
                         }
-                        disk = self.from_disk().await;
+                        disk = self.read_disk().await;
                     }
                 }
-                let files = Arc::new(rule_files::merge([disk.clone(), self.from_zookeeper()]));
+                let files = Arc::new(rule_files::merge([disk.clone(), self.read_zookeeper()]));
                 sender.send_if_modified(|held| {
                     let changed = *held != files;
                     *held = files;

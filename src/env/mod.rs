@@ -50,6 +50,12 @@ impl Env {
             tasks: Tasks::new(),
         }
     }
+
+    /// Returns this machine's name.
+    #[must_use]
+    pub fn host_name(&self) -> String {
+        rustix::system::uname().nodename().to_string_lossy().into_owned()
+    }
 }
 
 impl std::fmt::Debug for Env {

@@ -4,7 +4,7 @@ use super::{Page, Source};
 use std::io;
 
 /// The kernel counts in hundredths of a second (USER_HZ) for every architecture that matters.
-const TICKS_PER_SECOND: f64 = 100.0;
+pub(super) const TICKS_PER_SECOND: f64 = 100.0;
 const MODES: [&str; 8] = ["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"];
 
 pub(super) fn collect(source: &Source<'_>, page: &mut Page) -> io::Result<()> {

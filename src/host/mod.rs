@@ -9,7 +9,10 @@ mod filesystem;
 mod kernel;
 mod memory;
 mod network_device;
+mod own_process;
 mod page;
+
+pub use own_process::own_process;
 
 use crate::env::Env;
 use page::Page;

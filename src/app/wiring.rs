@@ -1,0 +1,161 @@
+//! What goes into what. Nothing here decides anything.
+
+use super::{Data, Running, ServeOptions, carry_alerts, external_url, keep_dump, own, reload::Reloader, sources, zookeeper_link};
+use crate::alerting::{Alerting, AlertingDeps};
+use crate::api::{self, ApiLimits, ApiParts, ApiState, Lifecycle, Views};
+use crate::config::Config;
+use crate::discovery;
+use crate::env::Env;
+use crate::env::network::Listener;
+use crate::promql::engine::{Engine, EngineOptions};
+use crate::rules::{self, RuleDeps, RuleManager};
+use crate::scrape::{ScrapeDeps, ScrapeManager};
+use crate::state::State;
+use crate::storage::append::Append;
+use crate::storage::select::Querier;
+use crate::telemetry::metrics::Registry;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
+
+/// Batches of alerts that may wait for the notifier before rule groups wait themselves.
+const ALERT_BATCHES_WAITING: usize = 64;
+
+/// What everything is made of.
+pub(super) struct Parts {
+    pub(super) env: Env,
+    pub(super) options: ServeOptions,
+    pub(super) registry: Registry,
+    pub(super) config: watch::Receiver<Arc<Config>>,
+    /// The address that is really listened on.
+    pub(super) listen: String,
+    pub(super) started_ms: i64,
+}
+
+fn flags(options: &ServeOptions) -> BTreeMap<String, String> {
+    let config = options.config.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+    [
+        ("config.file", config),
+        ("storage.tsdb.path", options.data_dir.display().to_string()),
+        ("web.listen-address", options.listen.clone()),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect()
+}
+
+/// What alerting needs.
+fn alerting_deps(
+    env: &Env,
+    state: &Arc<dyn State>,
+    registry: &Registry,
+    external_url: &str,
+    options: &ServeOptions,
+) -> AlertingDeps {
+    AlertingDeps {
+        env: env.clone(),
+        state: Arc::clone(state),
+        registry: registry.clone(),
+        external_url: external_url.to_owned(),
+        // Alone: nobody else could tell.
+        may_send: watch::channel(true).1,
+        outbox_dir: options.data_dir.join("outbox"),
+        on_change: Arc::new(|_| ()),
+    }
+}
+
+/// What the process can be asked to do from outside.
+fn lifecycle(reloader: &Reloader, quit: mpsc::Sender<()>, ready: watch::Receiver<bool>) -> Lifecycle {
+    let reload = reloader.clone();
+    Lifecycle {
+        reload: Arc::new(move || {
+            let reload = reload.clone();
+            Box::pin(async move { reload.reload().await })
+        }),
+        // A full channel: it was asked before.
+        quit: Arc::new(move || drop(quit.try_send(()))),
+        ready,
+    }
+}
+
+/// Starts everything. The listener answers from the end of this on.
+pub(super) async fn start(
+    parts: Parts,
+    data: Data,
+    listener: Box<dyn Listener>,
+    reloader: &Reloader,
+    quit: mpsc::Sender<()>,
+) -> anyhow::Result<Running> {
+    let Parts { env, options, registry, config, listen, started_ms } = parts;
+    let present = Arc::clone(&config.borrow());
+    let external_url = external_url(&present, &listen);
+    let state: Arc<dyn State> = Arc::clone(&data.state) as Arc<dyn State>;
+    let append: Arc<dyn Append> = Arc::new(data.store.clone());
+    let querier: Arc<dyn Querier> = Arc::new(data.store.clone());
+    let engine = Arc::new(Engine::new(EngineOptions::default()));
+    let dumper = env.tasks.spawn("state-dump", keep_dump(env.clone(), Arc::clone(&data.state)));
+    let zookeeper = zookeeper_link::start(&env, &present, &state, &registry).await?;
+    let (ready, ready_seen) = watch::channel(false);
+
+    let alerting_deps = alerting_deps(&env, &state, &registry, &external_url, &options);
+    let alerting = Alerting::start(alerting_deps, config.clone()).await?;
+    let (alerts, alerts_waiting) = mpsc::channel(ALERT_BATCHES_WAITING);
+    let courier = env.tasks.spawn("alert-courier", carry_alerts(alerts_waiting, alerting.clone()));
+
+    let targets = discovery::start(&env, config.clone(), &registry);
+    let in_process = own::in_process(&env, config.clone(), &registry, listen.clone());
+    let scrape_deps = ScrapeDeps { env: env.clone(), append: Arc::clone(&append), registry: registry.clone(), in_process };
+    let scrape = ScrapeManager::start(scrape_deps, config.clone(), targets);
+
+    let feed = sources::RuleFeed {
+        env: env.clone(),
+        config: config.clone(),
+        has_file: options.config.is_some(),
+        builtin: rules::builtin::FILES,
+        tree: zookeeper.as_ref().map(|zookeeper| (zookeeper.link.tree.clone(), zookeeper.root.clone())),
+        last_known: zookeeper.as_ref().and_then(|zookeeper| zookeeper.last_known.clone()),
+    };
+    let rule_deps = RuleDeps {
+        env: env.clone(),
+        engine: Arc::clone(&engine),
+        querier: Arc::clone(&querier),
+        append: Arc::clone(&append),
+        alerts,
+        external_url,
+        registry: registry.clone(),
+        state: Arc::clone(&state),
+    };
+    let rules = RuleManager::start(rule_deps, config.clone(), feed.start().await);
+
+    let lifecycle = lifecycle(reloader, quit, ready_seen);
+    let limits = ApiLimits::default();
+    let serve_options = api::ServeOptions {
+        connections: limits.connections,
+        header_timeout: limits.header_timeout,
+        ..api::ServeOptions::default()
+    };
+    let views =
+        Views { scrape: Some(scrape.clone()), rules: Some(rules.clone()), alerting: Some(alerting.clone()), ..Views::default() };
+    let api_state = ApiState::new(ApiParts {
+        env: env.clone(),
+        engine,
+        querier,
+        append,
+        store: Some(data.store.clone()),
+        delete_series: None,
+        registry,
+        config,
+        views,
+        lifecycle,
+        events: api::EventHub::new(),
+        flags: flags(&options),
+        storage_folder: options.data_dir.display().to_string(),
+        started_ms,
+        limits,
+    });
+    let router = api::router(api_state);
+    let (serving, serving_ends) = watch::channel(false);
+    let server = env.tasks.spawn("listener", api::serve(env.clone(), listener, router, serve_options, serving_ends));
+    tracing::info!(%listen, "listening");
+    Ok(Running { ready, serving, server, scrape, rules, alerting, courier, zookeeper, dumper, data })
+}
