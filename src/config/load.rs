@@ -380,6 +380,13 @@ fn check_whole(config: &Config, root: &Node) -> Result<(), ConfigError> {
             }
         }
     }
+    for (place, remote) in config.remote_write.iter().enumerate() {
+        if config.remote_write.iter().take(place).any(|earlier| earlier == remote) {
+            let message = format!("duplicate remote write configs are not allowed, found duplicate for URL: {}", remote.url);
+            let items = root.get("remote_write").map_or(Ok(&[][..]), Node::items)?;
+            return Err(items.get(place).unwrap_or(root).error(message));
+        }
+    }
     let legacy = config.global.metric_name_validation_scheme == NameValidation::Legacy;
     let strategy = config.otlp.translation_strategy;
     let keeps = matches!(strategy, TranslationStrategy::NoUtf8EscapingWithSuffixes | TranslationStrategy::NoTranslation);

@@ -262,7 +262,8 @@ macro_rules! integers {
                     *self = 0;
                     return Ok(());
                 }
-                let whole = |value: f64| (value.fract() == 0.0 && value.abs() < 9e18).then_some(value as i128);
+                // Go's reader cuts fractions off.
+                let whole = |value: f64| (value.abs() < 9e18).then_some(value.trunc() as i128);
                 let number = node.plain().and_then(|text| {
                     parse_integer(text).or_else(|| text.parse::<f64>().ok().and_then(whole))
                 });

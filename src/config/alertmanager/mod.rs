@@ -183,6 +183,8 @@ section! {
         time_intervals: Vec<NamedTimeInterval> = Vec::new(),
         /// Where Alertmanager sends its traces. Read and shown, without effect.
         tracing: Option<super::remote::TracingConfig> = None,
+        /// Where Alertmanager keeps a record of what happened. Read and shown, without effect.
+        event_recorder: Option<super::receivers::AnyValue> = None,
     } check check_alertmanager;
 }
 

@@ -226,7 +226,6 @@ section! {
         wont_fix_resolution: String = String::new(),
         reopen_duration: Duration = Duration::ZERO,
         fields: BTreeMap<String, AnyValue> = BTreeMap::new(),
-        custom_fields: BTreeMap<String, AnyValue> = BTreeMap::new(),
     } check check::check_jira;
 
     pub struct OpsgenieResponder "opsgenie responder" {
@@ -406,7 +405,6 @@ section! {
         alert_source_token_file: FilePath = FilePath::default(),
         max_alerts: u64 = 0,
         timeout: Duration = Duration::ZERO,
-        metadata: BTreeMap<String, String> = BTreeMap::new(),
     } check check::check_incidentio;
 
     pub struct MattermostField "mattermost field" {
