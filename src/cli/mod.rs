@@ -3,6 +3,9 @@
 //! Exit codes: 0 fine, 1 the check or the work failed, 2 the command line was wrong.
 
 mod check;
+mod client;
+mod output;
+mod query;
 mod serve;
 
 use clap::{Parser, Subcommand};
@@ -20,6 +23,8 @@ struct CommandLine {
 enum Command {
     /// Starts the server.
     Serve(serve::ServeArgs),
+    /// Asks a running server: PromQL, series, labels.
+    Query(query::QueryArgs),
     /// Checks files: configuration, Alertmanager's, web, expositions.
     Check(check::CheckArgs),
 }
@@ -30,6 +35,7 @@ pub fn main() -> ExitCode {
     // clap ends the process itself with 2 where the line is wrong, and with 0 after help and version.
     match CommandLine::parse().command {
         Command::Serve(args) => serve::run(&args),
+        Command::Query(args) => query::run(&args),
         Command::Check(args) => check::run(&args),
     }
 }

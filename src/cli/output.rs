@@ -1,0 +1,215 @@
+//! Answers for people and programs: aligned tables, CSV, JSON, and graphs of block characters.
+
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+/// Rows of texts under a header.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Table {
+    pub(super) header: Vec<String>,
+    pub(super) rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// Returns a table with that header.
+    pub(super) fn new<T: Into<String>>(header: impl IntoIterator<Item = T>) -> Self {
+        Self { header: header.into_iter().map(Into::into).collect(), rows: Vec::new() }
+    }
+
+    /// Lays the columns side by side, two blanks between them.
+    pub(super) fn aligned(&self) -> String {
+        let lines = || std::iter::once(&self.header).chain(&self.rows);
+        let columns = lines().map(Vec::len).max().unwrap_or(0);
+        let width = |column: usize| lines().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+        let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+        let mut out = String::new();
+        for row in lines().filter(|row| !row.is_empty()) {
+            let mut line = String::new();
+            for (cell, width) in row.iter().zip(&widths) {
+                line.push_str(cell);
+                line.extend(std::iter::repeat_n(' ', width + 2 - cell.chars().count().min(*width)));
+            }
+            out.push_str(line.trim_end());
+            out.push('\n');
+        }
+        out
+    }
+
+    /// Writes the rows as RFC 4180 has it, lines ended as on this system.
+    pub(super) fn csv(&self) -> String {
+        let mut out = String::new();
+        for row in std::iter::once(&self.header).chain(&self.rows).filter(|row| !row.is_empty()) {
+            let cells: Vec<String> = row.iter().map(|cell| csv_cell(cell)).collect();
+            out.push_str(&cells.join(","));
+            out.push('\n');
+        }
+        out
+    }
+}
+
+fn csv_cell(cell: &str) -> String {
+    if cell.contains([',', '"', '\n', '\r']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell.to_owned() }
+}
+
+/// Writes a label set as PromQL does: `up{job="node"}`.
+pub(super) fn series_name(metric: &Map<String, Value>) -> String {
+    let name = metric.get("__name__").and_then(Value::as_str).unwrap_or("");
+    let labels: Vec<String> = metric
+        .iter()
+        .filter(|(label, _)| *label != "__name__")
+        .map(|(label, value)| format!("{label}={}", crate::model::number::quote(value.as_str().unwrap_or(""))))
+        .collect();
+    if labels.is_empty() && !name.is_empty() { name.to_owned() } else { format!("{name}{{{}}}", labels.join(", ")) }
+}
+
+/// Returns the label names of all series, the metric's name first.
+fn label_columns<'a>(metrics: impl Iterator<Item = &'a Map<String, Value>>) -> Vec<String> {
+    let names: BTreeSet<&String> = metrics.flat_map(Map::keys).collect();
+    // `__name__` sorts before ordinary names.
+    names.into_iter().cloned().collect()
+}
+
+fn time_text(seconds: &Value) -> String {
+    let at_ms = (seconds.as_f64().unwrap_or(0.0) * 1000.0).round() as i64;
+    jiff::Timestamp::from_millisecond(at_ms).map_or_else(|_| seconds.to_string(), |at| at.to_string())
+}
+
+/// Returns the points of a series or sample: time and value, histograms as their JSON.
+fn points(series: &Value) -> Vec<(&Value, String)> {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let single = ["value", "histogram"].iter().filter_map(|key| series.get(*key));
+    let many = ["values", "histograms"].iter().filter_map(|key| series.get(*key)).filter_map(Value::as_array).flatten();
+    single
+        .chain(many)
+        .filter_map(|point| point.as_array())
+        .filter_map(|point| point.first().zip(point.get(1)))
+        .map(|(at, value)| (at, text(value)))
+        .collect()
+}
+
+/// Makes a table of a query's answer.
+pub(super) fn query_table(data: &Value) -> Table {
+    let empty = Map::new();
+    let result = &data["result"];
+    match data["resultType"].as_str() {
+        Some("scalar" | "string") => {
+            let mut table = Table::new(["time", "value"]);
+            let value = result[1].as_str().unwrap_or_default().to_owned();
+            table.rows.push(vec![time_text(&result[0]), value]);
+            table
+        }
+        _ => {
+            let series: Vec<&Value> = result.as_array().into_iter().flatten().collect();
+            let metric = |one: &'_ Value| one["metric"].as_object().cloned().unwrap_or_default();
+            let columns = label_columns(series.iter().filter_map(|one| one["metric"].as_object()).chain([&empty]));
+            let mut table = Table::new(columns.iter().cloned().chain(["time".to_owned(), "value".to_owned()]));
+            for one in series {
+                let metric = metric(one);
+                for (at, value) in points(one) {
+                    let labels = columns.iter().map(|name| metric.get(name).and_then(Value::as_str).unwrap_or("").to_owned());
+                    table.rows.push(labels.chain([time_text(at), value]).collect());
+                }
+            }
+            table
+        }
+    }
+}
+
+/// Makes a table of label sets.
+pub(super) fn series_table(data: &Value) -> Table {
+    let series: Vec<&Map<String, Value>> = data.as_array().into_iter().flatten().filter_map(Value::as_object).collect();
+    let columns = label_columns(series.iter().copied());
+    let row = |one: &Map<String, Value>| {
+        columns.iter().map(|name| one.get(name).and_then(Value::as_str).unwrap_or("").to_owned()).collect()
+    };
+    Table { header: columns.clone(), rows: series.into_iter().map(row).collect() }
+}
+
+/// Makes a table of texts.
+pub(super) fn text_table(header: &str, data: &Value) -> Table {
+    let rows = data.as_array().into_iter().flatten().filter_map(Value::as_str).map(|text| vec![text.to_owned()]).collect();
+    Table { header: vec![header.to_owned()], rows }
+}
+
+const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+/// How many characters a graph is wide.
+const GRAPH_WIDTH: usize = 80;
+
+/// Draws each series of a query's answer as a line of blocks between its lowest and highest value.
+pub(super) fn graph(data: &Value) -> String {
+    let mut out = String::new();
+    for one in data["result"].as_array().into_iter().flatten() {
+        let name = one["metric"].as_object().map(series_name).unwrap_or_default();
+        let values: Vec<f64> = points(one).iter().filter_map(|(_, value)| crate::model::number::parse_float(value)).collect();
+        let shown = thinned(&values);
+        let finite = || shown.iter().copied().filter(|value| value.is_finite());
+        let (low, high) =
+            finite().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
+        let block = |value: &f64| -> char {
+            if !value.is_finite() {
+                return ' ';
+            }
+            let part = if high > low { (value - low) / (high - low) } else { 0.0 };
+            BLOCKS.get((part * 7.0).round() as usize).copied().unwrap_or('█')
+        };
+        let line: String = shown.iter().map(block).collect();
+        let text = |value: f64| crate::model::number::format_api(value);
+        let last = values.last().copied().unwrap_or(f64::NAN);
+        let written = writeln!(out, "{name}\n  {line}  min {} max {} last {}", text(low), text(high), text(last));
+        debug_assert!(written.is_ok());
+    }
+    out
+}
+
+/// Takes at most so many values as fit on a line, evenly spread.
+fn thinned(values: &[f64]) -> Vec<f64> {
+    if values.len() <= GRAPH_WIDTH {
+        return values.to_vec();
+    }
+    (0..GRAPH_WIDTH).filter_map(|place| values.get(place * (values.len() - 1) / (GRAPH_WIDTH - 1)).copied()).collect()
+}
+
+/// Writes to standard output.
+#[expect(clippy::print_stdout, reason = "the command line speaks to its user")]
+pub(super) fn show(text: &str) {
+    print!("{text}");
+}
+
+/// Writes notes to standard error.
+#[expect(clippy::print_stderr, reason = "the command line speaks to its user")]
+pub(super) fn note(lines: &[String]) {
+    for line in lines {
+        eprintln!("{line}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn tables_are_aligned_and_csv_is_quoted() {
+        let data = json!({"resultType": "vector", "result": [
+            {"metric": {"__name__": "up", "job": "a,b"}, "value": [0, "1"]},
+            {"metric": {"__name__": "up"}, "value": [1.5, "0"]},
+        ]});
+        let table = query_table(&data);
+        assert_eq!(
+            table.aligned(),
+            "__name__  job  time                    value\n\
+             up        a,b  1970-01-01T00:00:00Z    1\n\
+             up             1970-01-01T00:00:01.5Z  0\n"
+        );
+        assert_eq!(table.csv(), "__name__,job,time,value\nup,\"a,b\",1970-01-01T00:00:00Z,1\nup,,1970-01-01T00:00:01.5Z,0\n");
+    }
+
+    #[test]
+    fn graphs_rise_and_fall() {
+        let data = json!({"resultType": "matrix", "result": [
+            {"metric": {"job": "a"}, "values": [[0, "0"], [1, "7"], [2, "NaN"], [3, "3.5"]]},
+        ]});
+        assert_eq!(graph(&data), "{job=\"a\"}\n  ▁█ ▅  min 0 max 7 last 3.5\n");
+    }
+}
