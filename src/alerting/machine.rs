@@ -641,6 +641,21 @@ impl Machine {
         Ok(Effects { changes: vec![persist::put_silence(&silence)], durable: true, others: Vec::new() }.finish())
     }
 
+    /// Makes the group of a notification due now. Returns whether there is such a group.
+    pub fn hurry(&mut self, now_ms: i64, record: u64) -> bool {
+        let Some(record) = self.history.get(record) else { return false };
+        let setup = Arc::clone(&self.setup);
+        let mut found = false;
+        for (id, group) in &mut self.groups {
+            let key = setup.routes.get(group.route).map(|route| route.group_key(&id.labels));
+            if key.as_ref() == Some(&record.group_key) {
+                group.next_flush_ms = now_ms;
+                found = true;
+            }
+        }
+        found
+    }
+
     /// Notes that somebody takes care of an alert. Returns whether there is such an alert.
     pub fn acknowledge(&mut self, ack: Ack) -> Option<Vec<Effect>> {
         self.alerts.get(ack.fingerprint)?;

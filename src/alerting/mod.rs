@@ -180,6 +180,14 @@ impl AlertingHandle {
         self.ask(|answer| Command::Acknowledge(ack, answer)).await
     }
 
+    /// Looks at the group of a notification now instead of at its next interval. Returns whether there still is one.
+    ///
+    /// # Errors
+    /// When alerting has stopped.
+    pub async fn retry(&self, record: u64) -> Result<bool, Stopped> {
+        self.ask(|answer| Command::Retry(record, answer)).await
+    }
+
     /// Takes silences and log entries that other members made; the later change wins.
     ///
     /// # Errors

@@ -37,6 +37,8 @@ pub(super) enum Command {
     ExpireSilence(String, oneshot::Sender<Result<(), SilenceError>>),
     /// Somebody takes care of an alert; answers whether there is one.
     Acknowledge(Ack, oneshot::Sender<bool>),
+    /// Look at the group of a notification now; answers whether there is one.
+    Retry(u64, oneshot::Sender<bool>),
     /// What other members said.
     Learn(Vec<Silence>, Vec<LogEntry>),
     /// Finish what is going on, then end.
@@ -230,6 +232,9 @@ impl Task {
                 };
                 self.publish();
                 let _gone = answer.send(kept);
+            }
+            Command::Retry(record, answer) => {
+                let _gone = answer.send(self.machine.hurry(now_ms, record));
             }
             Command::Learn(silences, entries) => {
                 let effects = self.machine.learn(silences, entries);

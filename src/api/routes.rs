@@ -20,7 +20,7 @@ use axum::routing::{get, post};
 pub fn router(state: ApiState) -> Router {
     Router::new()
         .merge(v1::router(state.limits.body_bytes))
-        .merge(v2::router())
+        .merge(v2::router(&state))
         .route("/api/watchkeeper/v1/events", get(events::stream))
         .route("/api/watchkeeper/v1/overview", get(overview::overview))
         .route("/federate", get(federate::federate))

@@ -3,6 +3,7 @@
 use super::mail_server::Ending;
 use super::world::{World, config, simple};
 use crate::alerting::history::RecordState;
+use std::sync::Arc;
 
 #[tokio::test(start_paused = true)]
 async fn a_mail_has_all_it_needs() {
@@ -65,7 +66,7 @@ async fn a_connection_cut_before_the_250_gives_the_same_message_again() {
     assert_eq!(taken[0].header("Message-Id"), taken[1].header("Message-Id"));
 }
 
-fn two_recipients() -> std::sync::Arc<crate::config::Config> {
+fn two_recipients() -> Arc<crate::config::Config> {
     config(
         r"
 global: {smtp_smarthost: 'mail.example.org:25', smtp_from: w@example.org, smtp_require_tls: false}
@@ -88,7 +89,7 @@ async fn a_refused_recipient_does_not_keep_the_others_from_it() {
     let taken = world.mail.taken();
     assert_eq!(taken.len(), 1);
     assert_eq!(taken[0].recipients, ["good@example.org"]);
-    let record = world.alerting.view().history[0].clone();
+    let record = Arc::clone(&world.alerting.view().history[0]);
     assert_eq!(record.state, RecordState::Sent);
     let codes: Vec<(&str, u16)> = record.recipients.iter().map(|one| (one.address.as_str(), one.code)).collect();
     assert_eq!(codes, [("bad@example.org", 550), ("good@example.org", 250)]);
@@ -113,7 +114,7 @@ async fn a_message_refused_for_good_is_not_repeated_at_once() {
     world.mail.change(|script| script.endings.push_back(Ending::Answer("554 spam")));
     world.fire("Down", "a").await;
     world.until(5.0).await;
-    let record = world.alerting.view().history[0].clone();
+    let record = Arc::clone(&world.alerting.view().history[0]);
     assert_eq!((record.state, record.attempt_count), (RecordState::Failed, 1), "{record:?}");
     assert!(record.attempts[0].outcome.contains("554"), "{record:?}");
     // The next flush tries again: never lost.

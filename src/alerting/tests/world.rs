@@ -14,7 +14,6 @@ use crate::state::memory::MemoryState;
 use crate::telemetry::metrics::Registry;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::watch;
 
 /// When the world begins: 14 November 2023, a Tuesday, 22:13:20 UTC.
@@ -111,10 +110,6 @@ impl World {
         self.may_send = watch::Sender::new(true);
         self.state = Arc::new(copy);
         self.alerting = Self::alerting(&self.env, &self.state, &self.registry, &self.config, &self.may_send).await;
-    }
-
-    pub(super) async fn wait(&self, seconds: f64) {
-        self.env.clock.sleep(Duration::from_secs_f64(seconds)).await;
     }
 
     /// Waits until the world is that many seconds old.

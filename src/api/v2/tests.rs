@@ -1,0 +1,160 @@
+//! Requests and answers, without a socket.
+
+use super::*;
+use crate::alerting::{Alerting, AlertingDeps};
+use crate::config::Config;
+use crate::env::memory_disk::MemoryDisk;
+use crate::state::memory::MemoryState;
+use crate::telemetry::metrics::Registry;
+use axum::body::{Body, to_bytes};
+use axum::http::Request;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tower_service::Service as _;
+
+struct Api {
+    router: Router,
+    _config: watch::Sender<Arc<Config>>,
+    _may_send: watch::Sender<bool>,
+}
+
+impl Api {
+    async fn start() -> Self {
+        let env = Env { disk: Arc::new(MemoryDisk::new()), ..Env::real() };
+        let (config, may_send) = (watch::Sender::new(Arc::new(Config::without_file())), watch::Sender::new(true));
+        let deps = AlertingDeps {
+            env: env.clone(),
+            state: Arc::new(MemoryState::new()),
+            registry: Registry::new(),
+            external_url: "http://localhost:9090".to_owned(),
+            may_send: may_send.subscribe(),
+            outbox_dir: "/outbox".into(),
+            on_change: Arc::new(|_| {}),
+        };
+        let alerting = Alerting::start(deps, config.subscribe()).await.expect("started");
+        Self { router: routes(AlertingApi { alerting, env, started_ms: 0 }), _config: config, _may_send: may_send }
+    }
+
+    async fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+        let request = Request::builder().method(method).uri(path).body(body).expect("a request");
+        let response = self.router.clone().call(request).await.expect("infallible");
+        let status = response.status().as_u16();
+        let bytes = to_bytes(response.into_body(), 1 << 20).await.expect("a body");
+        (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    }
+
+    async fn get(&self, path: &str) -> (u16, Value) {
+        self.ask("GET", path, &Value::Null).await
+    }
+}
+
+fn silence(matcher: &Value, starts: &str, ends: &str) -> Value {
+    json!({"matchers": [matcher], "startsAt": starts, "endsAt": ends, "createdBy": "li", "comment": "resizing"})
+}
+
+#[tokio::test]
+async fn alerts_are_taken_filtered_and_grouped() {
+    let api = Api::start().await;
+    let posted = json!([
+        {"labels": {"alertname": "Down", "instance": "a", "empty": ""}, "annotations": {"summary": "x"}, "generatorURL": "http://p/"},
+        {"labels": {"alertname": "Down", "instance": "b"}, "startsAt": "0001-01-01T00:00:00.000Z"},
+        {"labels": {"alertname": "Slow", "instance": "a"}, "endsAt": "2020-01-01T00:00:00Z"},
+    ]);
+    assert_eq!(api.ask("POST", "/api/v2/alerts", &posted).await, (200, Value::Null));
+    let (status, alerts) = api.get("/api/v2/alerts").await;
+    assert_eq!((status, alerts.as_array().map(Vec::len)), (200, Some(2)), "{alerts}");
+    for (query, count) in [
+        ("filter=instance%3Da", 1),
+        ("filter=%7Balertname%3DDown%7D", 2),
+        ("filter=instance%3D~%22a%7Cb%22", 2),
+        ("active=false", 0),
+        ("receiver=out.*", 2),
+        ("receiver=out", 0),
+    ] {
+        let (_, found) = api.get(&format!("/api/v2/alerts?{query}")).await;
+        assert_eq!(found.as_array().map(Vec::len), Some(count), "{query}: {found}");
+    }
+    let first = alerts.as_array().and_then(|all| all.iter().find(|alert| alert["labels"]["instance"] == "a")).expect("there");
+    assert_eq!(first["status"], json!({"state": "active", "silencedBy": [], "inhibitedBy": [], "mutedBy": []}));
+    assert_eq!(first["labels"], json!({"alertname": "Down", "instance": "a"}));
+    assert_eq!((&first["receivers"], &first["generatorURL"]), (&json!([{"name": "outbox"}]), &json!("http://p/")));
+    let (_, groups) = api.get("/api/v2/alerts/groups").await;
+    assert_eq!(groups[0]["labels"], json!({"alertname": "Down"}), "{groups}");
+    assert_eq!(groups[0]["alerts"].as_array().map(Vec::len), Some(2));
+}
+
+#[tokio::test]
+async fn refusals_have_alertmanagers_codes() {
+    let api = Api::start().await;
+    let good = json!([{"labels": {"alertname": "Good"}}, {"labels": {"alertname": "Bad"}, "startsAt": "2024-01-02T00:00:00Z", "endsAt": "2024-01-01T00:00:00Z"}]);
+    let (status, words) = api.ask("POST", "/api/v2/alerts", &good).await;
+    assert_eq!((status, words), (400, json!("start time must be before end time")));
+    assert_eq!(api.get("/api/v2/alerts").await.1.as_array().map(Vec::len), Some(1), "the good one was taken");
+    let cases = [
+        ("POST", "/api/v2/alerts", json!([{"annotations": {}}]), 422),
+        ("POST", "/api/v2/alerts", json!({"labels": {}}), 400),
+        ("POST", "/api/v2/alerts", json!([{"labels": {}}]), 400),
+        ("GET", "/api/v2/alerts?filter=a", Value::Null, 400),
+        ("GET", "/api/v2/alerts?active=maybe", Value::Null, 422),
+        ("GET", "/api/v2/alerts?receiver=%5B", Value::Null, 400),
+        ("GET", "/api/v2/silence/nonsense", Value::Null, 422),
+        ("GET", "/api/v2/silence/8a8a8a8a-1111-2222-3333-444444444444", Value::Null, 404),
+        ("DELETE", "/api/v2/silence/8a8a8a8a-1111-2222-3333-444444444444", Value::Null, 404),
+        ("POST", "/api/v2/silences", json!({"comment": "x"}), 400),
+    ];
+    for (method, path, body, wanted) in cases {
+        let (status, answer) = api.ask(method, path, &body).await;
+        assert_eq!(status, wanted, "{method} {path} {body}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn silences_are_made_found_and_ended() {
+    let api = Api::start().await;
+    api.ask("POST", "/api/v2/alerts", &json!([{"labels": {"alertname": "Down", "instance": "a"}}])).await;
+    let matcher = json!({"name": "instance", "value": "a|b", "isRegex": true});
+    let far = "2100-01-01T00:00:00.000Z";
+    let (status, made) = api.ask("POST", "/api/v2/silences", &silence(&matcher, "2024-01-01T00:00:00Z", far)).await;
+    assert_eq!(status, 200, "{made}");
+    let id = made["silenceID"].as_str().expect("an id").to_owned();
+    let (_, alerts) = api.get("/api/v2/alerts").await;
+    assert_eq!((&alerts[0]["status"]["state"], &alerts[0]["status"]["silencedBy"]), (&json!("suppressed"), &json!([id])));
+    assert_eq!(api.get("/api/v2/alerts?silenced=false").await.1, json!([]));
+    let (_, one) = api.get(&format!("/api/v2/silence/{id}")).await;
+    assert_eq!(one["matchers"], json!([{"name": "instance", "value": "a|b", "isRegex": true, "isEqual": true}]));
+    assert_eq!((&one["endsAt"], &one["status"]["state"]), (&json!(far), &json!("active")));
+    for (query, count) in [("", 1), ("?filter=instance%3D%22a%7Cb%22", 1), ("?filter=other%3Dx", 0)] {
+        assert_eq!(api.get(&format!("/api/v2/silences{query}")).await.1.as_array().map(Vec::len), Some(count), "{query}");
+    }
+    assert_eq!(api.ask("DELETE", &format!("/api/v2/silence/{id}"), &Value::Null).await.0, 200);
+    assert_eq!(api.ask("DELETE", &format!("/api/v2/silence/{id}"), &Value::Null).await.0, 500, "it is over already");
+    assert_eq!(api.get(&format!("/api/v2/silence/{id}")).await.1["status"]["state"], "expired");
+    let past = silence(&matcher, "2024-01-01T00:00:00Z", "2024-02-01T00:00:00Z");
+    let (status, words) = api.ask("POST", "/api/v2/silences", &past).await;
+    assert_eq!(status, 400);
+    assert!(words.as_str().is_some_and(|words| words.contains("end time can't be in the past")), "{words}");
+    let mut unknown = silence(&matcher, "2024-01-01T00:00:00Z", far);
+    unknown["id"] = json!("8a8a8a8a-1111-2222-3333-444444444444");
+    assert_eq!(api.ask("POST", "/api/v2/silences", &unknown).await.0, 404);
+}
+
+#[tokio::test]
+async fn status_receivers_and_notifications_answer() {
+    let api = Api::start().await;
+    let (_, status) = api.get("/api/v2/status").await;
+    assert!(status["config"]["original"].as_str().is_some_and(|yaml| yaml.contains("outbox")), "{status}");
+    assert_eq!(status["cluster"]["status"], "disabled");
+    assert_eq!(api.get("/api/v2/receivers").await.1, json!([{"name": "outbox"}]));
+    let (status, list) = api.get("/api/watchkeeper/v1/notifications").await;
+    assert_eq!((status, &list["data"]["entries"], &list["data"]["mailServer"]), (200, &json!([]), &json!(false)));
+    assert_eq!(api.get("/api/watchkeeper/v1/notifications/7/html").await.0, 404);
+    api.ask("POST", "/api/v2/alerts", &json!([{"labels": {"alertname": "Down"}}])).await;
+    let (_, alerts) = api.get("/api/v2/alerts").await;
+    let fingerprint = alerts[0]["fingerprint"].as_str().expect("one").to_owned();
+    let ack = format!("/api/watchkeeper/v1/alerts/{fingerprint}/acknowledge");
+    assert_eq!(api.ask("POST", &ack, &json!({"by": "li"})).await.0, 200);
+    let (_, history) = api.get(&format!("/api/watchkeeper/v1/alerts/{fingerprint}/history")).await;
+    assert_eq!(history["data"]["acknowledged"]["by"], "li", "{history}");
+    assert_eq!(history["data"]["route"]["receiver"], "outbox");
+}
