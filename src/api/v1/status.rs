@@ -98,7 +98,12 @@ pub(in crate::api) async fn wal_replay(State(api): State<ApiState>) -> Response 
 pub(in crate::api) async fn features(State(api): State<ApiState>) -> Response {
     let functions: Map<String, Value> =
         crate::promql::signatures::SIGNATURES.iter().map(|signature| (signature.name.to_owned(), true.into())).collect();
-    let enabled: Map<String, Value> = api.present_config().feature.iter().map(|name| (name.clone(), true.into())).collect();
+    let mut enabled: Map<String, Value> = api.present_config().feature.iter().map(|name| (name.clone(), true.into())).collect();
+    // What the dashboard may ask of `/api/watchkeeper/v1`.
+    enabled.insert("events".to_owned(), Value::Bool(true));
+    for name in ["notifications", "alert_history", "acknowledgements"] {
+        enabled.insert(name.to_owned(), Value::Bool(api.views.alerting.is_some()));
+    }
     let yes = |names: &[&str]| -> Value {
         names.iter().map(|name| ((*name).to_owned(), Value::Bool(true))).collect::<Map<_, _>>().into()
     };
