@@ -159,6 +159,41 @@ fn errors_say_where() {
     assert_eq!(twice.message, "label name \"a\" is not unique: invalid sample");
 }
 
+/// A second opinion on a real body: prometheus-parse reads the same samples.
+#[test]
+fn agrees_with_another_parser() {
+    let Some(mut body) = shared_data::text("bench/fleet/templates/node-capture.prom") else { return };
+    if !body.ends_with('\n') {
+        body.push('\n');
+    }
+    let theirs = prometheus_parse::Scrape::parse(body.lines().map(|line| Ok(line.to_owned()))).unwrap();
+    let mut expected = Vec::new();
+    for sample in theirs.samples {
+        let own = sample.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let labels = Labels::from_pairs(own.chain([("__name__", sample.metric.as_str())]));
+        match sample.value {
+            prometheus_parse::Value::Counter(value)
+            | prometheus_parse::Value::Gauge(value)
+            | prometheus_parse::Value::Untyped(value) => expected.push((labels.to_string(), value.to_bits())),
+            // It folds the lines of these into one value.
+            prometheus_parse::Value::Histogram(_) | prometheus_parse::Value::Summary(_) => {}
+        }
+    }
+    let mut ours = std::collections::BTreeMap::new();
+    let mut parser = Parser::new(body.as_bytes(), Dialect::Text);
+    while let Some(entry) = parser.next().unwrap() {
+        if entry == Entry::Sample {
+            let mut labels = LabelsBuilder::new();
+            parser.labels_into(&mut labels).unwrap();
+            ours.insert(labels.build().to_string(), parser.value().to_bits());
+        }
+    }
+    assert!(expected.len() > 300, "{}", expected.len());
+    for (labels, bits) in expected {
+        assert_eq!(ours.get(&labels), Some(&bits), "{labels}");
+    }
+}
+
 proptest::proptest! {
     /// No bytes make the parsers panic or run on for ever.
     #[test]

@@ -189,17 +189,17 @@ impl ScrapeLoop {
 
     async fn scrape(&self, memory: &mut Option<Memory>, at_ms: i64) {
         let started = self.env.clock.monotonic();
-        let prepared = match memory.take() {
-            Some(memory) => Ok(memory),
-            None => self.prepare(),
-        };
-        let mut known = match prepared {
-            Ok(known) => known,
-            Err(error) => {
-                let took = self.env.clock.monotonic().saturating_sub(started);
-                self.note(at_ms, took, Counts::default(), Some((&ScrapeError::Append(error), None)));
-                return;
-            }
+        // What is remembered stays in its place: a loop that is stopped during a fetch still knows which series end.
+        let known = match memory {
+            Some(known) => known,
+            None => match self.prepare() {
+                Ok(fresh) => memory.insert(fresh),
+                Err(error) => {
+                    let took = self.env.clock.monotonic().saturating_sub(started);
+                    self.note(at_ms, took, Counts::default(), Some((&ScrapeError::Append(error), None)));
+                    return;
+                }
+            },
         };
         // Two scrapes within one millisecond would be one row.
         let at_ms = at_ms.max(known.last_ms + 1);
@@ -210,7 +210,7 @@ impl ScrapeLoop {
         let result = match fetched {
             Ok(mut fetched) => {
                 counts.body_bytes = fetched.body.len();
-                let taken = self.take(&mut known, &mut fetched, &mut counts);
+                let taken = self.take(known, &mut fetched, &mut counts);
                 taken.map_err(|error| (error, Some(fetched)))
             }
             Err(error) => Err((ScrapeError::Fetch(error), None)),
@@ -221,19 +221,18 @@ impl ScrapeLoop {
         match result {
             Ok((outcome, buffer)) => {
                 known.buffer = buffer;
-                let written = self.write(&mut known, at_ms, &report, outcome);
+                let written = self.write(known, at_ms, &report, outcome);
                 self.note(at_ms, took, counts, written.err().map(ScrapeError::Append).as_ref().map(|error| (error, None)));
             }
             Err((error, fetched)) => {
                 self.count_failure(&error);
-                let written = self.write_failed(&mut known, at_ms, &report);
+                let written = self.write_failed(known, at_ms, &report);
                 self.note(at_ms, took, counts, Some((&error, fetched.as_ref())));
                 if let Err(error) = written {
                     tracing::warn!(target = self.shared.target.url, %error, "cannot store that a scrape failed");
                 }
             }
         }
-        *memory = Some(known);
     }
 
     /// Makes what the first scrape needs.

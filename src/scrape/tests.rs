@@ -283,6 +283,21 @@ async fn a_reload_touches_what_changed() {
 }
 
 #[tokio::test]
+async fn a_target_that_goes_while_it_hangs_ends_too() {
+    let slow = PLAIN.replace("100ms", "2s").replace("90ms", "2s");
+    let world = World::start(&slow, text("a 1\n")).await;
+    let a = format!("{{__name__=\"a\", instance=\"{}\", job=\"j\", zone=\"x\"}}", world.address);
+    world.until("first", |world, _| !world.recorder.values(&a).is_empty()).await;
+    world.say(Vec::new());
+    let hanging = world.handle.clone();
+    let asked = world.env.tasks.spawn("ask", async move { hanging.scrape_now("j", None).await });
+    world.env.clock.sleep(Duration::from_millis(100)).await;
+    world.reload("scrape_configs: []");
+    world.until("ended", |world, _| world.recorder.values(&a).last().is_some_and(|value| is_stale(*value))).await;
+    assert_eq!(asked.await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn targets_of_this_process_take_the_same_path() {
     let world = World::start("scrape_configs: []", Vec::new()).await;
     let source = || b"# TYPE own gauge\nown 7\n".to_vec();
