@@ -23,6 +23,7 @@ pub mod scrape;
 mod section;
 mod show;
 pub mod storage;
+pub mod unit_test_file;
 pub mod values;
 pub mod web;
 mod yaml;

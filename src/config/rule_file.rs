@@ -3,7 +3,7 @@
 //! What needs PromQL or templates is judged by `rules`.
 
 use super::error::ConfigError;
-use super::section::{Value, section};
+use super::section::{Section as _, Value, section};
 use super::show::Shown;
 use super::yaml::{self, Limits, Node, Source, Spot};
 use crate::model::labels::{Labels, LabelsBuilder};
@@ -231,5 +231,36 @@ pub fn parse(text: &str) -> Result<RuleGroups, ConfigError> {
     let mut file = RuleGroups::default();
     file.read(&node)?;
     file.more_documents = MoreDocuments(more);
+    Ok(file)
+}
+
+/// Reads a rule file, passing over keys that no rule file has (as promtool's `--ignore-unknown-fields`).
+///
+/// # Errors
+/// The first thing that is wrong, with its place.
+pub fn parse_ignoring_unknown(text: &str) -> Result<RuleGroups, ConfigError> {
+    let (node, more) = yaml::parse_first(text, &Source::default(), Limits::default())?;
+    let mut file = RuleGroups { more_documents: MoreDocuments(more), ..RuleGroups::default() };
+    let Some(groups) = node.get("groups") else { return Ok(file) };
+    for group_node in groups.items()? {
+        let mut group = RuleGroup::default();
+        for (key, value) in group_node.entries()? {
+            if key.text()? != "rules" {
+                group.take(key.text()?, value)?;
+                continue;
+            }
+            for rule_node in value.items()? {
+                let mut rule = Rule::default();
+                for (key, value) in rule_node.entries()? {
+                    rule.take(key.text()?, value)?;
+                }
+                rule.check(rule_node)?;
+                group.rules.push(rule);
+            }
+        }
+        group.check(group_node)?;
+        file.groups.push(group);
+    }
+    file.check(&node)?;
     Ok(file)
 }

@@ -7,6 +7,14 @@ pub const FILES: &[(&str, &str)] = &[
     ("zookeeper.yml", include_str!("../../rules/zookeeper.yml")),
 ];
 
+/// The unit tests of each file, under the file's name.
+#[cfg(test)]
+pub(super) const TESTS: &[(&str, &str)] = &[
+    ("host.yml", include_str!("../../rules/host_test.yml")),
+    ("watchkeeper.yml", include_str!("../../rules/watchkeeper_test.yml")),
+    ("zookeeper.yml", include_str!("../../rules/zookeeper_test.yml")),
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,8 @@
 
 use super::spec::{GroupSpec, RuleFile, RuleKind, RuleSpec};
 use super::template_data;
-use crate::config::rule_file::{self, Rule, RuleGroup, Text};
+use crate::config::ConfigError;
+use crate::config::rule_file::{self, Rule, RuleGroup, RuleGroups, Text};
 use crate::promql::expr::Expr;
 use crate::promql::{parse, print};
 use std::collections::BTreeMap;
@@ -46,8 +47,20 @@ pub struct Read {
 /// # Errors
 /// All that is wrong with its expressions and templates, or the first thing that is wrong with its YAML.
 pub fn read(text: &str) -> Result<Read, Vec<RuleFileError>> {
-    let groups = rule_file::parse(text)
-        .map_err(|error| vec![RuleFileError { line: error.line, column: error.column, message: error.message }])?;
+    check(rule_file::parse(text))
+}
+
+/// Reads and checks a rule file, passing over keys that no rule file has.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_ignoring_unknown(text: &str) -> Result<Read, Vec<RuleFileError>> {
+    check(rule_file::parse_ignoring_unknown(text))
+}
+
+fn check(parsed: Result<RuleGroups, ConfigError>) -> Result<Read, Vec<RuleFileError>> {
+    let groups =
+        parsed.map_err(|error| vec![RuleFileError { line: error.line, column: error.column, message: error.message }])?;
     let mut errors = Vec::new();
     let file = RuleFile { groups: groups.groups.iter().map(|found| group(found, &mut errors)).collect() };
     if errors.is_empty() { Ok(Read { file, has_more_documents: groups.more_documents.0 }) } else { Err(errors) }

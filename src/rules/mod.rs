@@ -12,6 +12,7 @@ pub mod alerting;
 pub mod builtin;
 pub mod file;
 mod group;
+pub mod lint;
 mod manager;
 pub mod memory_append;
 mod metrics;
@@ -20,6 +21,7 @@ pub mod restore;
 pub mod rule;
 pub mod spec;
 pub mod template_data;
+pub mod unit_test;
 pub mod view;
 
 pub use manager::{RuleDeps, RuleManager, RulesHandle};

@@ -294,8 +294,11 @@ fn query(evaluation: &Evaluation<'_>, expr: &Expr, text: &str) -> Result<(Vec<Ve
     }
 }
 
-/// Evaluates a template's query.
-fn query_text(evaluation: &Evaluation<'_>, text: &str) -> Result<Vec<VectorSample>, String> {
+/// Evaluates the query of a template or of a unit test.
+///
+/// # Errors
+/// When the text is no expression or cannot be evaluated.
+pub(super) fn query_text(evaluation: &Evaluation<'_>, text: &str) -> Result<Vec<VectorSample>, String> {
     let expr = parse::parse(text).map_err(|error| error.to_string())?;
     query(evaluation, &expr, text).map(|(vector, _)| vector)
 }
