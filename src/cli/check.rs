@@ -1,4 +1,4 @@
-//! `watchkeeper check config|alertmanager|web-config|metrics`: is this file right, and if not, where is it wrong?
+//! `watchkeeper check config|rules|alertmanager|web-config|metrics`: is this file right, and if not, where is it wrong?
 //!
 //! One line for each file: what is in it, or `file:line:column: what is wrong`. Warnings do not change the exit code.
 
@@ -22,6 +22,8 @@ pub(super) struct CheckArgs {
 enum What {
     /// Configuration files: prometheus.yml or its superset.
     Config(FileArgs),
+    /// Rule files.
+    Rules(super::check_rules::CheckRulesArgs),
     /// Alertmanager configuration files.
     Alertmanager(FileArgs),
     /// Web configuration files (TLS, users).
@@ -73,6 +75,7 @@ struct Findings {
 pub(super) fn run(args: &CheckArgs) -> ExitCode {
     let fine = match &args.what {
         What::Config(args) => check_all(&args.files, check_config),
+        What::Rules(args) => return super::check_rules::run(args),
         What::Alertmanager(args) => check_all(&args.files, check_alertmanager),
         What::WebConfig(args) => check_all(&args.files, check_web),
         What::Metrics(args) => check_metrics(&args.files),

@@ -3,10 +3,12 @@
 //! Exit codes: 0 fine, 1 the check or the work failed, 2 the command line was wrong.
 
 mod check;
+mod check_rules;
 mod client;
 mod output;
 mod query;
 mod serve;
+mod test_rules;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -27,6 +29,15 @@ enum Command {
     Query(query::QueryArgs),
     /// Checks files: configuration, Alertmanager's, web, expositions.
     Check(check::CheckArgs),
+    /// Runs tests.
+    #[command(subcommand)]
+    Test(Test),
+}
+
+#[derive(Debug, Subcommand)]
+enum Test {
+    /// Runs rule unit tests, as promtool does.
+    Rules(test_rules::TestRulesArgs),
 }
 
 /// Runs the command of this process's command line.
@@ -37,6 +48,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Query(args) => query::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Test(Test::Rules(args)) => test_rules::run(&args),
     }
 }
 

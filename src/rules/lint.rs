@@ -2,6 +2,7 @@
 
 use super::spec::{RuleFile, RuleKind, RuleSpec};
 use crate::model::labels::METRIC_NAME;
+use crate::model::matcher::Matcher;
 use crate::promql::expr::{Expr, ExprKind};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -57,9 +58,9 @@ pub fn remarks(file: &RuleFile) -> Vec<Remark> {
 
 /// Two rules that write the same series overwrite each other.
 fn duplicates(rules: &[&RuleSpec], remarks: &mut Vec<Remark>) {
-    let mut first: BTreeMap<(&str, &[(String, String)]), u32> = BTreeMap::new();
+    let mut first = BTreeMap::new();
     for rule in rules {
-        match first.get(&(rule.name.as_str(), rule.labels.as_slice())) {
+        match first.get(&(&rule.name, &rule.labels)) {
             Some(line) => {
                 let labels: Vec<String> = rule.labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
                 let message = format!("{}{{{}}} is already made by the rule at line {line}", rule.name, labels.join(", "));
@@ -81,7 +82,7 @@ fn rates_of_gauges(expr: &Expr, rule: &RuleSpec, remarks: &mut Vec<Remark>) {
         && matches!(call.function, "rate" | "irate" | "increase")
         && let Some(ExprKind::Matrix(matrix)) = call.args.first().map(|arg| &arg.kind)
     {
-        let name = matrix.selector.matchers.iter().find(|matcher| matcher.name() == METRIC_NAME).map(|matcher| matcher.value());
+        let name = matrix.selector.matchers.iter().find(|matcher| matcher.name() == METRIC_NAME).map(Matcher::value);
         if let Some(name) = name.filter(|name| *name == "up" || GAUGE_ENDINGS.iter().any(|ending| name.ends_with(ending))) {
             let message = format!("{}: {}() of {name}, which is a gauge by its name", rule.name, call.function);
             remarks.push(Remark { weight: Weight::Warning, line: rule.line, message });
