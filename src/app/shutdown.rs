@@ -4,7 +4,6 @@ use crate::env::Env;
 use std::time::Duration;
 
 /// Runs one phase; `false` where it was not done in time. What is late is named and left behind.
-#[cfg_attr(not(test), expect(dead_code, reason = "the wiring comes next"))]
 pub(super) async fn phase(env: &Env, name: &str, limit: Duration, work: impl Future<Output = ()>) -> bool {
     let began = env.clock.monotonic();
     let done = env.clock.timeout(limit, work).await.is_ok();

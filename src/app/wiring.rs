@@ -72,8 +72,11 @@ fn lifecycle(reloader: &Reloader, quit: mpsc::Sender<()>, ready: watch::Receiver
             let reload = reload.clone();
             Box::pin(async move { reload.reload().await })
         }),
-        // A full channel: it was asked before.
-        quit: Arc::new(move || drop(quit.try_send(()))),
+        quit: Arc::new(move || {
+            if quit.try_send(()).is_err() {
+                tracing::debug!("the server is stopping already");
+            }
+        }),
         ready,
     }
 }

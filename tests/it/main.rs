@@ -13,5 +13,6 @@
 )]
 
 mod host;
+mod main_job;
 mod support;
 mod zookeeper_session;

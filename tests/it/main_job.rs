@@ -155,7 +155,7 @@ fn from_exporter_to_mail_and_through_every_trouble() {
     let mut world = world("main-job");
     let server = Server::start(&world.scratch, Some(&world.config));
     let path = "/watchkeeper/rules/queues.yml";
-    wait_until("both exporters to be scraped", BOUND, || server.value("sum(up)") == Some(2.0));
+    wait_until("both exporters to be scraped", BOUND, || server.value("sum(up{job=~\"app|node\"})") == Some(2.0));
     assert!(server.value("count(node_cpu_seconds_total) > 0").is_some());
     let editor = wait_for("the rules folder", BOUND, || {
         let editor = Editor::connect(&world.zookeeper);
@@ -191,17 +191,19 @@ fn from_exporter_to_mail_and_through_every_trouble() {
     assert!(refused.contains("queues.yml"), "{refused}");
     assert_eq!(rule_query(&server, "QueueLong").as_deref(), Some("app_queue_length > 20"));
     assert!(server.process.output().contains("queues.yml"), "the log names the file");
-    let shown = server.get("/api/watchkeeper/v1/rules/refused").json();
-    let reason = shown.to_string();
-    assert!(reason.contains("queues.yml") && reason.contains("\"line\":6"), "{reason}");
+    let overview = server.get("/api/watchkeeper/v1/overview").json();
+    let shown = overview["data"]["rules"]["refusedFiles"].to_string();
+    assert!(shown.contains("queues.yml") && shown.contains("\"line\":6"), "{shown}");
 
     // ZooKeeper goes away for a while and nothing stops.
     editor.put(path, &rule("QueueLong", 10, "0s"));
     active_within_a_second(&server, Instant::now(), "QueueLong", Some("app_queue_length > 10"));
     let before = world.mail.mails().len();
     world.zookeeper.stop();
-    wait_until("the loss to show", BOUND, || server.value("watchkeeper_zookeeper_connected") == Some(0.0) || {
-        server.get("/metrics").body.contains("watchkeeper_zookeeper_connected 0")
+    wait_until("the loss to show", BOUND, || {
+        server.value("watchkeeper_zookeeper_connected") == Some(0.0) || {
+            server.get("/metrics").body.contains("watchkeeper_zookeeper_connected 0")
+        }
     });
     world.application.set_queue_length(43.0);
     wait_mail(&world.mail, "the mail without ZooKeeper", |mail| mail.contains("43 jobs wait on"));
@@ -252,9 +254,7 @@ fn kill_nine_loses_nothing_and_doubles_nothing() {
     let pusher = push_until(server.address.clone(), Arc::clone(&stop));
     wait_until("the application to be scraped", BOUND, || server.value("app_queue_length") == Some(1.0));
     let editor = Editor::connect(&world.zookeeper);
-    wait_until("the rules folder", BOUND, || {
-        editor.runtime.block_on(editor.client.get("/watchkeeper/rules")).unwrap().is_some()
-    });
+    wait_until("the rules folder", BOUND, || editor.runtime.block_on(editor.client.get("/watchkeeper/rules")).unwrap().is_some());
     editor.put("/watchkeeper/rules/queues.yml", &rule("QueueLong", 10, "3s"));
     wait_until("the rule", BOUND, || rule_query(&server, "QueueLong").is_some());
 
@@ -273,9 +273,11 @@ fn kill_nine_loses_nothing_and_doubles_nothing() {
 
     // Third moment: the mail was sent and its log entry is on disk.
     wait_until("the entry in the notification log", BOUND, || {
-        server.get("/metrics").body.lines().any(|line| {
-            line.starts_with("watchkeeper_notifications_total{") && line.contains("email") && !line.ends_with(" 0")
-        })
+        server
+            .get("/metrics")
+            .body
+            .lines()
+            .any(|line| line.starts_with("watchkeeper_notifications_total{") && line.contains("email") && !line.ends_with(" 0"))
     });
     let synced = Instant::now();
     wait_until("a moment to pass", BOUND, || synced.elapsed() > Duration::from_secs(1));
