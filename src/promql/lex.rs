@@ -435,9 +435,11 @@ impl<'a> Lexer<'a> {
             hexadecimal = true;
         }
         let is_digit = |c: char| if hexadecimal { c.is_ascii_hexdigit() } else { c.is_ascii_digit() };
+        // The order of these steps decides about oddities: `0xeee` is refused, since its second `e` counts as an exponent.
+        self.accept(|c| c == '.');
+        self.accept(is_digit);
         let (mut seen_dot, mut seen_exponent) = (false, false);
         loop {
-            self.skip(is_digit);
             match self.peek() {
                 Some('.') => {
                     self.next();
@@ -463,6 +465,7 @@ impl<'a> Lexer<'a> {
                         return false;
                     }
                 }
+                Some(c) if is_digit(c) => self.skip(is_digit),
                 next => return !next.is_some_and(is_alphanumeric),
             }
         }

@@ -5,7 +5,7 @@ use super::expr::{
     VectorSelector,
 };
 use crate::model::duration::format_ms;
-use crate::model::labels::{METRIC_NAME, is_legacy_name};
+use crate::model::labels::{METRIC_NAME, is_legacy_metric_name};
 use crate::model::matcher::MatchOp;
 use crate::model::number::{format_f, quote};
 use std::fmt::Write as _;
@@ -39,7 +39,7 @@ pub fn pretty_within(expr: &Expr, length: usize) -> String {
 #[must_use]
 pub fn join_labels(labels: &[String]) -> String {
     let written: Vec<String> =
-        labels.iter().map(|label| if is_legacy_name(label) { label.clone() } else { quote(label) }).collect();
+        labels.iter().map(|label| if is_legacy_metric_name(label) { label.clone() } else { quote(label) }).collect();
     written.join(", ")
 }
 
