@@ -216,9 +216,17 @@ fn check_external(config: &mut ExternalAlertmanager, node: &Node) -> Result<(), 
 /// # Errors
 /// The first thing that is wrong, with its place.
 pub fn load(path: &Path, text: &str, files: &dyn Files) -> Result<Config, ConfigError> {
-    let source = Source::of_file(path);
-    let root = with_alertmanager_file(yaml::parse(text, &source, Limits::default())?, files)?;
-    let mut config: Config = read_new(&root)?;
+    assemble(&read_root(path, text, files)?, files)
+}
+
+/// Reads the tree of a configuration file, with the file that `alertmanager: {file: ...}` names in its place.
+pub(crate) fn read_root(path: &Path, text: &str, files: &dyn Files) -> Result<Node, ConfigError> {
+    with_alertmanager_file(yaml::parse(text, &Source::of_file(path), Limits::default())?, files)
+}
+
+/// Turns a tree into a configuration.
+pub(crate) fn assemble(root: &Node, files: &dyn Files) -> Result<Config, ConfigError> {
+    let mut config: Config = read_new(root)?;
     if root.get("global").is_none_or(Node::is_null) {
         config.global = GlobalConfig::filled_in();
     }
@@ -226,8 +234,8 @@ pub fn load(path: &Path, text: &str, files: &dyn Files) -> Result<Config, Config
     for path in &config.rule_files {
         check_glob(path).map_err(|reason| root.error_at("rule_files", reason))?;
     }
-    config.scrape_configs = read_scrape_configs(&config, &root, files)?;
-    check_whole(&config, &root)?;
+    config.scrape_configs = read_scrape_configs(&config, root, files)?;
+    check_whole(&config, root)?;
     Ok(config)
 }
 

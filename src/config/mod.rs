@@ -15,6 +15,7 @@ pub mod http_client;
 mod inventory;
 mod load;
 pub mod other_discovery;
+pub mod overlay;
 pub mod receivers;
 pub mod relabel;
 pub mod remote;

@@ -82,6 +82,9 @@ impl std::ops::Deref for FilePath {
 impl Value for FilePath {
     fn read(&mut self, node: &Node) -> Result<(), ConfigError> {
         let text = node.text()?;
+        if node.source.without_files && !text.is_empty() {
+            return Err(node.error("a configuration in ZooKeeper may not name files"));
+        }
         let alone = text.is_empty() || node.source.folder.as_os_str().is_empty();
         self.0 = if alone { text.to_owned() } else { node.source.folder.join(text).display().to_string() };
         Ok(())

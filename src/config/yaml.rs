@@ -64,6 +64,8 @@ pub(crate) struct Source {
     pub(crate) file: String,
     /// The folder that relative paths in it start from; empty: they stay as they are.
     pub(crate) folder: PathBuf,
+    /// Whether it may not name files: what comes from ZooKeeper is not to open files of this machine.
+    pub(crate) without_files: bool,
 }
 
 impl Source {
@@ -71,12 +73,17 @@ impl Source {
     #[must_use]
     pub(crate) fn of_file(path: &Path) -> Self {
         let folder = path.parent().map(Path::to_owned).unwrap_or_default();
-        Self { file: path.display().to_string(), folder }
+        Self { file: path.display().to_string(), folder, without_files: false }
     }
 
     /// Names a text that may be no file; relative paths in it stay as they are.
     pub(crate) fn named(name: impl Into<String>) -> Self {
-        Self { file: name.into(), folder: PathBuf::new() }
+        Self { file: name.into(), ..Self::default() }
+    }
+
+    /// Names a znode, whose text may not name files.
+    pub(crate) fn znode(path: impl Into<String>) -> Self {
+        Self { file: path.into(), without_files: true, ..Self::default() }
     }
 }
 
@@ -197,6 +204,27 @@ impl Node {
         let put = |(name, old): &(Self, Self)| (name.clone(), if name.text() == Ok(key) { value.clone() } else { old.clone() });
         let content = Arc::new(Content::Map(entries.iter().map(put).collect()));
         Self { spot: self.spot, source: Arc::clone(&self.source), content }
+    }
+
+    /// Returns the map with the entries of another map laid over it: maps within each other merge, all else is replaced.
+    #[must_use]
+    pub(crate) fn overlaid(&self, over: &Self) -> Self {
+        let (Content::Map(below), Content::Map(above)) = (&*self.content, &*over.content) else { return over.clone() };
+        let mut entries = below.clone();
+        for (key, value) in above {
+            let place = entries.iter().position(|(name, _)| name.text() == key.text());
+            match place {
+                Some(place) => entries[place] = (key.clone(), entries[place].1.overlaid(value)),
+                None => entries.push((key.clone(), value.clone())),
+            }
+        }
+        Self { spot: over.spot, source: Arc::clone(&over.source), content: Arc::new(Content::Map(entries)) }
+    }
+
+    /// Makes a list of nodes.
+    #[must_use]
+    pub(crate) fn list_at(&self, items: Vec<Self>) -> Self {
+        Self { spot: self.spot, source: Arc::clone(&self.source), content: Arc::new(Content::List(items)) }
     }
 
     /// Makes an error that points at the value under `key`, or at the node itself where there is none.
