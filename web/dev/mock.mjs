@@ -43,7 +43,7 @@ export function makeState(mode = 'bad', now = Date.now()) {
             ? target('node', 'db2:9100', { labels: { zone: 'b', role: 'replica' }, target: { health: 'down', lastError: 'connection refused', lastScrapeDuration: 0.0003, since: iso(now - 14 * MINUTE), failures: 56 } })
             : target('node', 'db2:9100', { labels: { zone: 'b', role: 'replica' } }),
           bad
-            ? target('app', 'app1:8080', { target: { health: 'down', lastError: 'line 3: expected value after `{`', lastScrapeDuration: 0.009, since: iso(now - 3 * MINUTE), failures: 12, failingLine: { line: 3, column: 9, text: 'this is { not a metric <img src=x onerror=alert(1)>' } } })
+            ? target('app', 'app1:8080', { target: { health: 'down', lastError: 'line 3: expected value after `{`', lastScrapeDuration: 0.009, since: iso(now - 3 * MINUTE), failures: 12, failure: { line: 3, column: 9, text: 'this is { not a metric <img src=x onerror=alert(1)>', contentType: 'text/plain', response: '# HELP a b\na 1\nthis is { not a metric <img src=x onerror=alert(1)>\n' } } })
             : target('app', 'app1:8080'),
           target('zookeeper', 'zk1:7000'),
           target('watchkeeper', 'localhost:9090'),

@@ -135,8 +135,8 @@ export interface Target {
   health: 'up' | 'down' | 'unknown';
   scrapeInterval: string;
   scrapeTimeout: string;
-  /** Ours: the line of the response that did not parse. */
-  failingLine?: { line: number; column?: number; text: string };
+  /** Ours: how the last scrape that failed went wrong; the line of the response where it did not parse. */
+  failure?: { line: number | null; column: number | null; text: string; response?: string; contentType?: string; at?: string };
   /** Ours: since when it is in this state, and how many scrapes failed in a row. */
   since?: string;
   failures?: number;

@@ -15,8 +15,12 @@ class Live {
   #listeners: ((topic: Topic) => void)[] = [];
   #waiting = new Set<Topic>();
 
-  get pauseMs(): number {
-    return this.connected ? Math.max(30_000, this.scrapeMs) : this.scrapeMs;
+  #heardOf = new Set<Topic>();
+
+  /** How long an answer about these topics stays fresh. Events are trusted for a topic once one of it came; until then the clock is. */
+  pauseFor(topics: Topic[]): number {
+    const told = this.connected && topics.length > 0 && topics.every((topic) => this.#heardOf.has(topic));
+    return told ? Math.max(30_000, this.scrapeMs) : this.scrapeMs;
   }
 
   onEvent(listener: (topic: Topic) => void): void {
@@ -46,6 +50,7 @@ class Live {
 
   /** A burst of events is one reload: what comes within 200 ms is told once. */
   #heard(topic: Topic): void {
+    this.#heardOf.add(topic);
     if (this.#waiting.size === 0) {
       setTimeout(() => {
         const topics = [...this.#waiting];

@@ -69,7 +69,7 @@ class Entry<T> {
   plan(): void {
     clearTimeout(this.#timer);
     if (!this.users || !this.every) return;
-    const pause = this.every === 'live' ? live.pauseMs : this.every;
+    const pause = this.every === 'live' ? live.pauseFor(this.topics) : this.every;
     const wait = this.#failures ? Math.max(pause, Math.min(2 ** this.#failures, 60) * 1000) : pause;
     this.#timer = setTimeout(() => {
       // A hidden tab asks nothing; `refresh` catches up when it is shown.
@@ -78,7 +78,7 @@ class Entry<T> {
   }
 
   get isOld(): boolean {
-    const pause = this.every === 'live' ? live.pauseMs : this.every || Infinity;
+    const pause = this.every === 'live' ? live.pauseFor(this.topics) : this.every || Infinity;
     return this.at === 0 || Date.now() - this.at > pause;
   }
 }

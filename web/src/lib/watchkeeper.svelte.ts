@@ -65,13 +65,21 @@ export interface Notification {
   nextAttempt?: string;
   messageId?: string;
   hasHtml?: boolean;
-  text?: string;
+  /** Why it was due, or why nobody was told. */
+  why?: string;
+  attemptLog?: { at: string; outcome: string }[];
+  recipients?: { address: string; code: number; message: string }[];
+  warnings?: string[];
 }
 
 export interface Notifications {
   entries: Notification[];
   /** A mail server is configured. */
   mailServer: boolean;
+  /** Why the newest notification settings were refused. */
+  configurationError?: string;
+  /** This member tells people; another one does otherwise. */
+  maySend?: boolean;
   outboxWaiting: number;
 }
 
@@ -104,6 +112,7 @@ export interface StateSpan {
 export const changes = (signal?: AbortSignal) => get<Change[]>('/changes', signal, { hours: 24 });
 export const notifications = (signal?: AbortSignal) => get<Notifications>('/notifications', signal);
 export const notification = (id: string, signal?: AbortSignal) => get<Notification>(`/notifications/${encodeURIComponent(id)}`, signal);
+export const notificationRaw = (id: string) => `${prefix}/api/watchkeeper/v1/notifications/${encodeURIComponent(id)}/raw`;
 export const notificationHtml = (id: string) => `${prefix}/api/watchkeeper/v1/notifications/${encodeURIComponent(id)}/html`;
 export const retryNotification = (id: string) => post(`/notifications/${encodeURIComponent(id)}/retry`);
 export const alertHistory = (fingerprint: string, signal?: AbortSignal) => get<AlertHistory>(`/alerts/${encodeURIComponent(fingerprint)}/history`, signal);
