@@ -11,7 +11,9 @@ export function targets(): Resource<Targets> {
     () => 'targets',
     async (signal) => {
       const all = await v1<Targets>('/targets', { params: { state: 'active' }, signal });
-      const shortest = Math.min(...all.activeTargets.map((target) => parseDuration(target.scrapeInterval) ?? 15_000));
+      const intervals = all.activeTargets.map((target) => parseDuration(target.scrapeInterval) ?? 15_000);
+      const shortest = Math.min(...intervals);
+      live.slowestMs = Math.max(15_000, Math.min(Math.max(0, ...intervals), 300_000));
       live.scrapeMs = Number.isFinite(shortest) ? Math.max(2000, Math.min(shortest, 60_000)) : 15_000;
       return all;
     },

@@ -33,7 +33,7 @@ export interface Hosts {
 
 /** The window of `rate()`: four scrapes, or the step where that is longer. */
 export function rateWindow(stepMs = 0): string {
-  return printDuration(Math.max(4 * live.scrapeMs, stepMs, 20_000));
+  return printDuration(Math.max(4 * live.slowestMs, stepMs));
 }
 
 function vector(answer: PromiseSettledResult<{ data: { resultType: string; result: unknown } }>): Series[] {

@@ -10,6 +10,8 @@ const TOPICS: Topic[] = ['target', 'alert', 'silence', 'rule', 'notification', '
 class Live {
   /** The shortest scrape interval of all targets. */
   scrapeMs = $state(15_000);
+  /** The longest one: `rate()` must see at least two samples of every target. */
+  slowestMs = $state(15_000);
   connected = $state(false);
   #source: EventSource | undefined;
   #listeners: ((topic: Topic) => void)[] = [];
