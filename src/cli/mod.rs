@@ -2,12 +2,14 @@
 //!
 //! Exit codes: 0 fine, 1 the check or the work failed, 2 the command line was wrong.
 
+mod alert;
 mod check;
 mod check_rules;
 mod client;
 mod output;
 mod query;
 mod serve;
+mod silence;
 mod test_rules;
 
 use clap::{Parser, Subcommand};
@@ -27,6 +29,10 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Asks a running server: PromQL, series, labels.
     Query(query::QueryArgs),
+    /// Keeps alerts quiet for a while.
+    Silence(silence::SilenceArgs),
+    /// Shows alerts, posts one, or tests whether people are told.
+    Alert(alert::AlertArgs),
     /// Checks files: configuration, Alertmanager's, web, expositions.
     Check(check::CheckArgs),
     /// Runs tests.
@@ -47,6 +53,8 @@ pub fn main() -> ExitCode {
     match CommandLine::parse().command {
         Command::Serve(args) => serve::run(&args),
         Command::Query(args) => query::run(&args),
+        Command::Silence(args) => silence::run(&args),
+        Command::Alert(args) => alert::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Test(Test::Rules(args)) => test_rules::run(&args),
     }
