@@ -24,16 +24,13 @@ pub struct Merged {
 
 /// Adds `add` to a running sum whose lost digits are in `lost` (Kahan and Neumaier).
 #[must_use]
+#[inline]
 pub fn kahan_add(add: f64, sum: f64, lost: f64) -> (f64, f64) {
     let total = sum + add;
-    let lost = if total.is_infinite() {
-        0.0
-    } else if sum.abs() >= add.abs() {
-        lost + ((sum - total) + add)
-    } else {
-        lost + ((add - total) + sum)
-    };
-    (total, lost)
+    // Written as choices, not branches, so that a loop over it can be made of vector instructions.
+    let (larger, smaller) = if sum.abs() >= add.abs() { (sum, add) } else { (add, sum) };
+    let lost = lost + ((larger - total) + smaller);
+    (total, if total.is_infinite() { 0.0 } else { lost })
 }
 
 /// Brings indices from a schema to a coarser one.

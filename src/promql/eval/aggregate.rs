@@ -13,7 +13,8 @@ use crate::promql::column::{ABSENT, Column, Floats, Series, is_absent};
 use crate::promql::expr::{Aggregate, AggregateOp, Span};
 use crate::promql::functions::quantile::quantile_of;
 use crate::promql::functions::sums::{HistogramSum, Mean};
-use hashbrown::HashMap;
+use hashbrown::{DefaultHashBuilder, HashTable};
+use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 /// Returns the labels of the group that a series belongs to.
@@ -25,6 +26,20 @@ pub(super) fn group_labels(labels: &Labels, aggregate: &Aggregate) -> Labels {
     if aggregate.without { labels.without(|name| name == METRIC_NAME || listed(name)) } else { labels.only(listed) }
 }
 
+/// Walks the labels of a series that make its group.
+fn kept<'l>(labels: &'l Labels, aggregate: &'l Aggregate) -> impl Iterator<Item = (&'l str, &'l str)> {
+    labels.iter().filter(|(name, _)| {
+        let listed = aggregate.grouping.iter().any(|label| label == name);
+        if aggregate.without { *name != METRIC_NAME && !listed } else { listed }
+    })
+}
+
+fn hash_of<'l>(hasher: &DefaultHashBuilder, labels: impl Iterator<Item = (&'l str, &'l str)>) -> u64 {
+    let mut state = hasher.build_hasher();
+    labels.for_each(|label| label.hash(&mut state));
+    state.finish()
+}
+
 /// Series by group, groups in the order of their first series.
 pub(super) struct Groups {
     pub(super) labels: Vec<Labels>,
@@ -34,13 +49,24 @@ pub(super) struct Groups {
 
 impl Groups {
     pub(super) fn of(series: &[Series], aggregate: &Aggregate) -> Self {
-        let mut places: HashMap<Labels, usize> = HashMap::new();
+        let all_in_one = !aggregate.without && aggregate.grouping.is_empty();
+        if all_in_one {
+            let labels = series.first().map(|_| Labels::empty()).into_iter().collect();
+            return Self { labels, of: vec![0; series.len()] };
+        }
+        // Labels of a group are built once for the group, not for each series: a hash over the labels that count finds it.
+        let hasher = DefaultHashBuilder::default();
+        let mut places: HashTable<(u64, usize)> = HashTable::new();
         let mut groups = Self { labels: Vec::new(), of: Vec::with_capacity(series.len()) };
         for one in series {
-            let labels = group_labels(&one.labels, aggregate);
-            let place = *places.entry(labels).or_insert_with_key(|labels| {
-                groups.labels.push(labels.clone());
-                groups.labels.len() - 1
+            let hash = hash_of(&hasher, kept(&one.labels, aggregate));
+            let same =
+                |(known, place): &(u64, usize)| *known == hash && groups.labels[*place].iter().eq(kept(&one.labels, aggregate));
+            let place = places.find(hash, same).map(|(_, place)| *place).unwrap_or_else(|| {
+                groups.labels.push(group_labels(&one.labels, aggregate));
+                let place = groups.labels.len() - 1;
+                places.insert_unique(hash, (hash, place), |(hash, _)| *hash);
+                place
             });
             groups.of.push(place);
         }
@@ -116,12 +142,25 @@ impl Context<'_> {
 
 /// The floats of one group.
 enum Floated {
-    Sum { sum: Floats, lost: Floats },
+    /// Sums begin at minus zero, which changes no number; `there` is true where a value was added.
+    Sum {
+        sum: Floats,
+        lost: Floats,
+        there: Vec<bool>,
+    },
     Avg(Vec<Mean>),
-    Extreme { best: Floats, larger: bool },
+    Extreme {
+        best: Floats,
+        larger: bool,
+    },
     Count(Floats),
     Group(Floats),
-    Spread { count: Floats, mean: Floats, squares: Floats, root: bool },
+    Spread {
+        count: Floats,
+        mean: Floats,
+        squares: Floats,
+        root: bool,
+    },
 }
 
 /// Histograms of one group at one step.
@@ -143,7 +182,7 @@ impl Row {
     fn new(op: AggregateOp, steps: usize) -> Self {
         let all = |value: f64| Floats::from_elem(value, steps);
         let floats = match op {
-            AggregateOp::Sum => Floated::Sum { sum: all(ABSENT), lost: all(0.0) },
+            AggregateOp::Sum => Floated::Sum { sum: all(-0.0), lost: all(0.0), there: vec![false; steps] },
             AggregateOp::Avg => Floated::Avg(vec![Mean::default(); steps]),
             AggregateOp::Min => Floated::Extreme { best: all(ABSENT), larger: false },
             AggregateOp::Max => Floated::Extreme { best: all(ABSENT), larger: true },
@@ -160,13 +199,15 @@ impl Row {
     fn add(&mut self, column: &Column) {
         let values = column.floats.iter().enumerate().filter(|(_, value)| !is_absent(**value));
         match &mut self.floats {
-            Floated::Sum { sum, lost } => {
-                for (step, value) in values {
-                    if is_absent(sum[step]) {
-                        sum[step] = *value;
-                    } else {
-                        (sum[step], lost[step]) = kahan_add(*value, sum[step], lost[step]);
-                    }
+            Floated::Sum { sum, lost, there } => {
+                // Every lane is computed and the absent ones put back: without branches the compiler makes vectors of it.
+                let rows = sum.iter_mut().zip(lost.iter_mut()).zip(there.iter_mut());
+                for (((sum, lost), there), value) in rows.zip(&column.floats) {
+                    let present = !is_absent(*value);
+                    let (next, left) = kahan_add(*value, *sum, *lost);
+                    *sum = if present { next } else { *sum };
+                    *lost = if present { left } else { *lost };
+                    *there |= present;
                 }
             }
             Floated::Avg(means) => values.for_each(|(step, value)| means[step].push(*value)),
@@ -215,11 +256,14 @@ impl Row {
 
     fn finish(self, context: &Context<'_>, span: Span) -> Column {
         let floats: Floats = match self.floats {
-            Floated::Sum { sum, lost } => sum
-                .iter()
-                .zip(&lost)
-                .map(|(sum, lost)| if sum.is_infinite() || is_absent(*sum) { *sum } else { sum + lost })
-                .collect(),
+            Floated::Sum { sum, lost, there } => {
+                let value = |((sum, lost), there): ((&f64, &f64), &bool)| match there {
+                    false => ABSENT,
+                    true if sum.is_infinite() => *sum,
+                    true => sum + lost,
+                };
+                sum.iter().zip(&lost).zip(&there).map(value).collect()
+            }
             Floated::Avg(means) => means.iter().map(|mean| if mean.is_empty() { ABSENT } else { mean.value() }).collect(),
             Floated::Extreme { best, .. } => best,
             Floated::Count(count) => count.iter().map(|count| if *count == 0.0 { ABSENT } else { *count }).collect(),

@@ -1,12 +1,13 @@
 //! Aggregations that pick series (`topk`, `limitk`, `limit_ratio`...) or count values.
 
 use super::aggregate::{Groups, group_labels};
+use super::call_labels::by_value;
 use super::context::{Context, Grid, Outcome, join_same_labels};
 use crate::model::labels::Labels;
 use crate::model::number::format_f;
 use crate::model::sample::Value;
 use crate::promql::annotations::Note;
-use crate::promql::column::{Column, Floats, Series};
+use crate::promql::column::{Column, Floats, Series, is_absent};
 use crate::promql::expr::{Aggregate, AggregateOp, Span};
 use hashbrown::HashMap;
 
@@ -21,13 +22,14 @@ impl Context<'_> {
         if ranked && series.iter().any(|one| one.column.has_histograms()) {
             self.note(&Note::HistogramIgnoredInAggregation(aggregate.op.as_str()), aggregate.expr.span);
         }
+        let ranks = if ranked { rank(grid, &series, &groups, &limits, aggregate.op) } else { Vec::new() };
         let mut kept: Vec<Column> = series.iter().map(|_| Column::absent(grid.steps)).collect();
         let mut order = Vec::new();
         for (step, limit) in limits.iter().enumerate() {
             self.check_cancelled()?;
-            for members in &members {
-                let chosen = match limit {
-                    Limit::Count(count) if ranked => top(&series, members, step, *count, aggregate.op),
+            for (group, members) in members.iter().enumerate() {
+                let chosen: Vec<usize> = match limit {
+                    Limit::Count(_) if ranked => ranks[group * grid.steps + step].iter().map(|(place, _)| *place).collect(),
                     Limit::Count(count) => {
                         let present = members.iter().copied().filter(|place| series[*place].column.has(step));
                         present.take(*count).collect()
@@ -120,14 +122,34 @@ enum Limit {
     Ratio(f64),
 }
 
-/// Returns the series with the largest (or smallest) values at a step, best first; what is not a number comes last.
-fn top(series: &[Series], members: &[usize], step: usize, count: usize, op: AggregateOp) -> Vec<usize> {
-    let valued = |place: &usize| series[*place].column.float(step).map(|value| (*place, value));
-    let mut ranked: Vec<(usize, f64)> = members.iter().filter_map(valued).collect();
+/// Places of series with their values, best first.
+type Ranks = Vec<(usize, f64)>;
+
+/// Ranks the largest (or smallest) values of each group and step, best first; what is not a number comes last, and of equals
+/// the earlier series stays. Goes series by series, so that each column is read but once.
+fn rank(grid: Grid, series: &[Series], groups: &Groups, limits: &[Limit], op: AggregateOp) -> Vec<Ranks> {
     let descending = op == AggregateOp::TopK;
-    ranked.sort_by(|a, b| super::call_labels::by_value(a.1, b.1, descending));
-    ranked.truncate(count);
-    ranked.into_iter().map(|(place, _)| place).collect()
+    let mut ranks: Vec<Ranks> = vec![Ranks::new(); groups.labels.len() * grid.steps];
+    for (place, (one, group)) in series.iter().zip(&groups.of).enumerate() {
+        let rows = ranks.iter_mut().skip(group * grid.steps).zip(limits).zip(&one.column.floats);
+        for ((row, limit), value) in rows {
+            let Limit::Count(count) = limit else { continue };
+            if is_absent(*value) || *count == 0 {
+                continue;
+            }
+            let full = row.len() >= *count;
+            let better = |kept: f64| by_value(*value, kept, descending).is_lt();
+            if full && row.last().is_some_and(|(_, worst)| !better(*worst)) {
+                continue;
+            }
+            if full {
+                row.pop();
+            }
+            let at = row.partition_point(|(_, kept)| !better(*kept));
+            row.insert(at, (place, *value));
+        }
+    }
+    ranks
 }
 
 /// Returns whether a series is in the sample of that ratio. A negative ratio samples the complement of the rest.

@@ -9,7 +9,7 @@ use crate::model::histogram::FloatHistogram;
 use crate::model::histogram::trim::Keep;
 use crate::model::sample::Value;
 use crate::promql::annotations::Note;
-use crate::promql::column::{Column, Floats, Series, is_absent, without_metadata};
+use crate::promql::column::{ABSENT, Column, Floats, Series, is_absent, without_metadata};
 use crate::promql::expr::{Binary, BinaryOp, Span};
 use std::sync::Arc;
 
@@ -40,6 +40,11 @@ fn compute(op: BinaryOp, left: f64, right: f64) -> f64 {
     }
 }
 
+/// Returns a result where both operands are there.
+const fn both(left: f64, right: f64, result: f64) -> f64 {
+    if is_absent(left) || is_absent(right) { ABSENT } else { result }
+}
+
 /// Returns whether the result is something else than its left side: the metric's name no longer fits.
 pub(super) const fn changes_metric(op: BinaryOp) -> bool {
     matches!(op, BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Div | BinaryOp::Mod | BinaryOp::Pow | BinaryOp::Atan2)
@@ -61,6 +66,35 @@ impl Operation {
             return Some(Value::Float(f64::from(kept)));
         }
         kept.then_some(value)
+    }
+
+    /// Combines two columns of floats alone; `swapped` says that the second stands on the left. `None` where histograms are
+    /// among them.
+    pub(super) fn floats(self, first: &Column, second: &Column, swapped: bool) -> Option<Floats> {
+        let trims = matches!(self.op, BinaryOp::TrimLower | BinaryOp::TrimUpper);
+        if trims || first.has_histograms() || second.has_histograms() {
+            return None;
+        }
+        let (left, right) = if swapped { (second, first) } else { (first, second) };
+        let pairs = left.floats.iter().zip(&right.floats);
+        let filter = self.op.is_comparison() && !self.return_bool;
+        let value = |(left, right): (&f64, &f64)| {
+            if is_absent(*left) || is_absent(*right) || (filter && !compare(self.op, *left, *right)) {
+                ABSENT
+            } else if filter {
+                *left
+            } else {
+                compute(self.op, *left, *right)
+            }
+        };
+        Some(match self.op {
+            // Each of the commonest has a loop of its own, without a choice of operator in it.
+            BinaryOp::Add => pairs.map(|(left, right)| both(*left, *right, left + right)).collect(),
+            BinaryOp::Sub => pairs.map(|(left, right)| both(*left, *right, left - right)).collect(),
+            BinaryOp::Mul => pairs.map(|(left, right)| both(*left, *right, left * right)).collect(),
+            BinaryOp::Div => pairs.map(|(left, right)| both(*left, *right, left / right)).collect(),
+            _ => pairs.map(value).collect(),
+        })
     }
 
     /// Combines two samples: the result, and whether a comparison holds.
@@ -159,18 +193,15 @@ impl Context<'_> {
         scalar: &Floats,
         scalar_left: bool,
     ) -> Outcome<Vec<Series>> {
+        let operand = Column::of(scalar.clone());
         let renamed = operation.return_bool || changes_metric(operation.op);
         for one in &mut series {
-            if one.column.has_histograms() || operation.op.is_comparison() || !changes_metric(operation.op) {
-                one.column = self.with_scalar_slowly(grid, operation, &one.column, scalar, scalar_left);
-            } else {
-                for (value, scalar) in one.column.floats.iter_mut().zip(scalar) {
-                    if !is_absent(*value) {
-                        let (left, right) = if scalar_left { (*scalar, *value) } else { (*value, *scalar) };
-                        *value = compute(operation.op, left, right);
-                    }
-                }
-            }
+            let filter_left = scalar_left && operation.op.is_comparison() && !operation.return_bool;
+            let floats = if filter_left { None } else { operation.floats(&one.column, &operand, scalar_left) };
+            one.column = match floats {
+                Some(floats) => Column::of(floats),
+                None => self.with_scalar_slowly(grid, operation, &one.column, scalar, scalar_left),
+            };
             one.drop_name |= renamed;
         }
         series.retain(|one| !one.column.is_blank());

@@ -2,12 +2,14 @@
 
 use super::context::{Context, Grid, Outcome};
 use super::select::Take;
+use super::window::Samples;
 use super::{Evaluated, call_histogram, call_labels};
 use crate::model::labels::{Labels, METRIC_NAME};
 use crate::model::sample::Value;
 use crate::promql::annotations::Note;
 use crate::promql::column::{Column, Floats, Series};
 use crate::promql::expr::{Call, Expr, ExprKind, Extension, Span, ValueType};
+use crate::promql::functions::columns::columns;
 use crate::promql::functions::{self, Kernel, RangeCall, buckets, dates, math};
 
 /// Name endings that say "counter".
@@ -199,12 +201,18 @@ impl Context<'_> {
         let mut out = Vec::new();
         let is_subquery = matches!(without_parens(range).kind, ExprKind::Subquery(_));
         let mut held = 0;
+        let mut whole = columns(call.function);
         self.ranges(grid, range, &mut |series, windows| {
             let (largest, last) = self.count_windows(windows, is_subquery);
             self.peak(held + largest)?;
-            let mut column = Column::absent(grid.steps);
+            let simple = extension == Extension::None
+                && series_of_floats(windows.samples, self.engine.use_start_timestamps)
+                && !windows.samples.times.is_empty();
+            let quick = whole.as_mut().filter(|_| simple).and_then(|whole| whole.column(windows));
+            let computed = quick.is_some();
+            let mut column = quick.map_or_else(|| Column::absent(grid.steps), Column::of);
             let mut arguments = [0.0; 2];
-            for step in 0..grid.steps {
+            for step in 0..if computed { 0 } else { grid.steps } {
                 let window = windows.at(step);
                 if window.is_empty() && extension == Extension::None {
                     continue;
@@ -258,6 +266,11 @@ impl Context<'_> {
             self.note(&Note::PossibleNonCounter(name.to_owned()), span);
         }
     }
+}
+
+/// Returns whether nothing but floats matters in a series.
+fn series_of_floats(samples: &Samples, use_start_timestamps: bool) -> bool {
+    samples.histograms.times.is_empty() && (samples.starts.is_none() || !use_start_timestamps)
 }
 
 /// Refuses ranges that a function cannot make sense of.

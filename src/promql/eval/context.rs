@@ -1,9 +1,9 @@
 //! What a query carries along while it is evaluated.
 
 use super::tally::Tally;
-use crate::model::labels::Labels;
+use crate::model::labels::{Labels, METRIC_NAME};
 use crate::promql::annotations::{Annotations, Note};
-use crate::promql::column::{Series, without_metadata};
+use crate::promql::column::{Series, is_metadata_label, without_metadata};
 use crate::promql::engine::{EngineOptions, QueryError, QueryOptions};
 use crate::promql::expr::{At, Span};
 use crate::storage::select::Querier;
@@ -170,12 +170,26 @@ impl<'a> Context<'a> {
 
 /// Drops the names that are to be dropped, and joins series that become one.
 pub(in crate::promql) fn drop_names(mut series: Vec<Series>) -> Outcome<Vec<Series>> {
+    let stay_apart = differ_without_name(&series);
     for one in &mut series {
         if std::mem::take(&mut one.drop_name) {
             one.labels = without_metadata(&one.labels);
         }
     }
-    join_same_labels(series)
+    if stay_apart { Ok(series) } else { join_same_labels(series) }
+}
+
+/// Returns whether dropping names leaves all labels different: they all have the same name, and neither type nor unit.
+fn differ_without_name(series: &[Series]) -> bool {
+    let Some(first) = series.first() else { return true };
+    let name = first.labels.metric_name();
+    series.iter().all(|one| {
+        let mut metadata = one.labels.iter().filter(|(name, _)| is_metadata_label(name));
+        one.drop_name
+            && metadata.next().is_none_or(|label| label == (METRIC_NAME, name))
+            && metadata.next().is_none()
+            && one.labels.has(METRIC_NAME) != name.is_empty()
+    })
 }
 
 /// Joins series with equal labels; it fails where two have a sample at the same step.

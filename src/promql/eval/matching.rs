@@ -56,6 +56,8 @@ impl Join<'_> {
         // With `group_right` too, Prometheus fills the "many" side with `fill_left`: it swaps the sides first.
         let (fill_many, fill_one) = (self.matching.fill_left, self.matching.fill_right);
         let mut out = Vec::with_capacity(self.many.len());
+        // A group's own labels are unique; where each group gives one series of just these, none can meet another.
+        let mut apart = self.matching.cardinality == Cardinality::OneToOne && self.matching.include.is_empty();
         for group in groups {
             self.context.check_cancelled()?;
             if (group.many.is_empty() && fill_many.is_none()) || (group.one.is_empty() && fill_one.is_none()) {
@@ -65,9 +67,12 @@ impl Join<'_> {
             let (mut many, mut one) = (group.many.clone(), group.one.clone());
             let filled_many = fill_many.map(|value| filling(&mut self.many, &mut many, &group.labels, value, self.grid));
             let filled_one = fill_one.map(|value| filling(&mut self.one, &mut one, &group.labels, value, self.grid));
+            let before = out.len();
             self.meet(&many, &one, (filled_many, filled_one), &mut out)?;
+            let results = out.get(before..).unwrap_or_default();
+            apart &= results.len() <= 1 && results.iter().all(|result| result.labels == group.labels);
         }
-        join_same_labels(out)
+        if apart { Ok(out) } else { join_same_labels(out) }
     }
 
     fn group(&self) -> Vec<Group> {
@@ -150,6 +155,9 @@ impl Join<'_> {
     }
 
     fn columns(&self, many: &Column, one: &Column) -> Column {
+        if let Some(floats) = self.operation.floats(many, one, self.swapped) {
+            return Column::of(floats);
+        }
         let mut out = Column::absent(self.grid.steps);
         for step in 0..self.grid.steps {
             let (Some(many), Some(one)) = (many.get(step), one.get(step)) else { continue };

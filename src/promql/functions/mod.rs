@@ -1,10 +1,12 @@
 //! The functions of PromQL: what they compute, apart from how columns reach them.
 //!
 //! * [`over_time`], [`rate`], [`extended`], [`regression`]: one window in, one value out
+//! * [`columns`]: the commonest of them for all windows of a series at once
 //! * [`math`], [`dates`]: one number in, one out
 //! * [`quantile`], [`buckets`]: native and classic histograms
 
 pub(super) mod buckets;
+pub(super) mod columns;
 pub(super) mod dates;
 pub(super) mod extended;
 pub(super) mod hash;
@@ -12,6 +14,7 @@ pub(super) mod math;
 pub(super) mod over_time;
 pub(super) mod quantile;
 pub(super) mod rate;
+mod rate_columns;
 pub(super) mod regression;
 pub(super) mod sums;
 

@@ -16,17 +16,21 @@ pub(in crate::promql) fn quantile_of(wanted: f64, mut values: Vec<f64>) -> f64 {
     if wanted > 1.0 {
         return f64::INFINITY;
     }
-    values.sort_by(|a, b| match (a.is_nan(), b.is_nan()) {
+    let order = |a: &f64, b: &f64| match (a.is_nan(), b.is_nan()) {
         (true, other) => other.cmp(&true),
         (false, true) => std::cmp::Ordering::Greater,
         (false, false) => a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal),
-    });
+    };
     let last = (values.len() - 1) as f64;
     let rank = wanted * last;
     let lower = go_max(0.0, rank.floor());
     let upper = go_min(last, lower + 1.0);
     let weight = rank - rank.floor();
-    values[lower as usize] * (1.0 - weight) + values[upper as usize] * weight
+    // Two neighbours of the order are wanted, not the whole of it.
+    let (_, low, above) = values.select_nth_unstable_by(lower as usize, order);
+    let low = *low;
+    let high = if upper > lower { above.iter().copied().min_by(order).unwrap_or(low) } else { low };
+    low * (1.0 - weight) + high * weight
 }
 
 /// Returns whether a histogram holds observations that are not a number: they are counted, but in no bucket.

@@ -18,6 +18,40 @@ pub(super) struct Kind {
     pub(super) per_second: bool,
 }
 
+impl Kind {
+    /// Returns by what to multiply the difference of last and first sample.
+    pub(super) fn factor(self, interval: f64, to_start: f64, to_end: f64, range_ms: i64) -> f64 {
+        let factor = (interval + to_start + to_end) / interval;
+        if self.per_second { factor / (range_ms as f64 / 1000.0) } else { factor }
+    }
+}
+
+/// Places of a window's samples, end exclusive.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stretch {
+    pub(super) low: usize,
+    pub(super) high: usize,
+}
+
+impl Stretch {
+    pub(super) const fn len(self) -> usize {
+        self.high.saturating_sub(self.low)
+    }
+
+    pub(super) const fn is_empty(self) -> bool {
+        self.high <= self.low
+    }
+}
+
+/// Returns the seconds between first and last sample, and those to extend before and behind: to the window's edges, but only
+/// half an average distance where an edge is farther than a sample would be.
+pub(super) fn extents((from_ms, to_ms): (i64, i64), (first_ms, last_ms): (i64, i64), distance: f64) -> (f64, f64, f64) {
+    let seconds = |from_ms: i64, to_ms: i64| (to_ms - from_ms) as f64 / 1000.0;
+    let threshold = distance * 1.1;
+    let cut = |length: f64| if length >= threshold { distance / 2.0 } else { length };
+    (seconds(first_ms, last_ms), cut(seconds(from_ms, first_ms)), cut(seconds(last_ms, to_ms)))
+}
+
 pub(super) fn rate(window: &Window<'_>, call: &RangeCall<'_>) -> Answer {
     any(window, call, Kind { counter: true, per_second: true })
 }
@@ -93,14 +127,8 @@ struct Sampled {
 
 /// Returns by what to multiply the difference of last and first sample.
 fn extrapolation(window: &Window<'_>, sampled: &Sampled, kind: Kind) -> f64 {
-    let seconds = |from_ms: i64, to_ms: i64| (to_ms - from_ms) as f64 / 1000.0;
-    let mut to_start = seconds(window.from_ms, sampled.first_ms);
-    let mut to_end = seconds(sampled.last_ms, window.to_ms);
-    let interval = seconds(sampled.first_ms, sampled.last_ms);
-    let threshold = sampled.distance * 1.1;
-    if to_start >= threshold {
-        to_start = sampled.distance / 2.0;
-    }
+    let edges = (window.from_ms, window.to_ms);
+    let (interval, mut to_start, to_end) = extents(edges, (sampled.first_ms, sampled.last_ms), sampled.distance);
     if let Some(first) = sampled.counter_first
         && sampled.increase > 0.0
         && first >= 0.0
@@ -110,11 +138,7 @@ fn extrapolation(window: &Window<'_>, sampled: &Sampled, kind: Kind) -> f64 {
             to_start = to_zero;
         }
     }
-    if to_end >= threshold {
-        to_end = sampled.distance / 2.0;
-    }
-    let factor = (interval + to_start + to_end) / interval;
-    if kind.per_second { factor / (window.range_ms() as f64 / 1000.0) } else { factor }
+    kind.factor(interval, to_start, to_end, window.range_ms())
 }
 
 fn distance(times: &[i64]) -> f64 {
