@@ -6,6 +6,7 @@ mod alert;
 mod check;
 mod check_rules;
 mod client;
+mod doctor;
 mod output;
 mod query;
 mod serve;
@@ -35,6 +36,8 @@ enum Command {
     Alert(alert::AlertArgs),
     /// Checks files: configuration, Alertmanager's, web, expositions.
     Check(check::CheckArgs),
+    /// Tries everything that a configuration needs, step by step: targets, ZooKeeper, mail servers.
+    Doctor(doctor::DoctorArgs),
     /// Runs tests.
     #[command(subcommand)]
     Test(Test),
@@ -56,6 +59,7 @@ pub fn main() -> ExitCode {
         Command::Silence(args) => silence::run(&args),
         Command::Alert(args) => alert::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Test(Test::Rules(args)) => test_rules::run(&args),
     }
 }

@@ -123,7 +123,6 @@ fn put_job(config: &mut Config, job: ScrapeConfig) {
 }
 
 #[cfg(test)]
-#[expect(clippy::float_cmp, reason = "the values are read, not computed")]
 mod tests {
     use super::*;
     use std::io;

@@ -30,3 +30,18 @@ pub mod view;
 pub use in_process::{InProcess, InProcessTarget};
 pub use manager::{ScrapeDeps, ScrapeHandle, ScrapeManager, TargetsByJob};
 pub use view::{ActiveTarget, DroppedTarget, ScrapeFailure, ScrapeView};
+
+use crate::config::ScrapeConfig;
+use crate::model::target::TargetGroup;
+
+/// Returns the address of each target that a job's groups come to after relabelling, or why there is none.
+#[must_use]
+pub fn target_urls(config: &ScrapeConfig, groups: &[TargetGroup]) -> Vec<Result<String, String>> {
+    let all = groups.iter().flat_map(|group| group.targets.iter().map(|own| target::make(config, own, &group.labels)));
+    all.filter_map(|found| match found {
+        target::Found::Target(target) => Some(Ok(target.url)),
+        target::Found::Unusable(labels, reason) => Some(Err(format!("{labels}: {reason}"))),
+        target::Found::Dropped(..) => None,
+    })
+    .collect()
+}
