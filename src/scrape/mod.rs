@@ -15,6 +15,7 @@
 
 mod cache;
 mod cache_diff;
+mod cache_lines;
 #[cfg(test)]
 mod cache_tests;
 mod fetch;
