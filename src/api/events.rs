@@ -4,11 +4,12 @@
 //! (it reads everything again when it sees a gap in the numbers); nobody waits for it. The last events are kept, so that a
 //! dashboard that was away for a moment catches up by `Last-Event-ID`.
 
+use super::error::ApiError;
 use super::state::ApiState;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::response::IntoResponse;
 use axum::response::sse::{Event, Sse};
+use axum::response::{IntoResponse, Response};
 use futures_util::Stream;
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -32,10 +33,24 @@ pub struct LiveEvent {
     pub data: Arc<str>,
 }
 
+/// A line of "What changed".
+#[derive(Clone, Debug)]
+pub(super) struct Change {
+    /// When.
+    pub(super) at_ms: i64,
+    /// As [`LiveEvent::kind`].
+    pub(super) kind: &'static str,
+    /// What, for people.
+    pub(super) text: String,
+    /// The page that shows it.
+    pub(super) link: String,
+}
+
 #[derive(Debug)]
 struct Kept {
     next: u64,
     events: VecDeque<LiveEvent>,
+    changes: VecDeque<Change>,
 }
 
 /// Where events are published and subscribed to. Cheap to clone.
@@ -55,7 +70,7 @@ impl EventHub {
     /// Returns a hub without events.
     #[must_use]
     pub fn new() -> Self {
-        let kept = Kept { next: 1, events: VecDeque::with_capacity(KEPT) };
+        let kept = Kept { next: 1, events: VecDeque::with_capacity(KEPT), changes: VecDeque::new() };
         Self { kept: Arc::new(Mutex::new(kept)), sender: broadcast::channel(KEPT).0 }
     }
 
@@ -74,6 +89,21 @@ impl EventHub {
         }
     }
 
+    /// Keeps a line of "What changed"; the oldest goes where there are too many.
+    pub(super) fn note(&self, change: Change) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.changes.len() == KEPT {
+            kept.changes.pop_front();
+        }
+        kept.changes.push_back(change);
+    }
+
+    /// Returns the lines since a time, newest first.
+    pub(super) fn changes_since(&self, since_ms: i64) -> Vec<Change> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.changes.iter().rev().take_while(|change| change.at_ms >= since_ms).cloned().collect()
+    }
+
     /// Returns the kept events behind `last_id`, and all later ones.
     #[must_use]
     pub fn subscribe(&self, last_id: Option<u64>) -> (Vec<LiveEvent>, broadcast::Receiver<LiveEvent>) {
@@ -88,6 +118,25 @@ impl EventHub {
 
 fn shown(event: &LiveEvent) -> Event {
     Event::default().id(event.id.to_string()).event(event.kind).data(&*event.data)
+}
+
+/// `GET /api/watchkeeper/v1/changes?hours=24`.
+pub(super) async fn changes(State(api): State<ApiState>, params: super::params::Params) -> Result<Response, ApiError> {
+    let hours: i64 = match params.get("hours") {
+        "" => 24,
+        text => text.parse().map_err(|_| ApiError::bad_parameter("hours", "must be a whole number"))?,
+    };
+    let since_ms = api.env.clock.now_ms().saturating_sub(hours.saturating_mul(3_600_000));
+    let shown: Vec<serde_json::Value> = api
+        .events
+        .changes_since(since_ms)
+        .iter()
+        .map(|change| {
+            let at = super::json::rfc3339(Some(change.at_ms));
+            serde_json::json!({"at": at, "kind": change.kind, "text": change.text, "link": change.link})
+        })
+        .collect();
+    Ok(super::answer::success_value(&serde_json::Value::Array(shown)))
 }
 
 /// `GET /api/watchkeeper/v1/events`.

@@ -14,6 +14,7 @@ mod events;
 mod federate;
 mod json;
 mod lifecycle;
+mod observe;
 mod overview;
 mod params;
 mod routes;
@@ -27,6 +28,7 @@ mod tests;
 
 pub use error::{ApiError, ErrorKind};
 pub use events::{EventHub, LiveEvent};
+pub use observe::observe;
 pub use params::Params;
 pub use routes::router;
 pub use serve::{ServeOptions, serve};

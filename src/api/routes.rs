@@ -5,6 +5,8 @@
 //! | route | what |
 //! | --- | --- |
 //! | `GET events` | live events as server-sent events: `target`, `alert`, `silence`, `rule`, `notification`, `config`, `zookeeper`, and `heartbeat` each 15 s; `missed` says that some were dropped |
+//! | `GET changes?hours=24` | what changed: time, kind, text, page; since the start of the process |
+//! | `POST targets/scrape` | `{"pool": ..., "instance": ...}`: scrapes now; answers when done |
 //! | `GET overview` | readiness, version, start and server time, and what each part counts: storage, targets, rules (refused files among them), alerting |
 
 use super::state::ApiState;
@@ -22,6 +24,8 @@ pub fn router(state: ApiState) -> Router {
         .merge(v1::router(state.limits.body_bytes))
         .merge(v2::router(&state))
         .route("/api/watchkeeper/v1/events", get(events::stream))
+        .route("/api/watchkeeper/v1/changes", get(events::changes))
+        .route("/api/watchkeeper/v1/targets/scrape", post(v1::scrape_now))
         .route("/api/watchkeeper/v1/overview", get(overview::overview))
         .route("/federate", get(federate::federate))
         .route("/metrics", get(metrics))

@@ -156,8 +156,9 @@ pub(super) async fn start(
         started_ms,
         limits,
     });
-    let router = api::router(api_state);
+    let router = api::router(api_state.clone());
     let (serving, serving_ends) = watch::channel(false);
+    drop(env.tasks.spawn("observer", api::observe(api_state, serving_ends.clone())));
     let server = env.tasks.spawn("listener", api::serve(env.clone(), listener, router, serve_options, serving_ends));
     tracing::info!(%listen, "listening");
     Ok(Running { ready, serving, server, scrape, rules, alerting, courier, zookeeper, dumper, data })

@@ -13,6 +13,8 @@ mod syntax_tree;
 mod targets;
 mod write;
 
+pub(super) use targets::scrape_now;
+
 use super::error::ApiError;
 use super::params::Params;
 use super::state::ApiState;

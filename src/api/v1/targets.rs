@@ -174,3 +174,36 @@ pub(in crate::api) async fn relabel_steps(State(api): State<ApiState>, params: P
         .collect();
     Ok(success_value(&json!({"steps": shown})))
 }
+
+/// What a scrape by hand is of.
+#[derive(Debug, serde::Deserialize)]
+pub(in crate::api) struct ScrapeAsked {
+    pool: String,
+    #[serde(default)]
+    instance: String,
+}
+
+/// `POST /api/watchkeeper/v1/targets/scrape`: scrapes one target, or all of a pool, and answers when that is done.
+pub(in crate::api) async fn scrape_now(
+    State(api): State<ApiState>,
+    axum::Json(asked): axum::Json<ScrapeAsked>,
+) -> Result<Response, ApiError> {
+    let none = || ApiError::new(ErrorKind::NotFound, "no such target");
+    let scrape = api.views.scrape.clone().ok_or_else(none)?;
+    let view = scrape.view();
+    let url = view
+        .active
+        .iter()
+        .find(|target| target.pool == asked.pool && target.labels.value(crate::model::labels::INSTANCE) == asked.instance)
+        .map(|target| target.url.clone());
+    if !asked.instance.is_empty() && url.is_none() {
+        return Err(none());
+    }
+    let most = std::time::Duration::from_secs(60);
+    let scraped = api.env.clock.timeout(most, scrape.scrape_now(&asked.pool, url.as_deref())).await;
+    match scraped {
+        Ok(count) if count > 0 => Ok(success_value(&json!({"scraped": count}))),
+        Ok(_) => Err(none()),
+        Err(_) => Err(ApiError::new(ErrorKind::Timeout, "the scrape is not done yet")),
+    }
+}

@@ -1,0 +1,232 @@
+//! Turns pictures into events: looks at what the parts publish, compares with the look before, and tells live dashboards and
+//! the list "What changed" about the differences.
+//!
+//! One look a second. The comparison is a plain function of two looks; the task around it only waits.
+
+use super::events::{Change, EventHub};
+use super::state::ApiState;
+use crate::model::silence::SilenceState;
+use crate::model::target::TargetHealth;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What is compared.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Look {
+    /// By job and URL: health and error.
+    targets: BTreeMap<(String, String), (TargetHealth, String)>,
+    /// By alert name and labels: the state's word.
+    alerts: BTreeMap<(String, String), &'static str>,
+    /// By id: last change, state, who and why.
+    silences: BTreeMap<String, (i64, SilenceState, String)>,
+    /// By file: why it is refused.
+    refused: BTreeMap<String, (u32, String)>,
+    /// By file: its version in force.
+    files: BTreeMap<String, Option<u64>>,
+    /// By record: when it last changed, where it stands, receiver and subject.
+    notifications: BTreeMap<u64, (i64, String)>,
+}
+
+impl Look {
+    fn at(api: &ApiState, now_ms: i64) -> Self {
+        let mut look = Self::default();
+        if let Some(scrape) = &api.views.scrape {
+            for target in &scrape.view().active {
+                let key = (target.pool.clone(), target.url.clone());
+                look.targets.insert(key, (target.health, target.last_error.clone()));
+            }
+        }
+        if let Some(rules) = &api.views.rules {
+            let view = rules.view();
+            for rule in view.groups.iter().flat_map(|group| group.rules.iter()) {
+                for alert in rule.alerting.iter().flat_map(|alerting| &alerting.alerts) {
+                    look.alerts.insert((rule.name.clone(), alert.labels.to_string()), alert.state.as_str());
+                }
+            }
+            for file in &view.refused {
+                look.refused.insert(file.origin.to_string(), (file.line, file.reason.clone()));
+            }
+            for file in &view.files {
+                look.files.insert(file.origin.to_string(), file.active_version);
+            }
+        }
+        if let Some(alerting) = &api.views.alerting {
+            let view = alerting.view();
+            for silence in &view.silences {
+                let text = format!("by {}: {}", silence.created_by, silence.comment);
+                look.silences.insert(silence.id.clone(), (silence.updated_at_ms, silence.state_at(now_ms), text));
+            }
+            for record in view.history.iter().take(64) {
+                let text = format!("{} {}", record.receiver, record.subject);
+                look.notifications.insert(record.id, (record.updated_at_ms, text.trim().to_owned()));
+            }
+        }
+        look
+    }
+}
+
+/// One difference: its kind, and the line for "What changed" where it is worth one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Difference {
+    kind: &'static str,
+    text: Option<String>,
+    link: String,
+}
+
+fn difference(kind: &'static str, text: Option<String>, link: &str) -> Difference {
+    Difference { kind, text, link: link.to_owned() }
+}
+
+fn compare(old: &Look, new: &Look) -> Vec<Difference> {
+    let mut found = Vec::new();
+    targets(old, new, &mut found);
+    alerts(old, new, &mut found);
+    silences(old, new, &mut found);
+    rules(old, new, &mut found);
+    if old.notifications != new.notifications {
+        found.push(difference("notification", None, "/notifications"));
+    }
+    found
+}
+
+fn targets(old: &Look, new: &Look, found: &mut Vec<Difference>) {
+    for (key @ (pool, url), (health, error)) in &new.targets {
+        let before = old.targets.get(key).map(|(health, _)| *health);
+        if before == Some(*health) {
+            continue;
+        }
+        let text = match (before, health) {
+            (_, TargetHealth::Down) => Some(format!("{pool} {url} went down: {error}")),
+            (Some(TargetHealth::Down), TargetHealth::Up) => Some(format!("{pool} {url} is up again")),
+            _ => None,
+        };
+        found.push(difference("target", text, "/targets"));
+    }
+    if old.targets.keys().any(|key| !new.targets.contains_key(key)) {
+        found.push(difference("target", None, "/targets"));
+    }
+}
+
+fn alerts(old: &Look, new: &Look, found: &mut Vec<Difference>) {
+    for (key @ (name, labels), state) in &new.alerts {
+        if old.alerts.get(key) == Some(state) {
+            continue;
+        }
+        let text = (*state == "firing").then(|| format!("{name} fires: {labels}"));
+        found.push(difference("alert", text, "/alerts"));
+    }
+    for ((name, labels), state) in old.alerts.iter().filter(|(key, _)| !new.alerts.contains_key(*key)) {
+        let text = (*state == "firing").then(|| format!("{name} is over: {labels}"));
+        found.push(difference("alert", text, "/alerts"));
+    }
+}
+
+fn silences(old: &Look, new: &Look, found: &mut Vec<Difference>) {
+    for (id, (updated_ms, state, about)) in &new.silences {
+        let text = match old.silences.get(id) {
+            None => Some(format!("silence made {about}")),
+            Some((_, before, _)) if before != state && *state == SilenceState::Expired => {
+                Some(format!("silence ended, made {about}"))
+            }
+            Some((before_ms, before, _)) if before_ms != updated_ms || before != state => None,
+            Some(_) => continue,
+        };
+        found.push(difference("silence", text, "/silences"));
+    }
+    if old.silences.keys().any(|id| !new.silences.contains_key(id)) {
+        found.push(difference("silence", None, "/silences"));
+    }
+}
+
+fn rules(old: &Look, new: &Look, found: &mut Vec<Difference>) {
+    for (file, (line, reason)) in &new.refused {
+        if old.refused.get(file).is_none_or(|(_, before)| before != reason) {
+            let first = reason.lines().next().unwrap_or("");
+            found.push(difference("rule", Some(format!("{file} was refused, line {line}: {first}")), "/rules"));
+        }
+    }
+    for (file, version) in &new.files {
+        match old.files.get(file) {
+            Some(before) if before == version => {}
+            Some(_) => found.push(difference("rule", Some(format!("{file} changed")), "/rules")),
+            None => found.push(difference("rule", Some(format!("{file} was added")), "/rules")),
+        }
+    }
+    for file in old.files.keys().filter(|file| !new.files.contains_key(*file)) {
+        found.push(difference("rule", Some(format!("{file} was removed")), "/rules"));
+    }
+}
+
+fn publish(events: &EventHub, now_ms: i64, difference: Difference) {
+    let at = super::json::rfc3339(Some(now_ms));
+    events.publish(difference.kind, &json!({"at": at, "text": difference.text}));
+    if let Some(text) = difference.text {
+        events.note(Change { at_ms: now_ms, kind: difference.kind, text, link: difference.link });
+    }
+}
+
+/// Looks until `shutdown` says true.
+pub async fn observe(api: ApiState, mut shutdown: watch::Receiver<bool>) {
+    let mut config = api.config.clone();
+    let mut before = Look::at(&api, api.env.clock.now_ms());
+    loop {
+        tokio::select! {
+            biased;
+            _ = shutdown.wait_for(|stop| *stop) => return,
+            () = api.env.clock.sleep(PAUSE) => {}
+        }
+        let now_ms = api.env.clock.now_ms();
+        let now = Look::at(&api, now_ms);
+        for difference in compare(&before, &now) {
+            publish(&api.events, now_ms, difference);
+        }
+        before = now;
+        if config.has_changed().unwrap_or(false) {
+            drop(Arc::clone(&config.borrow_and_update()));
+            publish(
+                &api.events,
+                now_ms,
+                difference("config", Some("the configuration changed".to_owned()), "/status/configuration"),
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(old: &Look, new: &Look) -> Vec<(&'static str, Option<String>)> {
+        compare(old, new).into_iter().map(|difference| (difference.kind, difference.text)).collect()
+    }
+
+    #[test]
+    fn tells_what_became_different() {
+        let mut old = Look::default();
+        old.targets.insert(("node".to_owned(), "http://a".to_owned()), (TargetHealth::Up, String::new()));
+        let mut new = old.clone();
+        assert_eq!(texts(&old, &new), []);
+        new.targets.insert(("node".to_owned(), "http://a".to_owned()), (TargetHealth::Down, "refused".to_owned()));
+        new.alerts.insert(("Down".to_owned(), "{}".to_owned()), "pending");
+        let down = Some("node http://a went down: refused".to_owned());
+        assert_eq!(texts(&old, &new), [("target", down), ("alert", None)]);
+        old = new.clone();
+        new.alerts.insert(("Down".to_owned(), "{}".to_owned()), "firing");
+        assert_eq!(texts(&old, &new), [("alert", Some("Down fires: {}".to_owned()))]);
+        assert_eq!(
+            texts(&new, &Look { alerts: BTreeMap::new(), ..new.clone() }),
+            [("alert", Some("Down is over: {}".to_owned()))]
+        );
+        old = new.clone();
+        new.silences.insert("1".to_owned(), (1, SilenceState::Active, "by li: x".to_owned()));
+        new.refused.insert("a.yml".to_owned(), (3, "bad\nworse".to_owned()));
+        let made = Some("silence made by li: x".to_owned());
+        let refused = Some("a.yml was refused, line 3: bad".to_owned());
+        assert_eq!(texts(&old, &new), [("silence", made), ("rule", refused)]);
+    }
+}
