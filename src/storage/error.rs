@@ -39,6 +39,9 @@ pub enum StoreError {
         /// What is wrong.
         reason: String,
     },
+    /// A table with 32-bit numbers is full.
+    #[error("{0} are full")]
+    Full(&'static str),
     /// The store is closed.
     #[error("the store is closed")]
     Closed,

@@ -60,6 +60,7 @@ impl Exemplars {
     }
 
     /// Returns how many are held.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.ring.len()
     }

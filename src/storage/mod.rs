@@ -2,15 +2,17 @@
 //!
 //! It has not heard of HTTP, YAML, PromQL or alerts. Writers go through [`append`], readers through [`select`].
 
-#![allow(dead_code, reason = "the log and the blocks use the rest")]
-
 pub mod append;
+mod block;
+mod blocks;
 mod column;
+mod compact;
 mod dir;
 pub mod error;
 mod exemplars;
 mod head;
 mod index;
+mod keeper;
 mod metadata;
 pub mod progress;
 mod quarantine;

@@ -1,5 +1,6 @@
 //! What the store holds, for the status pages and metrics.
 
+use super::blocks::BlockSet;
 use super::head::{Head, lock, read};
 use crate::model::labels::METRIC_NAME;
 
@@ -20,6 +21,14 @@ pub struct StoreStats {
     pub head_bytes: u64,
     /// Distinct label pairs.
     pub label_pairs: u64,
+    /// Blocks on disk.
+    pub blocks: u64,
+    /// Bytes of the blocks.
+    pub block_bytes: u64,
+    /// Samples in the blocks.
+    pub block_samples: u64,
+    /// Oldest time in the blocks.
+    pub block_min_ms: Option<i64>,
 }
 
 /// The widest labels, as Prometheus's `/api/v1/status/tsdb` tells them; each list is sorted, largest first.
@@ -36,9 +45,15 @@ pub struct Cardinality {
 }
 
 impl StoreStats {
-    /// Counts what the head holds.
-    pub(crate) fn of(head: &Head) -> Self {
+    /// Counts what head and blocks hold.
+    pub(crate) fn of(head: &Head, blocks: &BlockSet) -> Self {
         let mut stats = Self::default();
+        for block in blocks.list().iter() {
+            stats.blocks += 1;
+            stats.block_bytes += block.bytes;
+            stats.block_samples += block.header.samples;
+            stats.block_min_ms = Some(stats.block_min_ms.map_or(block.header.min_ms, |known| known.min(block.header.min_ms)));
+        }
         {
             let registry = read(&head.registry);
             stats.series = registry.live().len();

@@ -1,28 +1,29 @@
 //! The store as the rest of the program sees it.
 
 use super::append::{Append, AppendError, Appended, BatchSample, BatchValue, Durability, GroupId, SeriesId};
+use super::blocks::BlockSet;
 use super::dir;
 use super::error::StoreError;
 use super::head::histograms::HistogramAdded;
 use super::head::points::{Limits, Point};
-use super::head::{Head, lock, read, write};
+use super::head::{self, Head, lock, read, write};
 use super::progress::Progress;
 use super::select::{Hints, Querier, SelectError, Selection, TimeRange, label_values, series_set};
 use super::stats::{Cardinality, StoreStats};
 use super::wal::Log;
 use super::wal::record::{put_exemplars, put_histograms, put_metadata};
-use super::wal::replay::Replay;
+use super::wal::replay::{Cover, Replay};
 use crate::env::Env;
 use crate::env::disk::DiskLock;
 use crate::model::exemplar::Exemplar;
 use crate::model::labels::Labels;
 use crate::model::matcher::Matcher;
 use crate::model::metadata::Metadata;
-use crate::telemetry::metrics::{Counter, Registry};
+use crate::telemetry::metrics::{Counter, Histogram, Registry, SECONDS};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 
 /// How a store behaves.
 #[derive(Clone, Debug)]
@@ -61,11 +62,19 @@ impl Default for StoreOptions {
 }
 
 #[derive(Debug)]
-struct Metrics {
+pub(super) struct Metrics {
     appended: Counter,
     out_of_order: Counter,
     too_old: Counter,
     duplicates: Counter,
+    /// Cuts of the head that became blocks.
+    pub(super) cuts: Counter,
+    /// How long they took.
+    pub(super) cut_seconds: Histogram,
+    /// Merges of blocks.
+    pub(super) compactions: Counter,
+    /// Cuts and merges that failed.
+    pub(super) failed_compactions: Counter,
 }
 
 impl Metrics {
@@ -79,6 +88,15 @@ impl Metrics {
             ),
             too_old: counter("watchkeeper_tsdb_too_old_samples_total", "Samples refused: older than what is taken."),
             duplicates: counter("watchkeeper_tsdb_duplicate_samples_total", "Samples refused: equal time, other value."),
+            cuts: counter("watchkeeper_tsdb_head_truncations_total", "Cuts of the head that became blocks."),
+            cut_seconds: registry.histogram(
+                "watchkeeper_tsdb_head_gc_duration_seconds",
+                "Time that a cut of the head took.",
+                &[],
+                SECONDS,
+            ),
+            compactions: counter("watchkeeper_tsdb_compactions_total", "Merges of blocks."),
+            failed_compactions: counter("watchkeeper_tsdb_compactions_failed_total", "Cuts and merges that failed."),
         }
     }
 
@@ -90,20 +108,51 @@ impl Metrics {
     }
 }
 
-struct Inner {
-    env: Env,
-    options: StoreOptions,
-    head: Head,
-    log: Log,
-    metrics: Metrics,
+/// What all clones of a store share.
+pub(super) struct Inner {
+    pub(super) env: Env,
+    pub(super) options: StoreOptions,
+    pub(super) head: Head,
+    pub(super) log: Log,
+    pub(super) blocks: BlockSet,
+    /// What blocks hold of the segments that are still there.
+    pub(super) covers: Mutex<Vec<Cover>>,
+    pub(super) metrics: Metrics,
+    /// One cut, merge or deletion at a time.
+    pub(super) compacting: Mutex<()>,
     closed: AtomicBool,
+    pub(super) closing: Mutex<bool>,
+    pub(super) wake: Condvar,
+    keeper: Mutex<Option<std::thread::JoinHandle<()>>>,
     lock: Mutex<Option<Box<dyn DiskLock>>>,
+}
+
+/// Held by clones of a store: when the last one goes, the keeper's thread ends.
+struct Alive(Arc<Inner>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.end_keeper();
+    }
+}
+
+impl Inner {
+    /// Ends the keeper's thread and waits for it.
+    fn end_keeper(&self) {
+        *lock(&self.closing) = true;
+        self.wake.notify_all();
+        let keeper = lock(&self.keeper).take();
+        if keeper.is_some_and(|keeper| keeper.join().is_err()) {
+            tracing::error!("the keeper's thread has panicked");
+        }
+    }
 }
 
 /// The time-series store. Cheap to clone; clones share.
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
+    _alive: Arc<Alive>,
 }
 
 impl std::fmt::Debug for Store {
@@ -120,23 +169,35 @@ impl Store {
     pub fn open(env: &Env, options: StoreOptions, registry: &Registry) -> Result<Self, StoreError> {
         let lock = dir::open(env, &options.dir)?;
         let head = Head::new(env.random.next_u64(), options.series_limit, options.exemplars_max);
+        let blocks = BlockSet::open(env, &options.dir)?;
+        let covers = blocks.covers();
         let began = env.clock.monotonic();
-        let replayed = Replay::new(env, &options.dir, &head, &[]).run(&options.progress)?;
+        let replayed = Replay::new(env, &options.dir, &head, &covers).run(&options.progress)?;
         if replayed.damaged > 0 {
             tracing::error!(records = replayed.damaged, "parts of the log could not be read; see the quarantine folder");
         }
         tracing::info!(samples = replayed.samples, took = ?env.clock.monotonic() - began, "the log was read back");
-        let log = Log::open(env, &options.dir, replayed.next_segment, replayed.names, registry)?;
-        let inner = Inner {
+        let log = Log::open(env, &options.dir, replayed, registry)?;
+        let inner = Arc::new(Inner {
             env: env.clone(),
             options,
             head,
             log,
+            blocks,
+            covers: Mutex::new(covers),
             metrics: Metrics::new(registry),
+            compacting: Mutex::new(()),
             closed: AtomicBool::new(false),
+            closing: Mutex::new(false),
+            wake: Condvar::new(),
+            keeper: Mutex::new(None),
             lock: Mutex::new(Some(lock)),
-        };
-        Ok(Self { inner: Arc::new(inner) })
+        });
+        inner.compact_names()?;
+        let keeper = Arc::clone(&inner);
+        let thread = env.tasks.thread("store-keeper", move || keeper.keep());
+        *head::lock(&inner.keeper) = Some(thread.map_err(StoreError::io("starting the keeper of", &inner.options.dir))?);
+        Ok(Self { _alive: Arc::new(Alive(Arc::clone(&inner))), inner })
     }
 
     /// Syncs everything and lets go of the directory. Blocks. Further appends are refused.
@@ -145,6 +206,7 @@ impl Store {
     /// When the last sync failed.
     pub fn close(&self) -> Result<(), StoreError> {
         self.inner.closed.store(true, Ordering::Release);
+        self.inner.end_keeper();
         let closed = self.inner.log.close().map_err(StoreError::io("syncing the log of", &self.inner.options.dir));
         drop(lock(&self.inner.lock).take());
         closed
@@ -165,7 +227,45 @@ impl Store {
     /// Returns what the store holds.
     #[must_use]
     pub fn stats(&self) -> StoreStats {
-        StoreStats::of(&self.inner.head)
+        StoreStats::of(&self.inner.head, &self.inner.blocks)
+    }
+
+    /// Deletes the samples of series that satisfy all matchers, within a range. Blocks.
+    ///
+    /// # Errors
+    /// When the head could not be written or the deletion not be made durable.
+    pub fn delete_series(&self, matchers: &[Matcher], range: TimeRange) -> Result<(), StoreError> {
+        self.inner.delete(matchers, range)
+    }
+
+    /// Writes blocks anew without what was deleted, so that its space comes back. Blocks.
+    ///
+    /// # Errors
+    /// When a block could not be written.
+    pub fn clean_tombstones(&self) -> Result<(), StoreError> {
+        self.inner.clean_tombstones()
+    }
+
+    /// Writes everything in memory as blocks. Blocks.
+    ///
+    /// # Errors
+    /// When a block could not be written; everything is then still in memory.
+    pub fn flush_head(&self) -> Result<(), StoreError> {
+        self.inner.cut(i64::MAX)
+    }
+
+    /// Merges finished ranges until nothing is left to merge. Blocks. The keeper does the same in its own time.
+    ///
+    /// # Errors
+    /// When a block could not be written.
+    pub fn compact(&self) -> Result<(), StoreError> {
+        loop {
+            let before = self.inner.metrics.compactions.get();
+            self.inner.merge_one(self.inner.env.clock.now_ms())?;
+            if self.inner.metrics.compactions.get() == before {
+                return self.inner.retain(self.inner.env.clock.now_ms());
+            }
+        }
     }
 
     /// Returns the `limit` widest metrics, labels and label pairs.
@@ -217,7 +317,8 @@ impl Store {
             head.saw_time(sample.at_ms);
         }
         if !stored.is_empty() {
-            self.inner.log.write(|_segment| put_histograms(&stored));
+            let newest_ms = stored.iter().map(|(_, at_ms, _)| *at_ms).max().unwrap_or(i64::MIN);
+            self.inner.log.write(newest_ms, |_segment| put_histograms(&stored));
         }
     }
 
@@ -284,7 +385,7 @@ impl Append for Store {
 
     fn append_exemplars(&self, series: SeriesId, exemplars: &[Exemplar]) {
         if self.inner.head.add_exemplars(series, exemplars) > 0 {
-            self.inner.log.write(|_segment| put_exemplars(series, exemplars));
+            self.inner.log.write(i64::MIN, |_segment| put_exemplars(series, exemplars));
         }
     }
 
@@ -292,28 +393,28 @@ impl Append for Store {
         let head = &self.inner.head;
         if !read(&head.metadata).is(metric, metadata) {
             write(&head.metadata).note(metric, metadata);
-            self.inner.log.write(|_segment| put_metadata(metric, metadata));
+            self.inner.log.write(i64::MIN, |_segment| put_metadata(metric, metadata));
         }
     }
 }
 
 impl Querier for Store {
     fn select(&self, matchers: &[Matcher], range: TimeRange, hints: &Hints) -> Result<Selection, SelectError> {
-        Ok(series_set::select(&self.inner.head, matchers, range, hints))
+        series_set::select(&self.inner.head, &self.inner.blocks, matchers, range, hints)
     }
 
-    fn label_names(&self, matchers: &[Vec<Matcher>], _range: TimeRange, limit: usize) -> Result<Vec<String>, SelectError> {
-        Ok(label_values::limited(label_values::names(&self.inner.head, matchers), limit))
+    fn label_names(&self, matchers: &[Vec<Matcher>], range: TimeRange, limit: usize) -> Result<Vec<String>, SelectError> {
+        Ok(label_values::limited(label_values::names(&self.inner.head, &self.inner.blocks, matchers, range)?, limit))
     }
 
     fn label_values(
         &self,
         name: &str,
         matchers: &[Vec<Matcher>],
-        _range: TimeRange,
+        range: TimeRange,
         limit: usize,
     ) -> Result<Vec<String>, SelectError> {
-        Ok(label_values::limited(label_values::values(&self.inner.head, name, matchers), limit))
+        Ok(label_values::limited(label_values::values(&self.inner.head, &self.inner.blocks, name, matchers, range)?, limit))
     }
 
     fn metadata(&self, metric: Option<&str>) -> BTreeMap<String, Vec<Metadata>> {

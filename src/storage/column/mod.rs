@@ -4,6 +4,9 @@
 //! for bit. [`token`] is the form that grows (head streams and log rows).
 
 pub(crate) mod histogram;
+pub(crate) mod pack;
+pub(crate) mod packed;
 pub(crate) mod scale;
+pub(crate) mod timestamps;
 pub(crate) mod token;
 pub(crate) mod varint;

@@ -55,11 +55,6 @@ impl Histograms {
         self.series.is_empty()
     }
 
-    /// Returns the time of a series' newest histogram.
-    pub(crate) fn last_time(&self, series: SeriesId) -> Option<i64> {
-        self.series.get(&series)?.last().map(|(at, _)| *at)
-    }
-
     /// Takes out all samples before `end_ms`.
     pub(crate) fn take_before(&mut self, end_ms: i64) -> BTreeMap<SeriesId, Vec<HistogramSample>> {
         let mut taken = BTreeMap::new();

@@ -53,10 +53,18 @@ impl Late {
         list.get(from..to).unwrap_or_default()
     }
 
-    /// Takes everything out.
-    pub(crate) fn take(&mut self) -> BTreeMap<SeriesId, Vec<(i64, u64)>> {
-        self.samples = 0;
-        std::mem::take(&mut self.series)
+    /// Takes out everything before `end_ms`.
+    pub(crate) fn take_before(&mut self, end_ms: i64) -> BTreeMap<SeriesId, Vec<(i64, u64)>> {
+        let mut taken = BTreeMap::new();
+        for (series, list) in &mut self.series {
+            let until = list.partition_point(|(at, _)| *at < end_ms);
+            if until > 0 {
+                taken.insert(*series, list.drain(..until).collect::<Vec<_>>());
+                self.samples -= until;
+            }
+        }
+        self.series.retain(|_, list| !list.is_empty());
+        taken
     }
 
     /// Returns the bytes of memory held, about.

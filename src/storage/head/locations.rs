@@ -58,12 +58,25 @@ impl Locations {
         }
     }
 
-    /// Forgets earlier places for which `keep` says no.
-    pub(crate) fn retain_earlier(&mut self, mut keep: impl FnMut(SeriesId, Location) -> bool) {
-        self.earlier.retain(|series, places| {
-            places.retain(|place| keep(SeriesId(*series), *place));
-            !places.is_empty()
-        });
+    /// Returns all earlier places.
+    pub(crate) fn earlier(&self) -> Vec<(SeriesId, Location)> {
+        let each = |(series, places): (&u32, &SmallVec<[Location; 2]>)| {
+            let series = SeriesId(*series);
+            places.iter().map(move |place| (series, *place)).collect::<SmallVec<[_; 2]>>()
+        };
+        self.earlier.iter().flat_map(each).collect()
+    }
+
+    /// Forgets earlier places.
+    pub(crate) fn forget_earlier(&mut self, gone: &[(SeriesId, Location)]) {
+        for (series, gone) in gone {
+            if let Some(places) = self.earlier.get_mut(&series.0) {
+                places.retain(|place| place != gone);
+                if places.is_empty() {
+                    self.earlier.remove(&series.0);
+                }
+            }
+        }
     }
 
     /// Returns the bytes of memory held, about.
@@ -87,7 +100,8 @@ mod tests {
         locations.set(SeriesId(5), place(1, 3));
         assert_eq!(locations.all(SeriesId(5)).as_slice(), [place(1, 3), place(2, 0)]);
         assert_eq!(locations.newest(SeriesId(4)), None);
-        locations.retain_earlier(|_, place| place.group != 2);
+        assert_eq!(locations.earlier(), [(SeriesId(5), place(2, 0))]);
+        locations.forget_earlier(&[(SeriesId(5), place(2, 0))]);
         assert_eq!(locations.all(SeriesId(5)).len(), 1);
     }
 }

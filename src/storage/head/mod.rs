@@ -10,6 +10,7 @@
 //! ```
 
 pub(crate) mod chunks;
+pub(crate) mod cut;
 pub(crate) mod generation;
 pub(crate) mod group;
 pub(crate) mod histograms;
@@ -64,6 +65,13 @@ impl Groups {
         self.by_name.insert(Box::from(name), id.0);
     }
 
+    /// Returns all groups that have a name, by number.
+    pub(crate) fn named(&self) -> Vec<(GroupId, String)> {
+        let mut named: Vec<_> = self.by_name.iter().map(|(name, id)| (GroupId(*id), name.to_string())).collect();
+        named.sort_unstable();
+        named
+    }
+
     /// Never gives numbers below `next`: something that was lost had them.
     pub(crate) fn skip_to(&mut self, next: u32) {
         for id in self.by_id.len() as u32..next {
@@ -81,6 +89,8 @@ pub(crate) struct Head {
     pub(crate) locations: RwLock<Locations>,
     pub(crate) late: Mutex<Late>,
     pub(crate) histograms: Mutex<Histograms>,
+    /// What a cut took and blocks do not hold yet.
+    pub(crate) aside: RwLock<Arc<cut::Aside>>,
     pub(crate) exemplars: Mutex<Exemplars>,
     pub(crate) metadata: RwLock<MetadataMap>,
     /// Appends hold it shared, a cut alone: what a cut seals and the log position it names belong together.
@@ -113,6 +123,7 @@ impl Head {
             locations: RwLock::default(),
             late: Mutex::default(),
             histograms: Mutex::default(),
+            aside: RwLock::default(),
             exemplars: Mutex::new(Exemplars::new(exemplars_max)),
             metadata: RwLock::default(),
             gate: RwLock::default(),

@@ -325,7 +325,8 @@ impl Head {
             }
         });
         if !taken.is_empty() {
-            log.write(|_segment| put_samples(&taken));
+            let newest_ms = taken.iter().map(|point| point.at_ms).max().unwrap_or(i64::MIN);
+            log.write(newest_ms, |_segment| put_samples(&taken));
         }
     }
 }
@@ -351,7 +352,7 @@ fn log_partial_row(
     at_ms: i64,
     stored: &[(u32, Option<Step>)],
 ) {
-    log.write(|segment| {
+    log.write(at_ms, |segment| {
         let tag = segment as u16;
         let last_ms = if state.logged.segment == segment { state.logged.last_ms } else { 0 };
         let mut record = Vec::with_capacity(stored.len() * 2 + 24);
@@ -386,7 +387,7 @@ fn log_as_samples(log: &Log, state: &mut GroupState, generation: &mut Generation
         generation.set_logged(*column, UNLOGGED);
     }
     state.all_logged = false;
-    log.write(|_segment| put_samples(&points));
+    log.write(at_ms, |_segment| put_samples(&points));
 }
 
 /// Appends ascending numbers as `count` of runs, then (gap, length) each.

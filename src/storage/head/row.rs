@@ -109,7 +109,7 @@ fn push_row(
     appended.stored = values.len() as u64 - appended.duplicate;
     generation.count(appended.stored);
     let at_ms = generation.times().last().copied().unwrap_or(0);
-    log.write(|segment| {
+    log.write(at_ms, |segment| {
         let tag = segment as u16;
         let known = state.logged.segment == segment;
         if !known || !state.all_logged {

@@ -3,12 +3,88 @@
 //! Equality and literal alternatives are lookups; a regular expression runs over a label's values, not over series,
 //! and what it found is kept: values are only ever added, so that next time only new ones are tried.
 
-use super::postings::Postings;
 use super::registry::{PairId, Registry};
 use crate::model::matcher::{MatchOp, Matcher};
 use roaring::RoaringBitmap;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
+
+/// The pairs of one label name.
+#[derive(Clone, Debug)]
+pub(crate) enum Pairs<'a> {
+    /// As they were made.
+    List(&'a [PairId]),
+    /// Side by side.
+    Range(Range<PairId>),
+}
+
+impl Pairs<'_> {
+    /// Returns how many there are.
+    pub(crate) const fn len(&self) -> usize {
+        match self {
+            Self::List(list) => list.len(),
+            Self::Range(range) => (range.end - range.start) as usize,
+        }
+    }
+
+    /// Walks the pairs from the `skip`th on.
+    pub(crate) fn iter_from(&self, skip: usize) -> impl Iterator<Item = PairId> + '_ {
+        let (list, range) = match self {
+            Self::List(list) => (*list, 0..0),
+            Self::Range(range) => (&[][..], range.clone()),
+        };
+        list.iter().copied().chain(range).skip(skip)
+    }
+}
+
+/// What matchers need to know: pairs of a label, their values, who carries them.
+pub(crate) trait PairIndex {
+    /// Returns the number of a pair.
+    fn pair(&self, name: &str, value: &str) -> Option<PairId>;
+    /// Returns the pairs of a label name.
+    fn pairs_of(&self, name: &str) -> Pairs<'_>;
+    /// Returns the value of a pair.
+    fn value_of(&self, pair: PairId) -> &str;
+    /// Adds the series that carry a pair.
+    fn add_postings(&self, pair: PairId, out: &mut RoaringBitmap);
+    /// Returns all series.
+    fn all(&self) -> RoaringBitmap;
+
+    /// Returns whether one of the wanted series (`None`: any at all) carries a pair.
+    fn is_carried(&self, pair: PairId, wanted: Option<&RoaringBitmap>) -> bool {
+        let mut carriers = RoaringBitmap::new();
+        self.add_postings(pair, &mut carriers);
+        wanted.map_or(!carriers.is_empty(), |wanted| !carriers.is_disjoint(wanted))
+    }
+}
+
+impl PairIndex for Registry {
+    fn pair(&self, name: &str, value: &str) -> Option<PairId> {
+        self.find_pair(self.symbols().find(name)?, self.symbols().find(value)?)
+    }
+
+    fn pairs_of(&self, name: &str) -> Pairs<'_> {
+        Pairs::List(Self::pairs_of(self, name))
+    }
+
+    fn value_of(&self, pair: PairId) -> &str {
+        Self::value_of(self, pair)
+    }
+
+    fn add_postings(&self, pair: PairId, out: &mut RoaringBitmap) {
+        self.postings(pair).union_into(out);
+    }
+
+    fn all(&self) -> RoaringBitmap {
+        self.live().clone()
+    }
+
+    fn is_carried(&self, pair: PairId, wanted: Option<&RoaringBitmap>) -> bool {
+        let carriers = self.postings(pair);
+        wanted.map_or(carriers.len() > 0, |wanted| carriers.meets(wanted))
+    }
+}
 
 /// Expressions remembered; beyond that all are forgotten.
 const REMEMBERED_MAX: usize = 512;
@@ -27,22 +103,13 @@ pub(crate) struct MatchCache {
 }
 
 impl MatchCache {
-    /// Forgets all, as when pairs were renumbered.
-    pub(crate) fn clear(&self) {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-
     /// Returns the pairs of the matcher's label whose value matches its expression (the negation not applied).
-    fn pairs(&self, registry: &Registry, matcher: &Matcher) -> Vec<PairId> {
-        let Some(regex) = matcher.regex() else { return Vec::new() };
-        let all = registry.pairs_of(matcher.name());
+    fn pairs(&self, index: &impl PairIndex, matcher: &Matcher) -> Vec<PairId> {
+        let all = index.pairs_of(matcher.name());
         let key = (matcher.name().to_owned(), matcher.value().to_owned());
         let mut known = self.found.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned().unwrap_or_default();
         if known.tried < all.len() {
-            let prefix = literal_prefix(matcher.value());
-            let fresh = all.iter().skip(known.tried).copied();
-            let matches = |value: &str| value.starts_with(prefix) && regex.is_match(value);
-            known.pairs.extend(fresh.filter(|pair| matches(registry.value_of(*pair))));
+            known.pairs.extend(tried(index, matcher, &all, known.tried));
             known.tried = all.len();
             let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
             if found.len() >= REMEMBERED_MAX {
@@ -52,6 +119,14 @@ impl MatchCache {
         }
         known.pairs
     }
+}
+
+/// Runs a matcher's expression over values from the `skip`th on.
+fn tried(index: &impl PairIndex, matcher: &Matcher, all: &Pairs<'_>, skip: usize) -> Vec<PairId> {
+    let Some(regex) = matcher.regex() else { return Vec::new() };
+    let prefix = literal_prefix(matcher.value());
+    let matches = |value: &str| value.starts_with(prefix) && regex.is_match(value);
+    all.iter_from(skip).filter(|pair| matches(index.value_of(*pair))).collect()
 }
 
 /// Returns the literal alternatives of a pattern such as `a|b|c`, or `None` where it is more than that.
@@ -83,49 +158,46 @@ enum Verdict {
     AllBut(RoaringBitmap),
 }
 
-fn postings_of<'a>(registry: &'a Registry, name: &str, value: &str) -> &'a Postings {
-    let symbols = registry.symbols();
-    let pair = symbols.find(name).zip(symbols.find(value)).and_then(|(name, value)| registry.find_pair(name, value));
-    registry.postings(pair.unwrap_or(PairId::MAX))
+fn postings_of(index: &impl PairIndex, name: &str, values: &[&str]) -> RoaringBitmap {
+    union(index, values.iter().filter_map(|value| index.pair(name, value)))
 }
 
-fn union<'a>(lists: impl Iterator<Item = &'a Postings>) -> RoaringBitmap {
+fn union(index: &impl PairIndex, pairs: impl Iterator<Item = PairId>) -> RoaringBitmap {
     let mut out = RoaringBitmap::new();
-    for list in lists {
-        list.union_into(&mut out);
+    for pair in pairs {
+        index.add_postings(pair, &mut out);
     }
     out
 }
 
-fn verdict(registry: &Registry, cache: &MatchCache, matcher: &Matcher) -> Verdict {
-    let takes_absent = matcher.matches("");
-    let found_pairs = || -> RoaringBitmap {
-        match literal_alternatives(matcher.value()) {
-            Some(values) => union(values.iter().map(|value| postings_of(registry, matcher.name(), value))),
-            None => union(cache.pairs(registry, matcher).into_iter().map(|pair| registry.postings(pair))),
-        }
+fn verdict(index: &impl PairIndex, cache: Option<&MatchCache>, matcher: &Matcher) -> Verdict {
+    let (name, value) = (matcher.name(), matcher.value());
+    let found = || match (literal_alternatives(value), cache) {
+        (Some(values), _) => postings_of(index, name, &values),
+        (None, Some(cache)) => union(index, cache.pairs(index, matcher).into_iter()),
+        (None, None) => union(index, tried(index, matcher, &index.pairs_of(name), 0).into_iter()),
     };
-    let everyone = || union(registry.pairs_of(matcher.name()).iter().map(|pair| registry.postings(*pair)));
-    match (matcher.op(), takes_absent) {
-        (MatchOp::Equal, false) => Verdict::Only(postings_of(registry, matcher.name(), matcher.value()).to_bitmap()),
+    let everyone = || union(index, index.pairs_of(name).iter_from(0));
+    match (matcher.op(), matcher.matches("")) {
+        (MatchOp::Equal, false) => Verdict::Only(postings_of(index, name, &[value])),
         // Equal to the empty value: the label is absent.
         (MatchOp::Equal, true) => Verdict::AllBut(everyone()),
-        (MatchOp::NotEqual, true) => Verdict::AllBut(postings_of(registry, matcher.name(), matcher.value()).to_bitmap()),
+        (MatchOp::NotEqual, true) => Verdict::AllBut(postings_of(index, name, &[value])),
         (MatchOp::NotEqual, false) => Verdict::Only(everyone()),
-        (MatchOp::Regex, false) => Verdict::Only(found_pairs()),
-        (MatchOp::Regex, true) if matcher.value() == ".*" => Verdict::AllBut(RoaringBitmap::new()),
-        (MatchOp::Regex, true) => Verdict::AllBut(everyone() - found_pairs()),
-        (MatchOp::NotRegex, true) => Verdict::AllBut(found_pairs()),
-        (MatchOp::NotRegex, false) => Verdict::Only(everyone() - found_pairs()),
+        (MatchOp::Regex, false) => Verdict::Only(found()),
+        (MatchOp::Regex, true) if value == ".*" => Verdict::AllBut(RoaringBitmap::new()),
+        (MatchOp::Regex, true) => Verdict::AllBut(everyone() - found()),
+        (MatchOp::NotRegex, true) => Verdict::AllBut(found()),
+        (MatchOp::NotRegex, false) => Verdict::Only(everyone() - found()),
     }
 }
 
 /// Returns the series that satisfy all matchers.
-pub(crate) fn matching(registry: &Registry, cache: &MatchCache, matchers: &[Matcher]) -> RoaringBitmap {
+pub(crate) fn matching(index: &impl PairIndex, cache: Option<&MatchCache>, matchers: &[Matcher]) -> RoaringBitmap {
     let mut only: Vec<RoaringBitmap> = Vec::new();
     let mut without: Vec<RoaringBitmap> = Vec::new();
     for matcher in matchers {
-        match verdict(registry, cache, matcher) {
+        match verdict(index, cache, matcher) {
             Verdict::Only(series) if series.is_empty() => return series,
             Verdict::Only(series) => only.push(series),
             Verdict::AllBut(series) => without.push(series),
@@ -133,7 +205,7 @@ pub(crate) fn matching(registry: &Registry, cache: &MatchCache, matchers: &[Matc
     }
     only.sort_by_key(RoaringBitmap::len);
     let mut only = only.into_iter();
-    let mut found = only.next().unwrap_or_else(|| registry.live().clone());
+    let mut found = only.next().unwrap_or_else(|| index.all());
     for series in only {
         found &= series;
     }
@@ -173,7 +245,7 @@ mod tests {
         let check = |matchers: &[Matcher]| {
             let labels = |id: u32| registry.labels(SeriesId(id));
             let expected: Vec<u32> = (0..200).filter(|id| matchers.iter().all(|m| m.matches_labels(&labels(*id)))).collect();
-            let found: Vec<u32> = matching(&registry, &cache, matchers).iter().collect();
+            let found: Vec<u32> = matching(&registry, Some(&cache), matchers).iter().collect();
             assert_eq!(found, expected, "{matchers:?}");
         };
         for _twice in 0..2 {

@@ -75,6 +75,7 @@ impl Postings {
     }
 
     /// Returns a bitmap of the numbers.
+    #[cfg(test)]
     pub(crate) fn to_bitmap(&self) -> RoaringBitmap {
         match self {
             Self::None => RoaringBitmap::new(),

@@ -5,7 +5,7 @@
 
 use super::postings::Postings;
 use super::symbols::{Symbols, grow};
-use crate::model::labels::{Labels, METRIC_NAME};
+use crate::model::labels::Labels;
 use crate::storage::append::SeriesId;
 use crate::storage::column::varint::{ByteReader, put_varint};
 use foldhash::fast::FixedState;
@@ -22,6 +22,22 @@ struct Pair {
     name: u32,
     value: u32,
     postings: Postings,
+}
+
+/// Returns the hash of a label pair that is the same in the head and in every block of one run of the program.
+pub(crate) fn pair_hash(name: &str, value: &str) -> u64 {
+    let name = xxhash_rust::xxh3::xxh3_64(name.as_bytes());
+    xxhash_rust::xxh3::xxh3_64_with_seed(value.as_bytes(), name)
+}
+
+/// Returns the hash of a label set from the hashes of its pairs in order.
+pub(crate) fn label_set_hash(pairs: impl Iterator<Item = u64>) -> u64 {
+    const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mix = |hash: u64, pair: u64| {
+        let mixed = (hash.rotate_left(29) ^ pair).wrapping_mul(MULTIPLIER);
+        mixed ^ (mixed >> 32)
+    };
+    pairs.fold(0, mix)
 }
 
 /// The registry. Numbers are given in order and never reused.
@@ -147,6 +163,11 @@ impl Registry {
         std::iter::from_fn(move || bytes.varint_u32())
     }
 
+    /// Returns the pairs of a series as symbols.
+    pub(crate) fn symbol_pairs(&self, id: SeriesId) -> Vec<(u32, u32)> {
+        self.pairs_of_series(id).filter_map(|pair| self.pairs.get(pair as usize)).map(|pair| (pair.name, pair.value)).collect()
+    }
+
     /// Walks the labels of a series in order of names.
     pub(crate) fn labels_of(&self, id: SeriesId) -> impl Iterator<Item = (&str, &str)> {
         self.pairs_of_series(id).filter_map(|pair| self.pairs.get(pair as usize)).map(|pair| {
@@ -160,14 +181,19 @@ impl Registry {
         Labels::from_sorted(self.labels_of(id))
     }
 
+    /// Returns the hash of a series' label set that is the same in every block.
+    pub(crate) fn hash_of(&self, id: SeriesId) -> u64 {
+        label_set_hash(self.labels_of(id).map(|(name, value)| pair_hash(name, value)))
+    }
+
+    /// Returns the texts of a pair.
+    pub(crate) fn pair_text(&self, pair: PairId) -> (&str, &str) {
+        self.pairs.get(pair as usize).map_or(("", ""), |pair| (self.symbols.get(pair.name), self.symbols.get(pair.value)))
+    }
+
     /// Returns the value of one label of a series.
     pub(crate) fn label<'a>(&'a self, id: SeriesId, name: &str) -> &'a str {
         self.labels_of(id).find(|(known, _)| *known == name).map_or("", |(_, value)| value)
-    }
-
-    /// Returns the metric's name of a series.
-    pub(crate) fn metric_name(&self, id: SeriesId) -> &str {
-        self.label(id, METRIC_NAME)
     }
 
     fn pack(&self, labels: &Labels) -> Option<Vec<u8>> {
@@ -289,7 +315,7 @@ mod tests {
         for i in 0..500 {
             let id = registry.find(&set(i)).expect("known");
             assert_eq!(registry.labels(id), set(i));
-            assert_eq!(registry.metric_name(id), format!("m{}", i % 10));
+            assert_eq!(registry.label(id, "__name__"), format!("m{}", i % 10));
         }
         assert_eq!(registry.live().len(), 500);
         assert_eq!(registry.pairs_of("__name__").len(), 10);

@@ -35,7 +35,8 @@ impl PieceValues {
         }
     }
 
-    fn at(&self, i: usize) -> f64 {
+    /// Returns the value at a place.
+    pub(crate) fn at(&self, i: usize) -> f64 {
         match self {
             Self::Constant(value) => *value,
             Self::Linear { first, step } => first + step * i as f64,

@@ -3,8 +3,9 @@
 //! Times come shared: series of one group that have samples at the same times carry the same `Arc`, so the reader may ask
 //! "same times as before?" by comparing pointers and find window edges once for a thousand series.
 
+pub(crate) mod block;
 mod head;
-mod join;
+pub(crate) mod join;
 pub(crate) mod label_values;
 pub mod memory;
 pub(crate) mod series_set;

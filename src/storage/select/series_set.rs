@@ -1,12 +1,21 @@
 //! A selection over the whole store: which series, from which sources, and the reader of their samples.
 
+use super::block::{BlockTimes, read_columns};
 use super::head::SeenGeneration;
 use super::join::{JoinedTimes, Piece, PieceValues, join, nothing, with_histograms};
 use super::{Hints, SelectError, SelectedSeries, Selection, SeriesReader, SeriesSamples, TimeRange, Values};
 use crate::model::exemplar::Exemplar;
 use crate::model::labels::Labels;
 use crate::model::matcher::Matcher;
+use crate::model::sample::Value;
 use crate::storage::append::{GroupId, SeriesId};
+use crate::storage::block::index::BlockIndex;
+use crate::storage::block::reader::Block;
+use crate::storage::block::sections::ColumnRef;
+use crate::storage::block::tombstones::Tombstones;
+use crate::storage::blocks::BlockSet;
+use crate::storage::error::StoreError;
+use crate::storage::head::cut::within;
 use crate::storage::head::histograms::HistogramSample;
 use crate::storage::head::{Head, lock, read};
 use crate::storage::index::matchers::matching;
@@ -17,16 +26,18 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 /// Where samples of one series lie.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Source {
     /// A generation of the selection, and a column of it.
     Head { generation: u32, column: u32 },
+    /// A block of the selection, the series' place in it, and its columns among those of the selection.
+    Block { block: u32, place: u32, columns: Range<u32> },
 }
 
 /// One series of the selection.
 #[derive(Debug, Default)]
 struct Plan {
-    /// Oldest first.
+    /// Blocks, oldest first; then generations, oldest first.
     sources: SmallVec<[Source; 2]>,
     late: Vec<(i64, u64)>,
     histograms: Vec<HistogramSample>,
@@ -39,11 +50,23 @@ impl Plan {
     }
 }
 
-/// Reads a selection. Holds the generations that it saw, so that nothing vanishes under it.
+/// A block as a selection saw it.
+#[derive(Debug)]
+struct SeenBlock {
+    block: Arc<Block>,
+    index: Arc<BlockIndex>,
+    tombstones: Arc<Tombstones>,
+    times: Mutex<BlockTimes>,
+}
+
+/// Reads a selection. Holds the generations and blocks that it saw, so that nothing vanishes under it.
 #[derive(Debug)]
 struct StoreReader {
     plans: Vec<Plan>,
     generations: Vec<SeenGeneration>,
+    blocks: Vec<SeenBlock>,
+    columns: Vec<ColumnRef>,
+    range: TimeRange,
     joined: JoinedTimes,
     last_only: bool,
     /// Times of single samples, shared between the series of a row.
@@ -81,7 +104,7 @@ impl HeadPart<'_> {
         seen
     }
 
-    /// Plans series that lie in ascending order of numbers: neighbours mostly share a group, whose lock is then taken once.
+    /// Plans series that lie in ascending order of numbers.
     fn plan(&mut self, ids: &[SeriesId]) -> Vec<Plan> {
         let places: Vec<_> = {
             let locations = read(&self.head.locations);
@@ -107,22 +130,30 @@ impl HeadPart<'_> {
         plans
     }
 
+    /// Adds late samples and histograms: those that wait and those that are being written.
     fn add_late(&self, ids: &[SeriesId], plans: &mut [Plan]) {
-        let range = self.range;
-        let late = lock(&self.head.late);
-        if late.len() > 0 {
-            for (series, plan) in ids.iter().zip(plans.iter_mut()) {
-                plan.late = late.get(*series, range.start_ms, range.end_ms).to_vec();
-                plan.estimated += plan.late.len() as u64;
-            }
+        let TimeRange { start_ms, end_ms } = self.range;
+        // What waits first: a cut moves it aside, and must not slip through between the two looks.
+        let (late, histograms) = (lock(&self.head.late), lock(&self.head.histograms));
+        let aside = Arc::clone(&read(&self.head.aside));
+        let nothing = late.len() == 0 && histograms.is_empty() && aside.late.is_empty() && aside.histograms.is_empty();
+        if nothing {
+            return;
         }
-        drop(late);
-        let histograms = lock(&self.head.histograms);
-        if !histograms.is_empty() {
-            for (series, plan) in ids.iter().zip(plans.iter_mut()) {
-                plan.histograms = histograms.get(*series, range.start_ms, range.end_ms).to_vec();
-                plan.estimated += plan.histograms.len() as u64;
+        for (series, plan) in ids.iter().zip(plans.iter_mut()) {
+            if let Some(list) = aside.late.get(series) {
+                plan.late.extend_from_slice(within(list, start_ms, end_ms));
             }
+            plan.late.extend_from_slice(late.get(*series, start_ms, end_ms));
+            plan.late.sort_by_key(|(at_ms, _)| *at_ms);
+            plan.late.dedup_by_key(|(at_ms, _)| *at_ms);
+            if let Some(list) = aside.histograms.get(series) {
+                plan.histograms.extend_from_slice(within(list, start_ms, end_ms));
+            }
+            plan.histograms.extend_from_slice(histograms.get(*series, start_ms, end_ms));
+            plan.histograms.sort_by_key(|(at_ms, _)| *at_ms);
+            plan.histograms.dedup_by_key(|(at_ms, _)| *at_ms);
+            plan.estimated += (plan.late.len() + plan.histograms.len()) as u64;
         }
     }
 }
@@ -136,37 +167,134 @@ fn labels_for(registry: &Registry, series: SeriesId, hints: &Hints) -> Labels {
     }
 }
 
+/// Turns an error of the store into the reader's.
+pub(crate) fn select_error(error: StoreError) -> SelectError {
+    match error {
+        StoreError::Io { file, source, .. } => SelectError::Io { file: file.display().to_string(), source },
+        other => SelectError::Corrupt(other.to_string()),
+    }
+}
+
+/// A selection that is being put together.
+struct Building {
+    labels: Vec<Labels>,
+    plans: Vec<Plan>,
+    blocks: Vec<SeenBlock>,
+    columns: Vec<ColumnRef>,
+    warnings: Vec<String>,
+}
+
+impl Building {
+    /// Adds what one block holds. `known` finds a series of the selection by the hash of its labels.
+    fn add_block(
+        &mut self,
+        block: &Arc<Block>,
+        matchers: &[Matcher],
+        hints: &Hints,
+        known: &mut HashMap<u64, u32, foldhash::fast::RandomState>,
+    ) -> Result<(), SelectError> {
+        let index = match block.index() {
+            Ok(index) => index,
+            Err(error @ StoreError::Corrupt { .. }) => {
+                self.warnings.push(error.to_string());
+                return Ok(());
+            }
+            Err(error) => return Err(select_error(error)),
+        };
+        self.warnings.extend(block.warnings());
+        let found = matching(&*index, None, matchers);
+        let number = self.blocks.len() as u32;
+        let visited = index.visit(found.iter(), |place, pairs, columns| {
+            let next = self.plans.len() as u32;
+            let at = *known.entry(index.hash(pairs)).or_insert(next);
+            if at == next {
+                let texts = pairs.iter().map(|pair| index.pair_text(*pair));
+                let wanted = |name: &str| hints.labels.as_ref().is_none_or(|labels| labels.iter().any(|label| label == name));
+                self.labels.push(Labels::from_sorted(texts.filter(|(name, _)| wanted(name))));
+                self.plans.push(Plan::default());
+            }
+            let from = self.columns.len() as u32;
+            self.columns.extend_from_slice(columns);
+            let plan = &mut self.plans[at as usize];
+            plan.estimated += columns.iter().map(|column| u64::from(column.rows)).sum::<u64>();
+            let before = plan.sources.iter().take_while(|source| matches!(source, Source::Block { .. })).count();
+            plan.sources.insert(before, Source::Block { block: number, place, columns: from..self.columns.len() as u32 });
+        });
+        if visited.is_none() {
+            self.warnings.push(format!("the series of {} cannot be read", block.path.display()));
+        }
+        let tombstones = block.tombstones();
+        self.blocks.push(SeenBlock { block: Arc::clone(block), index, tombstones, times: Mutex::default() });
+        Ok(())
+    }
+
+    /// Leaves out series without sources and sorts where that is asked for.
+    fn finish(&mut self, hints: &Hints) {
+        let (labels, plans) = (std::mem::take(&mut self.labels), std::mem::take(&mut self.plans));
+        let mut found: Vec<(Labels, Plan)> = labels.into_iter().zip(plans).filter(|(_, plan)| !plan.is_empty()).collect();
+        if hints.sorted {
+            found.sort_by(|(left, _), (right, _)| left.cmp(right));
+        }
+        (self.labels, self.plans) = found.into_iter().unzip();
+    }
+}
+
 /// Selects from the whole store.
-pub(crate) fn select(head: &Head, matchers: &[Matcher], range: TimeRange, hints: &Hints) -> Selection {
+pub(crate) fn select(
+    head: &Head,
+    blocks: &BlockSet,
+    matchers: &[Matcher],
+    range: TimeRange,
+    hints: &Hints,
+) -> Result<Selection, SelectError> {
+    // Sorting needs whole label sets.
+    let whole = Hints { labels: if hints.sorted { None } else { hints.labels.clone() }, ..Hints::default() };
     let mut ids: Vec<SeriesId> = Vec::new();
     let mut labels: Vec<Labels> = Vec::new();
     {
         let registry = read(&head.registry);
-        ids.extend(matching(&registry, &head.match_cache, matchers).into_iter().map(SeriesId));
-        // Sorting needs whole label sets.
-        let whole = if hints.sorted { &Hints { labels: None, ..Hints::default() } } else { hints };
-        labels.extend(ids.iter().map(|series| labels_for(&registry, *series, whole)));
+        ids.extend(matching(&*registry, Some(&head.match_cache), matchers).into_iter().map(SeriesId));
+        labels.extend(ids.iter().map(|series| labels_for(&registry, *series, &whole)));
     }
+    // The head before the blocks: what a cut moves meanwhile is seen twice rather than not at all.
     let mut part = HeadPart { head, range, generations: Vec::new(), by_group: HashMap::default() };
     let plans = part.plan(&ids);
-    let mut found: Vec<(Labels, Plan)> = labels.into_iter().zip(plans).filter(|(_, plan)| !plan.is_empty()).collect();
-    if hints.sorted {
-        found.sort_by(|(left, _), (right, _)| left.cmp(right));
-        if let Some(wanted) = &hints.labels {
-            for (labels, _) in &mut found {
-                *labels = labels.only(|name| wanted.iter().any(|wanted| wanted == name));
-            }
+    let mut building = Building { labels, plans, blocks: Vec::new(), columns: Vec::new(), warnings: Vec::new() };
+    let list = blocks.list();
+    let overlapping: Vec<&Arc<Block>> = list.iter().filter(|block| block.overlaps(range.start_ms, range.end_ms)).collect();
+    if !overlapping.is_empty() {
+        let mut known = HashMap::with_capacity_and_hasher(ids.len(), foldhash::fast::RandomState::default());
+        {
+            let registry = read(&head.registry);
+            known.extend(ids.iter().enumerate().map(|(at, series)| (registry.hash_of(*series), at as u32)));
+        }
+        for block in overlapping {
+            building.add_block(block, matchers, &whole, &mut known)?;
         }
     }
-    let (labels, plans): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+    building.finish(hints);
+    Ok(finished(building, part.generations, range, hints))
+}
+
+fn finished(building: Building, generations: Vec<SeenGeneration>, range: TimeRange, hints: &Hints) -> Selection {
+    let projected = |labels: Labels| match &hints.labels {
+        Some(wanted) if hints.sorted => labels.only(|name| wanted.iter().any(|wanted| wanted == name)),
+        _ => labels,
+    };
+    let Building { labels, plans, blocks, columns, warnings } = building;
     let estimate = |plan: &Plan| if hints.last_only { 1 } else { plan.estimated };
-    let series = labels.into_iter().zip(plans.iter().map(estimate));
+    let series = labels.into_iter().zip(&plans);
     Selection {
-        series: series.map(|(labels, samples_estimated)| SelectedSeries { labels, samples_estimated }).collect(),
-        warnings: Vec::new(),
+        series: series
+            .map(|(labels, plan)| SelectedSeries { labels: projected(labels), samples_estimated: estimate(plan) })
+            .collect(),
+        warnings,
         reader: Arc::new(StoreReader {
             plans,
-            generations: part.generations,
+            generations,
+            blocks,
+            columns,
+            range,
             joined: JoinedTimes::default(),
             last_only: hints.last_only,
             moments: Mutex::default(),
@@ -179,7 +307,7 @@ pub(crate) fn exemplars(head: &Head, sets: &[Vec<Matcher>], range: TimeRange) ->
     let registry = read(&head.registry);
     let mut wanted = roaring::RoaringBitmap::new();
     for set in sets {
-        wanted |= matching(&registry, &head.match_cache, set);
+        wanted |= matching(&*registry, Some(&head.match_cache), set);
     }
     let found = lock(&head.exemplars).find(range.start_ms, range.end_ms, |series| wanted.contains(series.0));
     let mut found: Vec<_> = found.into_iter().map(|(series, exemplars)| (registry.labels(series), exemplars)).collect();
@@ -192,53 +320,98 @@ fn damaged() -> SelectError {
 }
 
 impl StoreReader {
-    fn read_one(&self, plan: &Plan, scratch: &mut Vec<u8>) -> Result<SeriesSamples, SelectError> {
-        let mut pieces = Vec::with_capacity(plan.sources.len() + 1);
-        for source in &plan.sources {
-            match source {
-                Source::Head { generation, column } => {
-                    let seen = &self.generations[*generation as usize];
-                    let open = seen.open();
-                    pieces.push(seen.read(&open, *column, scratch).ok_or_else(damaged)?);
-                }
+    /// Reads one source of a series.
+    fn read_source(
+        &self,
+        source: &Source,
+        scratch: &mut Vec<u8>,
+        pieces: &mut Vec<Piece>,
+        histograms: &mut Vec<HistogramSample>,
+    ) -> Result<(), SelectError> {
+        match source {
+            Source::Head { generation, column } => {
+                let seen = &self.generations[*generation as usize];
+                let open = seen.open();
+                pieces.push(seen.read(&open, *column, scratch).ok_or_else(damaged)?);
+                Ok(())
+            }
+            Source::Block { block, place, columns } => {
+                let seen = &self.blocks[*block as usize];
+                let columns = self.columns.get(columns.start as usize..columns.end as usize).unwrap_or_default();
+                let range = (self.range.start_ms, self.range.end_ms);
+                let (deleted, mut times) = (seen.tombstones.of(*place), lock(&seen.times));
+                read_columns(&seen.block, &seen.index, &mut times, columns, range, deleted, pieces, histograms)
+                    .map_err(select_error)
             }
         }
+    }
+
+    fn read_one(&self, plan: &Plan, scratch: &mut Vec<u8>) -> Result<SeriesSamples, SelectError> {
+        let mut pieces = Vec::with_capacity(plan.sources.len() + 1);
+        let mut histograms = Vec::new();
         if !plan.late.is_empty() {
             let (times, values): (Vec<i64>, Vec<f64>) = plan.late.iter().map(|(at, bits)| (*at, f64::from_bits(*bits))).unzip();
-            pieces.insert(0, Piece { times: times.into(), shared: false, values: PieceValues::Floats(values) });
+            pieces.push(Piece { times: times.into(), shared: false, values: PieceValues::Floats(values) });
+        }
+        for source in &plan.sources {
+            self.read_source(source, scratch, &mut pieces, &mut histograms)?;
         }
         let floats = join(pieces, &self.joined);
-        Ok(if plan.histograms.is_empty() { floats } else { with_histograms(&floats, &plan.histograms) })
+        if histograms.is_empty() && plan.histograms.is_empty() {
+            return Ok(floats);
+        }
+        histograms.extend_from_slice(&plan.histograms);
+        histograms.sort_by_key(|(at_ms, _)| *at_ms);
+        histograms.dedup_by_key(|(at_ms, _)| *at_ms);
+        Ok(with_histograms(&floats, &histograms))
     }
 
     fn moment(&self, at_ms: i64) -> Arc<[i64]> {
         Arc::clone(lock(&self.moments).entry(at_ms).or_insert_with(|| Arc::from([at_ms])))
     }
 
+    /// Returns the newest sample alone: from the head's last values where it is there, else from the newest block that has one.
     fn last_one(&self, plan: &Plan, scratch: &mut Vec<u8>) -> Result<SeriesSamples, SelectError> {
-        let mut newest: Option<(i64, f64)> = plan.late.last().map(|(at_ms, bits)| (*at_ms, f64::from_bits(*bits)));
-        for source in &plan.sources {
-            let found = match source {
+        let mut newest = plan.late.last().map(|(at_ms, bits)| (*at_ms, Value::Float(f64::from_bits(*bits))));
+        let keep = |newest: &mut Option<(i64, Value)>, found: Option<(i64, Value)>| {
+            if found.as_ref().map(|(at_ms, _)| *at_ms) >= newest.as_ref().map(|(at_ms, _)| *at_ms) {
+                *newest = found.or(newest.take());
+            }
+        };
+        for source in plan.sources.iter().rev() {
+            match source {
                 Source::Head { generation, column } => {
                     let seen = &self.generations[*generation as usize];
                     let open = seen.open();
-                    seen.last(&open, *column, scratch).ok_or_else(damaged)?
+                    let found = seen.last(&open, *column, scratch).ok_or_else(damaged)?;
+                    keep(&mut newest, found.map(|(at_ms, value)| (at_ms, Value::Float(value))));
                 }
-            };
-            if found.map(|(at_ms, _)| at_ms) >= newest.map(|(at_ms, _)| at_ms) {
-                newest = found.or(newest);
+                Source::Block { block, .. } => {
+                    let header = &self.blocks[*block as usize].block.header;
+                    if newest.as_ref().is_none_or(|(at_ms, _)| header.max_ms > *at_ms) {
+                        let (mut pieces, mut histograms) = (Vec::new(), Vec::new());
+                        self.read_source(source, scratch, &mut pieces, &mut histograms)?;
+                        let last =
+                            |piece: &Piece| Some((*piece.times.last()?, Value::Float(piece.values.at(piece.times.len() - 1))));
+                        for piece in &pieces {
+                            keep(&mut newest, last(piece));
+                        }
+                        keep(&mut newest, histograms.pop().map(|(at_ms, value)| (at_ms, Value::Histogram(value))));
+                    }
+                }
             }
         }
-        let histogram = plan.histograms.last().filter(|(at_ms, _)| newest.is_none_or(|(known, _)| *at_ms >= known));
-        if let Some((at_ms, value)) = histogram {
-            let values = Values::Mixed(Arc::from([crate::model::sample::Value::Histogram(Arc::clone(value))]));
-            return Ok(SeriesSamples { times: self.moment(*at_ms), values, starts: None });
-        }
-        Ok(newest.map_or_else(nothing, |(at_ms, value)| SeriesSamples {
-            times: self.moment(at_ms),
-            values: Values::Constant(value),
-            starts: None,
-        }))
+        let histogram = plan.histograms.last().map(|(at_ms, value)| (*at_ms, Value::Histogram(Arc::clone(value))));
+        keep(&mut newest, histogram);
+        Ok(match newest {
+            None => nothing(),
+            Some((at_ms, Value::Float(value))) => {
+                SeriesSamples { times: self.moment(at_ms), values: Values::Constant(value), starts: None }
+            }
+            Some((at_ms, value)) => {
+                SeriesSamples { times: self.moment(at_ms), values: Values::Mixed(Arc::from([value])), starts: None }
+            }
+        })
     }
 }
 

@@ -24,6 +24,8 @@ struct Told {
     offered: Points,
     written: Points,
     synced: Points,
+    /// Whether the head is cut and blocks are merged on the way.
+    cuts: bool,
 }
 
 /// Scrapes of two targets whose layout changes, and pushes that wait for the disk, some of them late.
@@ -59,6 +61,10 @@ fn work(store: &Store, told: &mut Told, from: i64, rounds: i64) {
             told.synced.extend(points());
             told.written.extend(points());
         }
+        // What fails here is tried again by the keeper, and nothing may be lost by it.
+        if told.cuts && round % 3 == 2 && (store.flush_head().is_err() || store.compact().is_err()) {
+            continue;
+        }
     }
 }
 
@@ -84,7 +90,7 @@ fn check(found: &Points, must: &Points, may: &Points, told: &str) {
 #[test]
 fn kill_9_loses_nothing() {
     let mut disk = CrashDisk::new();
-    let mut told = Told::default();
+    let mut told = Told { cuts: true, ..Told::default() };
     for life in 0..4 {
         let store = try_open(&disk).expect("opens");
         check(&everything(&store), &told.written, &told.written, &format!("life {life}"));
@@ -105,9 +111,9 @@ fn a_second_server_is_refused() {
 
 #[test]
 fn a_power_cut_after_any_change_loses_no_acknowledged_sample() {
-    for stop in (0..140).chain((140..400).step_by(7)) {
+    for stop in (0..220).chain((220..500).step_by(7)) {
         let disk = CrashDisk::new();
-        let mut told = Told::default();
+        let mut told = Told { cuts: true, ..Told::default() };
         disk.stop_after(stop);
         if let Ok(store) = try_open(&disk) {
             work(&store, &mut told, 0, 8);

@@ -1,5 +1,6 @@
 //! The store as a whole.
 
+mod blocks;
 mod crash;
 
 use super::append::{Append as _, BatchSample, BatchValue, Durability, SeriesId};

@@ -88,7 +88,7 @@ fn fail(shared: &Shared, state: &mut State, commit: &Commit, error: &std::io::Er
     state.synced = state.synced.max(commit.upto);
     state.suspect = true;
     state.names_suspect |= failed.starts_with(&shared.names_dir);
-    state.segment = None;
+    state.close_segment();
     state.failure = Some(error.to_string());
     state.retry_at = shared.env.clock.monotonic() + RETRY;
 }

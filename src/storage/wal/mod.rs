@@ -25,7 +25,8 @@ use crate::env::disk::DiskFile;
 use crate::storage::error::StoreError;
 use crate::storage::head::lock;
 use crate::telemetry::metrics::{Counter, Gauge, Histogram, Registry, SECONDS};
-use files::GrowingFile;
+use files::{GrowingFile, file_name, numbers};
+use replay::{Cover, Replayed};
 use segment::{LOG_MAGIC, NAMES_MAGIC, put_record};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -77,11 +78,27 @@ struct State {
     retry_at: Duration,
     next_number: u64,
     next_names: u64,
+    /// Newest time in the present segment.
+    newest_ms: i64,
+    /// Older segments and the newest time in each.
+    older: Vec<(u64, i64)>,
+    /// Definitions made while the names log is written anew.
+    recording: Option<Vec<u8>>,
     /// A sync failed: the head should be cut to blocks. Taken by the store's keeper.
     suspect: bool,
     /// The names log must be written anew.
     names_suspect: bool,
     stop: bool,
+}
+
+impl State {
+    /// Ends the present segment.
+    fn close_segment(&mut self) {
+        if let Some(segment) = self.segment.take() {
+            self.older.push((segment.number, self.newest_ms));
+        }
+        self.newest_ms = i64::MIN;
+    }
 }
 
 #[derive(Debug)]
@@ -134,7 +151,7 @@ impl Shared {
             for file in [&state.names, &state.segment].into_iter().flatten() {
                 file.cut_back();
             }
-            state.segment = None;
+            state.close_segment();
             state.buffer.clear();
         }
         result
@@ -170,7 +187,7 @@ impl Shared {
 
     /// Opens the next segment.
     fn rotate(&self, state: &mut State) -> io::Result<()> {
-        state.segment = None;
+        state.close_segment();
         let number = state.next_number;
         let disk = &*self.env.disk;
         let segment = GrowingFile::create(disk, &self.log_dir, LOG_MAGIC, number, self.env.clock.now_ms());
@@ -215,14 +232,8 @@ fn remember(unsynced: &mut Vec<Unsynced>, file: Arc<dyn DiskFile>, path: PathBuf
 impl Log {
     /// Opens a new segment and a names log behind what is there, and starts the thread that syncs.
     ///
-    /// `names` is the names log to go on with: its number and good length.
-    pub(crate) fn open(
-        env: &Env,
-        dir: &Path,
-        next_segment: u64,
-        names: Option<GrowingFile>,
-        registry: &Registry,
-    ) -> Result<Self, StoreError> {
+    /// `replayed` says which files are there.
+    pub(crate) fn open(env: &Env, dir: &Path, replayed: Replayed, registry: &Registry) -> Result<Self, StoreError> {
         let (log_dir, names_dir) = (dir.join("wal"), dir.join("names"));
         let metrics = Metrics {
             failed_writes: registry.counter(
@@ -239,8 +250,9 @@ impl Log {
             ),
             segment: registry.gauge("watchkeeper_tsdb_wal_segment_current", "Number of the log's open segment.", &[]),
         };
-        let mut state = State { next_number: next_segment, next_names: 1, ..State::default() };
-        let names = match names {
+        let mut state =
+            State { next_number: replayed.next_segment, newest_ms: i64::MIN, older: replayed.segments, ..State::default() };
+        let names = match replayed.names {
             Some(names) => names,
             None => GrowingFile::create(&*env.disk, &names_dir, NAMES_MAGIC, 1, env.clock.now_ms())
                 .map_err(StoreError::io("making the names log in", &names_dir))?,
@@ -271,11 +283,87 @@ impl Log {
         if state.definitions.is_empty() {
             state.definitions.push(DEFINITIONS);
         }
+        let before = state.definitions.len();
         put(&mut state.definitions);
+        let State { definitions, recording, .. } = &mut *state;
+        if let Some(recording) = recording {
+            recording.extend_from_slice(definitions.get(before..).unwrap_or_default());
+        }
     }
 
-    /// Frames the record that `encode` makes for the present segment. Nothing is asked for while the log has failed.
-    pub(crate) fn write(&self, encode: impl FnOnce(u64) -> Vec<u8>) {
+    /// Returns whether the names log must be written anew.
+    pub(crate) fn names_suspect(&self) -> bool {
+        self.shared.as_ref().is_some_and(|shared| lock(&shared.state).names_suspect)
+    }
+
+    /// Writes the names log anew: `build` says all definitions that are needed. Old files are removed when the new one is
+    /// on stable storage.
+    ///
+    /// # Errors
+    /// What the disk says; the old files then stay.
+    pub(crate) fn rewrite_names(&self, build: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
+        let Some(shared) = &self.shared else { return Ok(()) };
+        let number = {
+            let mut state = lock(&shared.state);
+            state.recording = Some(Vec::new());
+            state.next_names += 1;
+            state.next_names - 1
+        };
+        let mut body = vec![DEFINITIONS];
+        build(&mut body);
+        let disk = &*shared.env.disk;
+        let mut state = lock(&shared.state);
+        // What was defined meanwhile may be there twice, which does no harm.
+        body.extend_from_slice(&state.recording.take().unwrap_or_default());
+        let mut names = GrowingFile::create(disk, &shared.names_dir, NAMES_MAGIC, number, shared.env.clock.now_ms())?;
+        names.write_record(&body)?;
+        names.handle().sync_data()?;
+        disk.sync_dir(&shared.names_dir)?;
+        state.unsynced.retain(|unsynced| !unsynced.path.starts_with(&shared.names_dir));
+        state.definitions.clear();
+        state.names = Some(names);
+        state.names_suspect = false;
+        for old in numbers(disk, &shared.names_dir)?.into_iter().filter(|old| *old < number) {
+            disk.remove_file(&shared.names_dir.join(file_name(old)))?;
+        }
+        Ok(())
+    }
+
+    /// Removes segments of which blocks hold everything.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub(crate) fn drop_covered(&self, covers: &[Cover]) -> io::Result<()> {
+        let Some(shared) = &self.shared else { return Ok(()) };
+        let older = lock(&shared.state).older.clone();
+        let covered =
+            |number: u64, newest_ms: i64| covers.iter().any(|cover| number < cover.position.segment && newest_ms < cover.end_ms);
+        for (number, newest_ms) in older {
+            if covered(number, newest_ms) {
+                shared.env.disk.remove_file(&shared.log_dir.join(file_name(number)))?;
+                lock(&shared.state).older.retain(|(known, _)| *known != number);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the bytes of the names log.
+    pub(crate) fn names_bytes(&self) -> u64 {
+        let Some(shared) = &self.shared else { return 0 };
+        lock(&shared.state).names.as_ref().map_or(0, |names| names.length)
+    }
+
+    /// Returns the number of the oldest segment that is still there.
+    pub(crate) fn oldest_segment(&self) -> u64 {
+        let Some(shared) = &self.shared else { return 0 };
+        let state = lock(&shared.state);
+        let open = state.segment.as_ref().map_or(state.next_number, |segment| segment.number);
+        state.older.iter().map(|(number, _)| *number).min().unwrap_or(open).min(open)
+    }
+
+    /// Frames the record that `encode` makes for the present segment; `newest_ms` is the newest time in it. Nothing is asked
+    /// for while the log has failed.
+    pub(crate) fn write(&self, newest_ms: i64, encode: impl FnOnce(u64) -> Vec<u8>) {
         let Some(shared) = &self.shared else { return };
         let mut state = lock(&shared.state);
         shared.recover(&mut state);
@@ -285,6 +373,7 @@ impl Log {
         let Some(number) = state.segment.as_ref().map(|segment| segment.number) else { return };
         let body = encode(number);
         put_record(&mut state.buffer, number, &body);
+        state.newest_ms = state.newest_ms.max(newest_ms);
     }
 
     /// Hands all records to the system.
@@ -343,7 +432,13 @@ impl Log {
         let Some(shared) = &self.shared else { return Ok(()) };
         let mut state = lock(&shared.state);
         shared.flush(&mut state)?;
-        shared.rotate(&mut state)
+        let has_records = state.segment.as_ref().is_some_and(|segment| segment.length > segment::HEADER_BYTES as u64);
+        let rotated = if has_records { shared.rotate(&mut state) } else { Ok(()) };
+        if let Err(error) = &rotated {
+            state.failure = Some(error.to_string());
+            state.retry_at = shared.env.clock.monotonic() + RETRY;
+        }
+        rotated
     }
 
     /// Returns (and forgets) whether something was lost to the log, so that the head should be cut to blocks.
