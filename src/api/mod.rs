@@ -22,6 +22,7 @@ mod serve;
 mod state;
 mod v1;
 mod v2;
+mod watchkeeper;
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 //!
 //! One look a second. The comparison is a plain function of two looks; the task around it only waits.
 
-use super::events::{Change, EventHub};
+use super::events::Change;
 use super::state::ApiState;
 use crate::model::silence::SilenceState;
 use crate::model::target::TargetHealth;
@@ -30,11 +30,17 @@ struct Look {
     files: BTreeMap<String, Option<u64>>,
     /// By record: when it last changed, where it stands, receiver and subject.
     notifications: BTreeMap<u64, (i64, String)>,
+    /// The state's word; empty where ZooKeeper is not configured.
+    zookeeper: &'static str,
 }
 
 impl Look {
     fn at(api: &ApiState, now_ms: i64) -> Self {
         let mut look = Self::default();
+        let cluster = (api.views.cluster)();
+        if cluster.configured {
+            look.zookeeper = cluster.status.state.as_str();
+        }
         if let Some(scrape) = &api.views.scrape {
             for target in &scrape.view().active {
                 let key = (target.pool.clone(), target.url.clone());
@@ -90,6 +96,12 @@ fn compare(old: &Look, new: &Look) -> Vec<Difference> {
     rules(old, new, &mut found);
     if old.notifications != new.notifications {
         found.push(difference("notification", None, "/notifications"));
+    }
+    if old.zookeeper != new.zookeeper {
+        // On its way from one to the other is no news.
+        let settled = matches!(new.zookeeper, "live" | "away" | "disconnected" | "auth_failed");
+        let text = settled.then(|| format!("ZooKeeper is {}", new.zookeeper.replace('_', " ")));
+        found.push(difference("zookeeper", text, "/zookeeper"));
     }
     found
 }
@@ -162,17 +174,45 @@ fn rules(old: &Look, new: &Look, found: &mut Vec<Difference>) {
     }
 }
 
-fn publish(events: &EventHub, now_ms: i64, difference: Difference) {
+fn publish(api: &ApiState, now_ms: i64, difference: Difference) {
     let at = super::json::rfc3339(Some(now_ms));
-    events.publish(difference.kind, &json!({"at": at, "text": difference.text}));
-    if let Some(text) = difference.text {
-        events.note(Change { at_ms: now_ms, kind: difference.kind, text, link: difference.link });
+    api.events.publish(difference.kind, &json!({"at": at, "text": difference.text}));
+    let Some(text) = difference.text else { return };
+    if let Some(history) = api.views.history.clone() {
+        let json = json!({"text": text, "link": difference.link}).to_string();
+        drop(api.env.tasks.blocking(move || {
+            if let Err(error) = history.append(difference.kind, &json, false) {
+                tracing::warn!(%error, "the event history cannot be written");
+            }
+        }));
+    }
+    api.events.note(Change { at_ms: now_ms, kind: difference.kind, text, link: difference.link });
+}
+
+/// The kinds of changes, for those that come back from the history.
+const KINDS: [&str; 7] = ["target", "alert", "silence", "rule", "notification", "config", "zookeeper"];
+
+/// Brings back what changed in the last day, from before this start.
+async fn remember(api: &ApiState) {
+    let Some(history) = api.views.history.clone() else { return };
+    let since_ms = api.env.clock.now_ms() - 86_400_000;
+    let read = api.env.tasks.blocking(move || history.read_since(since_ms, 200)).await;
+    let Ok(Ok(events)) = read else {
+        tracing::warn!("the event history cannot be read");
+        return;
+    };
+    for event in events {
+        let data: serde_json::Value = serde_json::from_str(&event.json).unwrap_or_default();
+        let Some(kind) = KINDS.into_iter().find(|kind| *kind == event.kind) else { continue };
+        let text = |key: &str| data[key].as_str().unwrap_or_default().to_owned();
+        api.events.note(Change { at_ms: event.at_ms, kind, text: text("text"), link: text("link") });
     }
 }
 
 /// Looks until `shutdown` says true.
 pub async fn observe(api: ApiState, mut shutdown: watch::Receiver<bool>) {
     let mut config = api.config.clone();
+    remember(&api).await;
     let mut before = Look::at(&api, api.env.clock.now_ms());
     loop {
         tokio::select! {
@@ -183,16 +223,12 @@ pub async fn observe(api: ApiState, mut shutdown: watch::Receiver<bool>) {
         let now_ms = api.env.clock.now_ms();
         let now = Look::at(&api, now_ms);
         for difference in compare(&before, &now) {
-            publish(&api.events, now_ms, difference);
+            publish(&api, now_ms, difference);
         }
         before = now;
         if config.has_changed().unwrap_or(false) {
             drop(Arc::clone(&config.borrow_and_update()));
-            publish(
-                &api.events,
-                now_ms,
-                difference("config", Some("the configuration changed".to_owned()), "/status/configuration"),
-            );
+            publish(&api, now_ms, difference("config", Some("the configuration changed".to_owned()), "/status/configuration"));
         }
     }
 }

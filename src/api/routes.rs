@@ -8,9 +8,10 @@
 //! | `GET changes?hours=24` | what changed: time, kind, text, page; since the start of the process |
 //! | `POST targets/scrape` | `{"pool": ..., "instance": ...}`: scrapes now; answers when done |
 //! | `GET overview` | readiness, version, start and server time, and what each part counts: storage, targets, rules (refused files among them), alerting |
+//! | `GET zookeeper` | the session, the znodes below the root, and each rule file with the reason why it was refused |
 
 use super::state::ApiState;
-use super::{access, assets, compress, events, federate, lifecycle, overview, v1, v2};
+use super::{access, assets, compress, events, federate, lifecycle, overview, v1, v2, watchkeeper};
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{self, HeaderValue};
@@ -27,6 +28,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/watchkeeper/v1/changes", get(events::changes))
         .route("/api/watchkeeper/v1/targets/scrape", post(v1::scrape_now))
         .route("/api/watchkeeper/v1/overview", get(overview::overview))
+        .route("/api/watchkeeper/v1/zookeeper", get(watchkeeper::zookeeper))
         .route("/federate", get(federate::federate))
         .route("/metrics", get(metrics))
         .route("/-/healthy", get(lifecycle::healthy))

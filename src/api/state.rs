@@ -3,12 +3,14 @@
 use super::error::{ApiError, ErrorKind};
 use super::events::EventHub;
 use crate::alerting::AlertingHandle;
+use crate::cluster::view::ClusterView;
 use crate::config::Config;
 use crate::env::Env;
 use crate::model::matcher::Matcher;
 use crate::promql::engine::{Engine, QueryError};
 use crate::rules::RulesHandle;
 use crate::scrape::ScrapeHandle;
+use crate::state::events::EventLog;
 use crate::storage::Store;
 use crate::storage::append::Append;
 use crate::storage::select::{Querier, SelectError, TimeRange};
@@ -73,11 +75,22 @@ pub struct Views {
     pub alerting: Option<AlertingHandle>,
     /// URLs of the external Alertmanagers that alerts are posted to.
     pub alertmanagers: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
+    /// ZooKeeper as this server sees it.
+    pub cluster: Arc<dyn Fn() -> ClusterView + Send + Sync>,
+    /// What changed lately.
+    pub history: Option<Arc<EventLog>>,
 }
 
 impl Default for Views {
     fn default() -> Self {
-        Self { scrape: None, rules: None, alerting: None, alertmanagers: Arc::new(Vec::new) }
+        Self {
+            scrape: None,
+            rules: None,
+            alerting: None,
+            alertmanagers: Arc::new(Vec::new),
+            cluster: Arc::new(ClusterView::default),
+            history: None,
+        }
     }
 }
 

@@ -1,8 +1,10 @@
 //! What goes into what. Nothing here decides anything.
 
-use super::{Data, Running, ServeOptions, carry_alerts, external_url, keep_dump, own, reload::Reloader, sources, zookeeper_link};
+use super::zookeeper_link::{self, ZooKeeperLink};
+use super::{Data, Running, ServeOptions, carry_alerts, external_url, keep_dump, own, reload::Reloader, sources};
 use crate::alerting::{Alerting, AlertingDeps};
 use crate::api::{self, ApiLimits, ApiParts, ApiState, Lifecycle, Views};
+use crate::cluster::view::{self, ClusterView};
 use crate::config::Config;
 use crate::discovery;
 use crate::env::Env;
@@ -81,7 +83,17 @@ fn lifecycle(reloader: &Reloader, quit: mpsc::Sender<()>, ready: watch::Receiver
     }
 }
 
+/// ZooKeeper as this server sees it, asked anew each time.
+fn cluster_view(zookeeper: Option<&ZooKeeperLink>) -> Arc<dyn Fn() -> ClusterView + Send + Sync> {
+    let known = zookeeper.map(|zookeeper| (zookeeper.link.clone(), zookeeper.connect.clone(), zookeeper.root.clone()));
+    Arc::new(move || match &known {
+        Some((link, connect, root)) => view::view(Some(link), connect, root),
+        None => ClusterView::default(),
+    })
+}
+
 /// Starts everything. The listener answers from the end of this on.
+#[expect(clippy::too_many_lines, reason = "a list of what goes into what; nothing is decided")]
 pub(super) async fn start(
     parts: Parts,
     data: Data,
@@ -137,8 +149,14 @@ pub(super) async fn start(
         header_timeout: limits.header_timeout,
         ..api::ServeOptions::default()
     };
-    let views =
-        Views { scrape: Some(scrape.clone()), rules: Some(rules.clone()), alerting: Some(alerting.clone()), ..Views::default() };
+    let views = Views {
+        scrape: Some(scrape.clone()),
+        rules: Some(rules.clone()),
+        alerting: Some(alerting.clone()),
+        cluster: cluster_view(zookeeper.as_ref()),
+        history: Some(Arc::clone(&data.history)),
+        ..Views::default()
+    };
     let api_state = ApiState::new(ApiParts {
         env: env.clone(),
         engine,

@@ -234,11 +234,8 @@ async fn try_zookeeper(chart: &mut Chart, config: &Config) {
         true => Ok(auth.digest.reveal().to_owned()),
         false => DiskFiles.read(auth.digest_file.path()).map(|text| text.trim().to_owned()),
     });
-    let digest = match digest.transpose() {
-        Ok(digest) => digest,
-        // Told above, among the files.
-        Err(_) => return,
-    };
+    // A failure was told above, among the files.
+    let Ok(digest) = digest.transpose() else { return };
     let options = zookeeper::Options {
         connect: zookeeper.connect.clone(),
         root: zookeeper.root.clone(),
