@@ -155,6 +155,9 @@ if (!given) {
     await page.getByRole('option').first().waitFor();
     await accessible(page, 'completion');
     await page.keyboard.press('Escape');
+    // Replacing coloured text must not leave an inline style behind: the console would tell.
+    await box.fill('sum(up)');
+    await page.waitForTimeout(300);
     await box.fill('node_load1');
     await page.getByRole('button', { name: 'Run query' }).click();
     await page.getByRole('img', { name: /^Graph of node_load1/ }).locator('canvas').waitFor();

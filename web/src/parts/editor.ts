@@ -62,6 +62,20 @@ const colors = HighlightStyle.define([
   { tag: [tags.invalid], color: 'var(--critical)' },
 ]);
 
+/**
+ * Replaces selected text before Chrome does: it would keep the old text's colours in an inline style, which the content policy
+ * refuses, and says so in the console.
+ */
+function replaceOurselves(event: InputEvent, view: EditorView): boolean {
+  const { from, to } = view.state.selection.main;
+  const text = event.data;
+  if (event.inputType !== 'insertText' || event.isComposing || text === null || from === to) return false;
+  const replace = () => view.state.update(view.state.replaceSelection(text), { userEvent: 'input.type', scrollIntoView: true });
+  event.preventDefault();
+  if (!view.state.facet(EditorView.inputHandler).some((handle) => handle(view, from, to, text, replace))) view.dispatch(replace());
+  return true;
+}
+
 export function createEditor(options: EditorOptions): Editor {
   const shadow = options.host.shadowRoot ?? options.host.attachShadow({ mode: 'open' });
   shadow.replaceChildren();
@@ -89,6 +103,7 @@ export function createEditor(options: EditorOptions): Editor {
         EditorView.lineWrapping,
         placeholder(options.hint),
         EditorView.contentAttributes.of({ 'aria-label': options.label, 'aria-multiline': 'true' }),
+        EditorView.domEventHandlers({ beforeinput: replaceOurselves }),
         Prec.highest(
           keymap.of([
             { key: 'Ctrl-Enter', mac: 'Cmd-Enter', run: () => (options.onrun(), true) },
