@@ -67,7 +67,7 @@ const DOORS: &[(&str, &[&str])] = &[
 const LINES_MAX: usize = 600;
 
 /// Files that outgrew the plan: they may shrink, never grow. Each wants a reason in its first comment.
-const LARGE: &[(&str, usize)] = &[];
+const LARGE: &[(&str, usize)] = &[("alerting/machine.rs", 740), ("storage/column/packed.rs", 633), ("template/eval.rs", 634)];
 
 /// One found violation.
 #[derive(Debug, PartialEq, Eq)]

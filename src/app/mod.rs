@@ -81,16 +81,27 @@ fn open_data(env: &Env, config: &Config, options: &ServeOptions, registry: &Regi
     Ok(Data { store, state: Arc::new(state), history: Arc::new(history) })
 }
 
-/// Writes `state.dump` whenever the state changed.
-async fn keep_dump(env: Env, state: Arc<SledState>) {
+/// Writes `state.dump` whenever the state changed, and looks how much space the data directory has.
+async fn keep_dump(env: Env, state: Arc<SledState>, folder: PathBuf, registry: Registry) {
+    let gauge = |name, help| registry.gauge(name, help, &[]);
+    let free = gauge("watchkeeper_data_dir_free_bytes", "Space left on the file system of the data directory.");
+    let size = gauge("watchkeeper_data_dir_size_bytes", "Size of the file system of the data directory.");
     loop {
-        env.clock.sleep(DUMP_EVERY).await;
-        let held = Arc::clone(&state);
-        match env.tasks.blocking(move || held.dump_if_changed()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "state.dump could not be written"),
+        let (held, world, place) = (Arc::clone(&state), env.clone(), folder.clone());
+        let work = move || (held.dump_if_changed(), world.disk.space(&place));
+        match env.tasks.blocking(work).await {
+            Ok((dumped, space)) => {
+                if let Err(error) = dumped {
+                    tracing::warn!(%error, "state.dump could not be written");
+                }
+                if let Ok(space) = space {
+                    free.set(space.free_bytes as f64);
+                    size.set(space.total_bytes as f64);
+                }
+            }
             Err(error) => tracing::error!(%error, "writing state.dump failed"),
         }
+        env.clock.sleep(DUMP_EVERY).await;
     }
 }
 

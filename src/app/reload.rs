@@ -2,7 +2,7 @@
 
 use super::configuration::{self, LoadError};
 use crate::alerting::Alerting;
-use crate::config::Config;
+use crate::config::{Config, SENDABLE};
 use crate::env::Env;
 use crate::telemetry::metrics::{Gauge, Registry};
 use std::path::PathBuf;
@@ -14,6 +14,8 @@ pub(super) async fn read(env: &Env, path: Option<PathBuf>) -> anyhow::Result<Arc
     let world = env.clone();
     let read: Result<Arc<Config>, LoadError> = env.tasks.blocking(move || configuration::load(&world, path.as_deref())).await?;
     let config = read?;
+    let unsupported = config.unsupported(SENDABLE);
+    anyhow::ensure!(unsupported.is_empty(), "{}", unsupported.join("; "));
     Alerting::check(env, &config).await?;
     Ok(config)
 }

@@ -3,7 +3,7 @@
 use super::zookeeper_link::{self, ZooKeeperLink};
 use super::{Data, Running, ServeOptions, carry_alerts, external_url, keep_dump, own, reload::Reloader, sources};
 use crate::alerting::{Alerting, AlertingDeps};
-use crate::api::{self, ApiLimits, ApiParts, ApiState, Lifecycle, Views};
+use crate::api::{self, ApiLimits, ApiParts, ApiState, DeleteSeries, Lifecycle, Views};
 use crate::cluster::view::{self, ClusterView};
 use crate::config::Config;
 use crate::discovery;
@@ -83,6 +83,12 @@ fn lifecycle(reloader: &Reloader, quit: mpsc::Sender<()>, ready: watch::Receiver
     }
 }
 
+/// Deletes from the store, in words that the API can give back.
+fn delete_series(data: &Data) -> DeleteSeries {
+    let store = data.store.clone();
+    Arc::new(move |matchers, range| store.delete_series(matchers, range).map_err(|error| error.to_string()))
+}
+
 /// ZooKeeper as this server sees it, asked anew each time.
 fn cluster_view(zookeeper: Option<&ZooKeeperLink>) -> Arc<dyn Fn() -> ClusterView + Send + Sync> {
     let known = zookeeper.map(|zookeeper| (zookeeper.link.clone(), zookeeper.connect.clone(), zookeeper.root.clone()));
@@ -108,7 +114,8 @@ pub(super) async fn start(
     let append: Arc<dyn Append> = Arc::new(data.store.clone());
     let querier: Arc<dyn Querier> = Arc::new(data.store.clone());
     let engine = Arc::new(Engine::new(EngineOptions::default()));
-    let dumper = env.tasks.spawn("state-dump", keep_dump(env.clone(), Arc::clone(&data.state)));
+    let keeping = keep_dump(env.clone(), Arc::clone(&data.state), options.data_dir.clone(), registry.clone());
+    let dumper = env.tasks.spawn("state-dump", keeping);
     let zookeeper = zookeeper_link::start(&env, &present, &state, &registry).await?;
     let (ready, ready_seen) = watch::channel(false);
 
@@ -163,7 +170,7 @@ pub(super) async fn start(
         querier,
         append,
         store: Some(data.store.clone()),
-        delete_series: None,
+        delete_series: Some(delete_series(&data)),
         registry,
         config,
         views,

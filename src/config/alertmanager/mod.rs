@@ -265,7 +265,9 @@ impl Value for PatternMap {
             if value.is_null() {
                 return Err(value.error(format!("invalid regexp value for {name:?}")));
             }
-            self.0.push(Matcher::new(MatchOp::Regex, name, value.text()?).map_err(|error| value.error(error.to_string()))?);
+            // Anchored in the text as Alertmanager does it: route keys hold the pattern.
+            let pattern = format!("^(?:{})$", value.text()?);
+            self.0.push(Matcher::new(MatchOp::Regex, name, pattern).map_err(|error| value.error(error.to_string()))?);
         }
         Ok(())
     }
