@@ -150,6 +150,10 @@ pub(super) async fn start(
     let rules = RuleManager::start(rule_deps, config.clone(), feed.start().await);
 
     let lifecycle = lifecycle(reloader, quit, ready_seen);
+    if let Some(zookeeper) = &zookeeper {
+        let gauges = zookeeper_link::keep_gauges(env.clone(), zookeeper.link.clone(), rules.clone(), registry.clone());
+        drop(env.tasks.spawn("zookeeper-gauges", gauges));
+    }
     let limits = ApiLimits::default();
     let serve_options = api::ServeOptions {
         connections: limits.connections,

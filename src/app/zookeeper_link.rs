@@ -6,12 +6,17 @@ use crate::cluster;
 use crate::config::Config;
 use crate::env::Env;
 use crate::env::tasks::TaskHandle;
+use crate::model::rule_source::RuleOrigin;
+use crate::rules::RulesHandle;
 use crate::state::State;
 use crate::telemetry::metrics::Registry;
-use crate::zookeeper::{self, Link, Options, Tree};
+use crate::zookeeper::{self, Link, Options, SessionStatus, Tree};
 use anyhow::Context as _;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
+
+const REFUSED: &str = "watchkeeper_zookeeper_rule_file_refused";
 
 /// A running session and what was known before it.
 pub(super) struct ZooKeeperLink {
@@ -73,4 +78,35 @@ pub(super) async fn start(
     let keeping = sources::keep_last_known(env.clone(), Arc::clone(state), root.clone(), last_known.clone(), link.tree.clone());
     let keeper = env.tasks.spawn("last-known", keeping);
     Ok(Some(ZooKeeperLink { link, connect: wanted.connect.clone(), root, last_known, session, keeper }))
+}
+
+const GAUGES_EVERY: Duration = Duration::from_secs(1);
+
+/// Keeps the gauges that need more than the session: refused rule files, how old the known tree is, who leads.
+pub(super) async fn keep_gauges(env: Env, link: Link, rules: RulesHandle, registry: Registry) {
+    let gauge = |name, help| registry.gauge(name, help, &[]);
+    let age = gauge("watchkeeper_zookeeper_last_known_good_age_seconds", "Seconds since the known tree was last right.");
+    // Without an election there is one member, and it tells people.
+    gauge("watchkeeper_zookeeper_leader", "Whether this member tells people.").set(1.0);
+    let contact = gauge("watchkeeper_zookeeper_last_contact_timestamp_seconds", "When the tree was last known to be right.");
+    let mut named = BTreeSet::new();
+    loop {
+        let live = link.status.borrow().state == SessionStatus::Live;
+        let since_s = env.clock.now_ms() as f64 / 1000.0 - contact.get();
+        age.set(if live || contact.get() <= 0.0 { 0.0 } else { since_s.max(0.0) });
+        let view = rules.view();
+        let in_zookeeper = view.files.iter().map(|file| &file.origin).chain(view.refused.iter().map(|file| &file.origin));
+        let files: BTreeSet<String> =
+            in_zookeeper.filter(|origin| matches!(origin, RuleOrigin::Znode(_))).map(|origin| origin.path().to_owned()).collect();
+        for file in &files {
+            let refused = view.refused.iter().any(|refused| refused.origin.path() == file);
+            let labels = [("file", file.as_str())];
+            registry.gauge(REFUSED, "Whether a rule file in ZooKeeper was refused.", &labels).set(f64::from(u8::from(refused)));
+        }
+        for gone in named.difference(&files) {
+            registry.remove(REFUSED, &[("file", gone)]);
+        }
+        named = files;
+        env.clock.sleep(GAUGES_EVERY).await;
+    }
 }

@@ -12,6 +12,7 @@
     reason = "tests may"
 )]
 
+mod clients;
 mod host;
 mod main_job;
 mod support;

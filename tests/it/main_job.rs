@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use watchkeeper::env::Env;
-use watchkeeper::telemetry::metrics::Registry;
 use watchkeeper::zookeeper::{self as zk, Client, Lifetime};
 
 const BOUND: Duration = Duration::from_secs(30);
@@ -106,7 +105,6 @@ impl Editor {
             digest: None,
         };
         let client = runtime.block_on(zk::real_connector(&env).connect(&options)).unwrap();
-        let _unused = Registry::new();
         Self { runtime, client }
     }
 

@@ -63,10 +63,9 @@ fn special_end(at: Context, text: &[u8]) -> Option<usize> {
     }
     (0..text.len()).find(|place| {
         let here = &text[*place..];
-        let is_end = here.starts_with(b"</")
+        here.starts_with(b"</")
             && here.get(2..2 + name.len()).is_some_and(|found| found.eq_ignore_ascii_case(name.as_bytes()))
-            && here.get(2 + name.len()).is_none_or(|next| b" \t\n\x0c\r/>".contains(next));
-        is_end
+            && here.get(2 + name.len()).is_none_or(|next| b" \t\n\x0c\r/>".contains(next))
     })
 }
 

@@ -1,0 +1,86 @@
+//! What people already have works with it: promtool and amtool, and the server's own checks of bad input.
+
+use crate::support::server::{BINARY, Server};
+use crate::support::{Scratch, free_port, run, wait_until};
+use std::process::Command;
+use std::time::Duration;
+
+const BOUND: Duration = Duration::from_secs(20);
+
+fn promtool(words: &[&str]) -> String {
+    let (code, text) = run(Command::new("promtool").args(words));
+    assert_eq!(code, 0, "promtool {words:?}: {text}");
+    text
+}
+
+#[test]
+fn promtool_and_amtool_are_at_home() {
+    let scratch = Scratch::new("clients");
+    let server = Server::start(&scratch, None);
+    let url = format!("http://{}", server.address);
+    wait_until("the server to scrape itself", BOUND, || server.value("sum(up)") == Some(2.0));
+    assert!(promtool(&["query", "instant", &url, "up"]).contains("=> 1 @"));
+    assert!(promtool(&["query", "range", "--step=15s", &url, "sum(up)"]).contains("2 @["));
+    assert!(promtool(&["query", "series", "--match=node_load1", &url]).contains("node_load1"));
+    assert!(promtool(&["query", "labels", &url, "job"]).contains("watchkeeper"));
+
+    let amtool = |words: &[&str]| {
+        let (code, text) = run(Command::new("amtool").arg(format!("--alertmanager.url={url}")).args(words));
+        assert_eq!(code, 0, "amtool {words:?}: {text}");
+        text
+    };
+    amtool(&["alert", "add", "Greeting", "instance=web1", "severity=info", "--annotation=summary=hello"]);
+    wait_until("the alert to be listed", BOUND, || amtool(&["alert", "query", "alertname=Greeting"]).contains("hello"));
+    let id = amtool(&["silence", "add", "alertname=Greeting", "-c", "a test", "-a", "li", "-d", "1h"]).trim().to_owned();
+    let listed = amtool(&["silence", "query"]);
+    assert!(listed.contains(&id) && listed.contains("a test"), "{listed}");
+    wait_until("the alert to be silenced", BOUND, || {
+        !amtool(&["alert", "query", "alertname=Greeting"]).contains("hello")
+            && amtool(&["alert", "query", "--silenced", "alertname=Greeting"]).contains("hello")
+    });
+    amtool(&["silence", "expire", &id]);
+    assert!(!amtool(&["silence", "query"]).contains(&id));
+}
+
+#[test]
+fn bad_input_is_refused_with_its_place_and_the_old_state_goes_on() {
+    let scratch = Scratch::new("bad-input");
+    let good = "global:\n  scrape_interval: 5s\n";
+    let config = scratch.write("watchkeeper.yml", good);
+    let refused_at_start = |text: &str, place: &str, words: &str| {
+        let bad = scratch.write("bad.yml", text);
+        let listen = format!("127.0.0.1:{}", free_port());
+        let mut serve = Command::new(BINARY);
+        serve.args(["serve", "--listen", &listen, "--config"]).arg(&bad).arg("--data-dir").arg(scratch.join("unused"));
+        let (code, said) = run(&mut serve);
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains(place) && said.contains(words), "{place} {words}: {said}");
+    };
+    refused_at_start("global:\n  scrape_intervall: 5s\n", "bad.yml:2:3", "scrape_intervall");
+    refused_at_start("global: [\n", "bad.yml:", "");
+    refused_at_start("scrape_configs:\n  - job_name: a\n    kubernetes_sd_configs: [{role: pod}]\n", "", "kubernetes_sd_configs");
+    refused_at_start(
+        "alertmanager:\n  route: {receiver: x}\n  receivers:\n    - name: x\n      sns_configs: [{topic_arn: 'arn:aws:sns:us-east-1:1:x', sigv4: {region: a}}]\n",
+        "",
+        "sns",
+    );
+
+    let server = Server::start(&scratch, Some(&config));
+    let reload = || server.post("/-/reload", "text/plain", b"");
+    assert_eq!(reload().status, 200);
+    scratch.write("watchkeeper.yml", "global:\n  scrape_interval: 5s\nscrape_config: []\n");
+    let answer = reload();
+    assert_eq!(answer.status, 500, "{}", answer.body);
+    assert!(answer.body.contains("watchkeeper.yml:3:1") && answer.body.contains("scrape_config"), "{}", answer.body);
+    assert!(server.get("/metrics").body.contains("watchkeeper_config_last_reload_successful 0"));
+    assert!(server.get("/api/v1/status/config").body.contains("scrape_interval: 5s"));
+    scratch.write("watchkeeper.yml", good);
+    assert_eq!(reload().status, 200);
+    assert!(server.get("/metrics").body.contains("watchkeeper_config_last_reload_successful 1"));
+
+    let bad_query = server.get("/api/v1/query?query=sum(");
+    assert_eq!(bad_query.status, 400);
+    assert!(bad_query.body.contains("parse error"), "{}", bad_query.body);
+    let (code, said) = run(Command::new(BINARY).args(["serve", "--no-such-flag"]));
+    assert_eq!(code, 2, "{said}");
+}
