@@ -31,7 +31,8 @@ fn promtool_and_amtool_are_at_home() {
     };
     amtool(&["alert", "add", "Greeting", "instance=web1", "severity=info", "--annotation=summary=hello"]);
     wait_until("the alert to be listed", BOUND, || amtool(&["alert", "query", "alertname=Greeting"]).contains("hello"));
-    let id = amtool(&["silence", "add", "alertname=Greeting", "-c", "a test", "-a", "li", "-d", "1h"]).trim().to_owned();
+    let id = amtool(&["silence", "add", "alertname=Greeting", "-c", "a test", "-a", "li", "-d", "1h"]);
+    let id = id.lines().next().unwrap_or_default().trim().to_owned();
     let listed = amtool(&["silence", "query"]);
     assert!(listed.contains(&id) && listed.contains("a test"), "{listed}");
     wait_until("the alert to be silenced", BOUND, || {
