@@ -34,6 +34,7 @@ want amtool prometheus-alertmanager
 want prometheus-node-exporter prometheus-node-exporter
 want /usr/bin/chromium chromium
 want openssl openssl
+want curl curl
 want python3 python3
 want git git
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
