@@ -104,6 +104,7 @@ impl Task {
             outbox: super::notify::outbox::Outbox::new(&outbox_dir),
             templates: Arc::new(templates),
             stopping: stopping.subscribe(),
+            partly: super::notify::Partly::default(),
         };
         let metrics = AlertingMetrics::new(&registry);
         let task = Self {

@@ -55,6 +55,12 @@ impl Session {
         self.outcomes.insert(address.clone(), RecipientOutcome { address, code, message: message.to_owned() });
     }
 
+    /// Returns whether at least one recipient has the mail.
+    #[must_use]
+    pub fn somebody_has_it(&self) -> bool {
+        self.outcomes.values().any(|outcome| outcome.code < 300)
+    }
+
     fn outcomes(&self) -> Vec<RecipientOutcome> {
         self.outcomes.values().cloned().collect()
     }
@@ -297,7 +303,7 @@ async fn converse(
     if taken.is_empty() {
         session.left = put_off;
         let failure = last_refusal.unwrap_or_else(|| Failure::permanent("nobody is left to be told"));
-        if session.left.is_empty() && session.outcomes.values().any(|outcome| outcome.code < 300) {
+        if session.left.is_empty() && session.somebody_has_it() {
             // The others have it; who is left was refused for good.
             return Ok(Accepted { words: failure.words, recipients: session.outcomes() });
         }

@@ -20,7 +20,7 @@ use futures_util::future::BoxFuture;
 use retry::Retry;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 /// A secret, or the file that holds it. Never shown.
@@ -205,6 +205,30 @@ pub struct Notifier {
     pub templates: Arc<message::Templates>,
     /// Whether the server is stopping: no more attempts then.
     pub stopping: watch::Receiver<bool>,
+    /// Mails that some of their recipients have.
+    pub partly: Partly,
+}
+
+/// How many such mails are remembered.
+const PARTLY_MAX: usize = 256;
+
+/// Who has a mail already, of mails whose other recipients were put off until the deadline: the next flush of the same
+/// notification goes on there, so that nobody is told twice. By Message-Id.
+#[derive(Clone, Debug, Default)]
+pub struct Partly(Arc<Mutex<BTreeMap<String, email::Session>>>);
+
+impl Partly {
+    fn take(&self, message_id: &str) -> Option<email::Session> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(message_id)
+    }
+
+    fn keep(&self, message_id: &str, session: email::Session) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= PARTLY_MAX {
+            kept.pop_first();
+        }
+        kept.insert(message_id.to_owned(), session);
+    }
 }
 
 /// What a delivery tells about itself while it goes on.
@@ -230,7 +254,7 @@ impl Notifier {
                     Err(words) => return report(&delivery, Err(Failure::permanent(words)), Vec::new()),
                 };
                 progress(Progress::Rendered(mail.content.clone())).await;
-                let mut session = email::Session::new(&mail);
+                let mut session = self.partly.take(&delivery.message_id).unwrap_or_else(|| email::Session::new(&mail));
                 let result = loop {
                     let result = match &target.server {
                         MailServer::Outbox => retry.attempt(self.outbox.deliver(&self.env, &delivery, &mail)).await,
@@ -243,6 +267,9 @@ impl Notifier {
                         result => break result,
                     }
                 };
+                if result.is_err() && session.somebody_has_it() {
+                    self.partly.keep(&delivery.message_id, session);
+                }
                 report(&delivery, result, mail.content.warnings)
             }
             Target::Webhook(target) => {

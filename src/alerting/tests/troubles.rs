@@ -109,6 +109,21 @@ async fn a_recipient_put_off_is_tried_again_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_recipient_put_off_through_several_flushes_doubles_nobodys_mail() {
+    let world = World::start(two_recipients()).await;
+    world.mail.change(|script| {
+        script.recipients.insert("bad@example.org".to_owned(), ["450 later"; 40].into());
+    });
+    world.fire("Down", "a").await;
+    for minute in 1..60 {
+        world.until(f64::from(minute) * 60.0).await;
+        world.fire("Down", "a").await;
+    }
+    let taken: Vec<Vec<String>> = world.mail.taken().into_iter().map(|mail| mail.recipients).collect();
+    assert_eq!(taken, [["good@example.org"], ["bad@example.org"]]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_message_refused_for_good_is_not_repeated_at_once() {
     let world = World::start(simple("")).await;
     world.mail.change(|script| script.endings.push_back(Ending::Answer("554 spam")));
