@@ -41,7 +41,11 @@ pub(super) fn run(args: &ServeArgs) -> ExitCode {
     };
     logging::start(&args.log_level, format);
     let options = ServeOptions { config: args.config.clone(), data_dir: args.data_dir.clone(), listen: args.listen.clone() };
-    let built = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("watchkeeper").build();
+    // These threads only move bytes (queries and rules have their own): fewer of them wake each other less. Beside one
+    // Prometheus, 100 targets at 1 s cost 0.23 of its CPU with one thread on two cores, 0.28 with two.
+    let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
+    let built =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().thread_name("watchkeeper").build();
     let served = built.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(app::serve(Env::real(), options)));
     match served {
         Ok(()) => ExitCode::SUCCESS,

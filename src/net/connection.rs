@@ -18,7 +18,7 @@ use std::task::Poll;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// How much is read at once; what an idle connection keeps.
-const READ_BUFFER_BYTES: usize = 16 * 1024;
+const READ_BUFFER_BYTES: usize = 64 * 1024;
 /// The longest answer to CONNECT.
 const CONNECT_ANSWER_BYTES_MAX: usize = 16 * 1024;
 

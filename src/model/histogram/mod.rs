@@ -3,11 +3,11 @@
 //! The shapes are those of Prometheus (`model/histogram`): spans of populated buckets and their counts. The float form is
 //! what queries compute with.
 //!
-//! * [`layout`](self::layout): from spans to bucket indices, bounds and buckets, and back
-//! * [`arithmetic`](self::arithmetic): add, subtract, scale; schemas, zero buckets and custom bounds are reconciled
-//! * [`resets`](self::resets): whether a counter histogram was reset
-//! * [`text`](self::text): how Prometheus prints it
-//! * [`trim`](self::trim): the part on one side of a value
+//! * [`layout`]: from spans to bucket indices, bounds and buckets, and back
+//! * [`arithmetic`]: add, subtract, scale; schemas, zero buckets and custom bounds are reconciled
+//! * [`resets`]: whether a counter histogram was reset
+//! * [`text`]: how Prometheus prints it
+//! * [`trim`]: the part on one side of a value
 
 pub mod arithmetic;
 pub mod layout;

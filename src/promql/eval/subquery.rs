@@ -7,6 +7,7 @@ use super::window::{HistogramSamples, Samples};
 use crate::model::histogram::{CounterResetHint, FloatHistogram};
 use crate::model::labels::Labels;
 use crate::promql::column::{Column, Series, is_absent};
+use crate::promql::engine::QueryError;
 use crate::promql::expr::Subquery;
 use std::sync::Arc;
 
@@ -28,6 +29,10 @@ impl Context<'_> {
         // The first multiple of the step within the first window, which is open on the left.
         let from = references.first().saturating_sub(range_ms);
         let inner = Grid::new((from.div_euclid(step_ms) + 1) * step_ms, references.last(), step_ms);
+        // Refused before anything is made of it: a step may be a millisecond and the range a century.
+        if inner.steps > self.engine.max_samples {
+            return Err(QueryError::TooManySamples);
+        }
         if inner.steps == 0 {
             return Ok(());
         }
@@ -84,5 +89,22 @@ fn samples(times: &Arc<[i64]>, column: &Column) -> Samples {
         floats: present().map(|(value, _)| *value).collect(),
         starts: None,
         histograms,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::promql::engine::{Engine, EngineOptions, QueryError, QueryOptions};
+    use crate::promql::parse::parse;
+    use crate::storage::select::memory::MemoryStore;
+
+    #[test]
+    fn a_century_of_milliseconds_is_refused_before_anything_is_made_of_it() {
+        let engine = Engine::new(EngineOptions::default());
+        for text in ["count_over_time(vector(1)[100y:1ms])", "sum_over_time(sum_over_time(vector(1)[100y:1ms])[1h:1m])"] {
+            let bomb = parse(text).expect("parses");
+            let refused = engine.instant(&MemoryStore::new(), &bomb, 1_700_000_000_000, &QueryOptions::default());
+            assert!(matches!(refused, Err(QueryError::TooManySamples)), "{text}: {refused:?}");
+        }
     }
 }
