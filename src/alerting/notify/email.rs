@@ -220,7 +220,12 @@ async fn authenticate(env: &Env, target: &EmailTarget, host: &str, connection: &
     let offered = [Mechanism::Plain, Mechanism::Login];
     let offered: Vec<Mechanism> =
         offered.into_iter().filter(|mechanism| connection.server_info().supports_auth_mechanism(*mechanism)).collect();
-    if target.auth_username.is_empty() || offered.is_empty() {
+    if target.auth_username.is_empty() {
+        return Ok(());
+    }
+    if offered.is_empty() {
+        // As Alertmanager does where nothing is offered; but not without a word.
+        tracing::warn!(%host, "the mail server offers neither AUTH PLAIN nor LOGIN: sending without the configured user");
         return Ok(());
     }
     // As Go's PLAIN: a password is not spoken in the clear, except to this very machine.
