@@ -1,4 +1,4 @@
-//! The whole of alerting as a state machine: an event comes in, effects come out. No clock, no I/O, no task.
+//! The whole of alerting as a state machine: an event comes in, effects come out. No clock, no I/O, no task. Long: one state, and every event that may change it side by side.
 //!
 //! ```text
 //! post -> alerts -> routes -> groups --timer--> flush: inhibit, times, silence -> dedup -> Deliver

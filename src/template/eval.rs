@@ -1,4 +1,4 @@
-//! Walks a tree with data, after Go's `text/template`: the same order, the same messages, the same places in them.
+//! Walks a tree with data, after Go's `text/template`: the same order, the same messages, the same places in them. Long: one walk over all kinds of nodes.
 
 use super::html::escape::{Escaped, escape_tree};
 use super::tree::{Arg, ArgKind, Branch, Command, Node, NodeKind, Number, Pipe, Place, Tree};

@@ -1,4 +1,4 @@
-//! A finished column: the values of one series over the rows of a window, as a head and a payload.
+//! A finished column: the values of one series over the rows of a window, as a head and a payload. Long: encoder and decoder of each kind stand together.
 //!
 //! ```text
 //! head     u8: bits 0-2 kind, 3 divisor, 4 scale, 5 exceptions, 6 row mask
