@@ -18,6 +18,17 @@ pub enum Change {
     Delete(Vec<u8>),
 }
 
+impl Change {
+    /// Returns the key, and its value unless it is removed.
+    #[must_use]
+    pub fn parts(&self) -> (&[u8], Option<&[u8]>) {
+        match self {
+            Self::Put(key, value) => (key, Some(value)),
+            Self::Delete(key) => (key, None),
+        }
+    }
+}
+
 /// Why the state could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {

@@ -8,6 +8,7 @@
 use super::{Change, Entry, State, StateError, dump};
 use crate::env::Env;
 use crate::env::disk::{DiskFile, Open};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
@@ -172,17 +173,15 @@ impl State for SledState {
     fn apply(&self, batch: &[Change]) -> Result<(), StateError> {
         let mut sled_batch = ::sled::Batch::default();
         let (mut added, mut freed) = (0, 0);
-        for change in batch {
-            match change {
-                Change::Put(key, value) => {
-                    freed += self.size_of(key)?;
-                    added += (key.len() + value.len()) as u64;
-                    sled_batch.insert(key.as_slice(), value.as_slice());
-                }
-                Change::Delete(key) => {
-                    freed += self.size_of(key)?;
-                    sled_batch.remove(key.as_slice());
-                }
+        // The last word about a key counts, in the database as in the count of bytes.
+        let last: BTreeMap<&[u8], Option<&[u8]>> = batch.iter().map(Change::parts).collect();
+        for (key, value) in last {
+            freed += self.size_of(key)?;
+            if let Some(value) = value {
+                added += (key.len() + value.len()) as u64;
+                sled_batch.insert(key, value);
+            } else {
+                sled_batch.remove(key);
             }
         }
         let used_bytes = self.bytes();
@@ -255,6 +254,20 @@ mod tests {
         state.bytes.store(STATE_BYTES_MAX - 10, Ordering::Relaxed);
         assert!(matches!(state.put(b"key", &[0; 100]), Err(StateError::Full { .. })));
         state.put(b"key", b"small").unwrap();
+    }
+
+    #[test]
+    fn a_key_twice_in_a_batch_counts_once() {
+        let folder = Folder::new("twice");
+        let state = SledState::open(&Env::real(), &folder.0).unwrap();
+        let put = |value: &[u8]| Change::Put(b"key".to_vec(), value.to_vec());
+        for _ in 0..3 {
+            state
+                .apply(&[put(&[0; 100]), put(&[1; 50]), Change::Put(b"a".to_vec(), vec![0; 9]), Change::Delete(b"a".to_vec())])
+                .unwrap();
+        }
+        assert_eq!(state.bytes(), 53);
+        assert_eq!(state.get(b"key").unwrap().as_deref(), Some([1; 50].as_slice()));
     }
 
     #[test]
