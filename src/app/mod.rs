@@ -119,10 +119,15 @@ struct Running {
     data: Data,
 }
 
-/// Hands alerts from the rules to the notifier: each batch waits until it is taken, none is dropped.
+/// How many batches of alerts are handed on at once, at most.
+const BATCHES_AT_ONCE: usize = 1024;
+
+/// Hands alerts from the rules to the notifier: what waits goes together, so that it shares one synced transaction. A batch
+/// waits until it is taken, none is dropped.
 async fn carry_alerts(mut alerts: mpsc::Receiver<Vec<Alert>>, alerting: AlertingHandle) {
-    while let Some(batch) = alerts.recv().await {
-        match alerting.post(batch).await {
+    let mut batches = Vec::new();
+    while alerts.recv_many(&mut batches, BATCHES_AT_ONCE).await > 0 {
+        match alerting.post(batches.drain(..).flatten().collect()).await {
             Ok(refused) => {
                 for reason in refused {
                     tracing::warn!(%reason, "the notifier refused an alert");
@@ -183,19 +188,22 @@ pub async fn serve(env: Env, options: ServeOptions) -> anyhow::Result<()> {
 }
 
 impl Running {
-    /// Stops in the order of ARCHITECTURE.md, each phase with its deadline.
+    /// Stops in the order of ARCHITECTURE.md, each phase with its deadline; all of them together end within
+    /// [`shutdown::TOTAL`]. What a late phase leaves behind is found again after the next start.
     async fn stop(self, env: &Env) {
         self.ready.send_replace(false);
-        let seconds = Duration::from_secs;
-        shutdown::phase(env, "scraping", seconds(15), self.scrape.stop()).await;
-        shutdown::phase(env, "rules", seconds(15), self.rules.stop()).await;
-        shutdown::phase(env, "alerting", seconds(30), self.alerting.stop()).await;
+        let began = env.clock.monotonic();
+        let ms = Duration::from_millis;
+        shutdown::phase(env, "scraping", ms(1500), self.scrape.stop()).await;
+        shutdown::phase(env, "rules", ms(1500), self.rules.stop()).await;
+        // Alerts that rules have handed on and nobody took are told again by the rules after the start.
         self.courier.abort();
+        shutdown::phase(env, "alerting", ms(2500), self.alerting.stop()).await;
         if let Some(zookeeper) = self.zookeeper {
             zookeeper.stop(env).await;
         }
         self.serving.send_replace(true);
-        shutdown::phase(env, "connections", seconds(12), async {
+        shutdown::phase(env, "connections", ms(1200), async {
             if let Err(error) = self.server.await {
                 tracing::error!(%error, "the listener failed");
             }
@@ -204,7 +212,8 @@ impl Running {
         self.dumper.abort();
         let Data { store, state, history } = self.data;
         drop(history);
-        shutdown::phase(env, "store", seconds(30), async {
+        let left = shutdown::TOTAL.saturating_sub(env.clock.monotonic().saturating_sub(began));
+        shutdown::phase(env, "store", left, async {
             let closing = env.tasks.blocking(move || (store.close(), state.sync().and_then(|()| state.dump_if_changed())));
             match closing.await {
                 Ok((Ok(()), Ok(()))) => {}

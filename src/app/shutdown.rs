@@ -3,6 +3,9 @@
 use crate::env::Env;
 use std::time::Duration;
 
+/// The longest that a stop takes: what supervises servers kills them soon after.
+pub(super) const TOTAL: Duration = Duration::from_millis(9500);
+
 /// Runs one phase; `false` where it was not done in time. What is late is named and left behind.
 pub(super) async fn phase(env: &Env, name: &str, limit: Duration, work: impl Future<Output = ()>) -> bool {
     let began = env.clock.monotonic();

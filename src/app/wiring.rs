@@ -20,8 +20,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 
-/// Batches of alerts that may wait for the notifier before rule groups wait themselves.
-const ALERT_BATCHES_WAITING: usize = 64;
+/// Batches of alerts that may wait for the notifier before rule groups wait themselves: one from each of thousands of rules.
+const ALERT_BATCHES_WAITING: usize = 8192;
 
 /// What everything is made of.
 pub(super) struct Parts {
@@ -158,7 +158,7 @@ pub(super) async fn start(
     let serve_options = api::ServeOptions {
         connections: limits.connections,
         header_timeout: limits.header_timeout,
-        ..api::ServeOptions::default()
+        drain: std::time::Duration::from_secs(1),
     };
     let views = Views {
         scrape: Some(scrape.clone()),

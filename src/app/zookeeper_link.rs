@@ -31,7 +31,7 @@ pub(super) struct ZooKeeperLink {
 impl ZooKeeperLink {
     pub(super) async fn stop(self, env: &Env) {
         self.link.stop();
-        shutdown::phase(env, "ZooKeeper", Duration::from_secs(5), async {
+        shutdown::phase(env, "ZooKeeper", Duration::from_millis(1000), async {
             if let Err(error) = self.session.await {
                 tracing::error!(%error, "the ZooKeeper task failed");
             }

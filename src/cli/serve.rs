@@ -6,6 +6,7 @@ use crate::telemetry::logging::{self, LogFormat};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Format {
@@ -46,7 +47,12 @@ pub(super) fn run(args: &ServeArgs) -> ExitCode {
     let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
     let built =
         tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().thread_name("watchkeeper").build();
-    let served = built.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(app::serve(Env::real(), options)));
+    let served = built.map_err(anyhow::Error::from).and_then(|runtime| {
+        let served = runtime.block_on(app::serve(Env::real(), options));
+        // Whatever still blocks was left behind by a phase of the stop, which said so.
+        runtime.shutdown_timeout(Duration::from_millis(200));
+        served
+    });
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => super::fail(&error),

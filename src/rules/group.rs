@@ -3,6 +3,7 @@
 //! Groups are spread over their interval by a hash of file and name, so that they do not all run at once, and so that
 //! a restart does not move them. A group that is slower than its interval misses ticks, and says so in a metric.
 
+use super::memory::Memory;
 use super::metrics::{GroupMetrics, Metrics};
 use super::restore;
 use super::rule::{Evaluation, Outcome, RuleState};
@@ -13,7 +14,7 @@ use crate::model::alert::Alert;
 use crate::model::labels::Labels;
 use crate::model::sample;
 use crate::promql::engine::Engine;
-use crate::state::State;
+use crate::state::{State, StateError};
 use crate::storage::append::{Append, BatchSample, BatchValue, Durability};
 use crate::storage::select::Querier;
 use std::collections::BTreeMap;
@@ -25,6 +26,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// Longest time of one rule's queries, as the default of Prometheus's engine.
 const RULE_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long an evaluation may go on when the server stops.
+const STOP_PATIENCE: Duration = Duration::from_millis(300);
 /// The least time for which firing alerts from before a restart wait to show themselves.
 const HOLD_MS: i64 = 60_000;
 
@@ -35,10 +38,23 @@ pub(super) struct Shared {
     pub(super) querier: Arc<dyn Querier>,
     pub(super) append: Arc<dyn Append>,
     pub(super) state: Arc<dyn State>,
+    pub(super) memory: Arc<Memory>,
+    /// Whether the server stops: evaluations are cut short then.
+    pub(super) stopping: watch::Receiver<bool>,
     pub(super) alerts: mpsc::Sender<Vec<Alert>>,
     pub(super) external_url: String,
     pub(super) metrics: Metrics,
     pub(super) views: Mutex<BTreeMap<GroupKey, Arc<GroupView>>>,
+}
+
+impl Shared {
+    /// Waits until the server stops.
+    async fn stops(&self) {
+        if self.stopping.clone().wait_for(|stop| *stop).await.is_err() {
+            // Nobody can say so any more.
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 /// Settings that a group has of the configuration.
@@ -173,6 +189,9 @@ impl Group {
         let mut samples = 0;
         self.metrics.iterations.inc();
         for place in 0..self.rules.len() {
+            if *self.shared.stopping.borrow() {
+                break;
+            }
             let rule_start = clock.monotonic();
             let outcome = self.evaluate_rule(place, at_ms).await;
             let seconds = (clock.monotonic() - rule_start).as_secs_f64();
@@ -218,9 +237,20 @@ impl Group {
             };
             rule.lock().unwrap_or_else(PoisonError::into_inner).evaluate(&evaluation)
         });
-        let done = match self.shared.env.clock.timeout(RULE_TIMEOUT, &mut work).await {
-            Ok(done) => done,
-            Err(_) => {
+        let clock = &self.shared.env.clock;
+        let stop = async {
+            self.shared.stops().await;
+            clock.sleep(STOP_PATIENCE).await;
+        };
+        let done = tokio::select! {
+            biased;
+            done = &mut work => Some(done),
+            () = clock.sleep(RULE_TIMEOUT) => None,
+            () = stop => None,
+        };
+        let done = match done {
+            Some(done) => done,
+            None => {
                 cancel.store(true, Ordering::Relaxed);
                 work.await
             }
@@ -249,17 +279,17 @@ impl Group {
         rules
     }
 
-    /// Writes down the alerts that fire or have fired, where something changed that a restart must know.
+    /// Has the alerts written down that fire or have fired, where something changed that a restart must know. Does not wait for
+    /// the disk.
     async fn remember(&mut self) {
         let rules = self.to_remember();
         if is_same_memory(&rules, &self.remembered) {
             return;
         }
         self.remembered.clone_from(&rules);
-        let (state, group) = (Arc::clone(&self.shared.state), self.key.label());
-        let done = self.shared.env.tasks.blocking(move || restore::remember(&*state, &group, &rules)).await;
-        if let Ok(Err(error)) = done {
-            tracing::error!(group = %self.key.label(), %error, "the state of alerts cannot be written");
+        // Thousands of alerts take a while to write as text.
+        if let Ok(bytes) = self.shared.env.tasks.blocking(move || restore::encode(&rules)).await {
+            self.shared.memory.note(restore::key(&self.key.label()), bytes);
         }
     }
 
@@ -271,8 +301,12 @@ impl Group {
             return;
         }
         let held_until_ms = now_ms + HOLD_MS.max(2 * self.interval_ms());
-        let (state, group) = (Arc::clone(&self.shared.state), self.key.label());
-        let done = self.shared.env.tasks.blocking(move || restore::recall(&*state, &group, held_until_ms)).await;
+        let (shared, key) = (Arc::clone(&self.shared), restore::key(&self.key.label()));
+        let done = self.shared.env.tasks.blocking(move || {
+            let bytes = shared.memory.read(&key)?;
+            Ok(bytes.map(|bytes| restore::decode(&bytes, held_until_ms)).unwrap_or_default())
+        });
+        let done: Result<Result<restore::Remembered, StateError>, _> = done.await;
         let mut recalled = match done {
             Ok(Ok(recalled)) => recalled,
             Ok(Err(error)) => {
@@ -328,14 +362,18 @@ fn is_same_memory(left: &restore::Remembered, right: &restore::Remembered) -> bo
     essence(left) == essence(right)
 }
 
-/// Hands alerts on; waits where nobody takes them.
+/// Hands alerts on; waits where nobody takes them. When the server stops it does not wait: they are told again after the start.
 pub(super) async fn send(shared: &Shared, alerts: Vec<Alert>) {
     if alerts.is_empty() {
         return;
     }
     shared.metrics.alerts_sent.add(alerts.len() as u64);
-    if shared.alerts.send(alerts).await.is_err() {
-        tracing::warn!("the notifier is gone: alerts were not handed on");
+    tokio::select! {
+        biased;
+        sent = shared.alerts.send(alerts) => if sent.is_err() {
+            tracing::warn!("the notifier is gone: alerts were not handed on");
+        },
+        () = shared.stops() => {}
     }
 }
 

@@ -6,6 +6,7 @@
 
 use super::file::{self, RuleFileError};
 use super::group::{First, Group, GroupState, Settings, Shared, bury};
+use super::memory::Memory;
 use super::metrics::Metrics;
 use super::spec::{GroupKey, GroupSpec, RuleFile};
 use super::view::{FileView, RefusedFile, RulesView};
@@ -55,7 +56,14 @@ pub struct RulesHandle {
     shared: Arc<Shared>,
     files: watch::Receiver<Arc<Files>>,
     stop: watch::Sender<bool>,
-    task: Arc<Mutex<Option<TaskHandle<()>>>>,
+    tasks: Arc<Mutex<Option<RunningTasks>>>,
+}
+
+/// What runs until the end.
+struct RunningTasks {
+    manager: TaskHandle<()>,
+    /// Writes down what groups remember.
+    writer: TaskHandle<()>,
 }
 
 /// What is known about the files.
@@ -78,7 +86,12 @@ impl RuleManager {
         sources: watch::Receiver<Arc<RuleSources>>,
     ) -> RulesHandle {
         let env = deps.env.clone();
+        let memory = Arc::new(Memory::new(&env, Arc::clone(&deps.state)));
+        let writer = env.tasks.spawn("rules memory", Arc::clone(&memory).run());
+        let (stop, stopped) = watch::channel(false);
         let shared = Arc::new(Shared {
+            memory,
+            stopping: stopped.clone(),
             env: deps.env,
             engine: deps.engine,
             querier: deps.querier,
@@ -89,7 +102,6 @@ impl RuleManager {
             metrics: Metrics::new(&deps.registry),
             views: Mutex::default(),
         });
-        let (stop, stopped) = watch::channel(false);
         let (publish, files) = watch::channel(Arc::default());
         let first_settings = settings(&config.borrow());
         let manager = Manager {
@@ -104,7 +116,7 @@ impl RuleManager {
             generation: 0,
         };
         let task = env.tasks.spawn("rules", manager.run());
-        RulesHandle { shared, files, stop, task: Arc::new(Mutex::new(Some(task))) }
+        RulesHandle { shared, files, stop, tasks: Arc::new(Mutex::new(Some(RunningTasks { manager: task, writer }))) }
     }
 }
 
@@ -132,14 +144,17 @@ impl RulesHandle {
         self.files.borrow().generation
     }
 
-    /// Stops all groups: evaluations that run are finished, alerts stay as they are.
+    /// Stops all groups: evaluations that run are finished, alerts stay as they are, and what they remember is on disk.
     pub async fn stop(&self) {
         self.stop.send_replace(true);
-        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(task) = task
-            && let Err(error) = task.await
-        {
+        let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(RunningTasks { manager, writer }) = tasks else { return };
+        if let Err(error) = manager.await {
             tracing::error!(%error, "the rules ended badly");
+        }
+        self.shared.memory.close();
+        if let Err(error) = writer.await {
+            tracing::error!(%error, "the memory of rules ended badly");
         }
     }
 }
@@ -312,7 +327,7 @@ impl Manager {
             self.shared.views.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
             self.shared.metrics.forget_group(&key);
             bury(&self.shared, &key.label(), state.rules).await;
-            self.forget_alerts(&key).await;
+            self.forget_alerts(&key);
         }
     }
 
@@ -382,9 +397,8 @@ impl Manager {
         self.with_state(move |state| state.delete(&key).map(|()| None)).await;
     }
 
-    async fn forget_alerts(&self, key: &GroupKey) {
-        let group = key.label();
-        self.with_state(move |state| super::restore::remember(state, &group, &BTreeMap::new()).map(|()| None)).await;
+    fn forget_alerts(&self, key: &GroupKey) {
+        self.shared.memory.note(super::restore::key(&key.label()), None);
     }
 
     async fn with_state(

@@ -14,6 +14,7 @@ pub mod file;
 mod group;
 pub mod lint;
 mod manager;
+mod memory;
 pub mod memory_append;
 mod metrics;
 pub mod recording;

@@ -19,7 +19,6 @@ use super::spec::RuleSpec;
 use crate::model::labels::{ALERT_NAME, Labels, METRIC_NAME};
 use crate::model::matcher::Matcher;
 use crate::model::sample;
-use crate::state::{State, StateError};
 use crate::storage::select::{Hints, Querier, SelectError, TimeRange};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -83,15 +82,15 @@ pub fn active_since(last: Last, at_ms: i64, for_ms: i64) -> Option<i64> {
 /// The alerts of a group's rules, by the rules' names and their place among rules of the same name.
 pub type Remembered = BTreeMap<(String, usize), BTreeMap<Labels, ActiveAlert>>;
 
-fn key(group: &str) -> Vec<u8> {
+/// Returns the key of a group's memory.
+#[must_use]
+pub fn key(group: &str) -> Vec<u8> {
     format!("rules/active/{group}").into_bytes()
 }
 
-/// Writes down the alerts of a group that somebody may have heard of. Durable when it returns.
-///
-/// # Errors
-/// When the state cannot be written.
-pub fn remember(state: &dyn State, group: &str, rules: &Remembered) -> Result<(), StateError> {
+/// Writes the alerts of a group that somebody may have heard of; `None` where there are none.
+#[must_use]
+pub fn encode(rules: &Remembered) -> Option<Vec<u8>> {
     let mut list = Vec::new();
     for ((name, place), alerts) in rules {
         for (labels, alert) in alerts {
@@ -111,27 +110,20 @@ pub fn remember(state: &dyn State, group: &str, rules: &Remembered) -> Result<()
             }));
         }
     }
-    if list.is_empty() {
-        state.delete(&key(group))?;
-    } else {
-        state.put(&key(group), Value::from(list).to_string().as_bytes())?;
-    }
-    state.sync()
+    (!list.is_empty()).then(|| Value::from(list).to_string().into_bytes())
 }
 
-/// Reads what [`remember`] wrote. Firing alerts count as holding until `held_until_ms`, so that they can show themselves.
-///
-/// # Errors
-/// When the state cannot be read. What is not understood is left out.
-pub fn recall(state: &dyn State, group: &str, held_until_ms: i64) -> Result<Remembered, StateError> {
+/// Reads what [`encode`] wrote; what is not understood is left out. Firing alerts count as holding until `held_until_ms`, so
+/// that they can show themselves.
+#[must_use]
+pub fn decode(bytes: &[u8], held_until_ms: i64) -> Remembered {
     let mut rules = Remembered::new();
-    let Some(bytes) = state.get(&key(group))? else { return Ok(rules) };
-    let list: Vec<Value> = serde_json::from_slice(&bytes).unwrap_or_default();
+    let list: Vec<Value> = serde_json::from_slice(bytes).unwrap_or_default();
     for entry in &list {
         let Some((name, place, labels, alert)) = read_alert(entry, held_until_ms) else { continue };
         rules.entry((name, place)).or_default().insert(labels, alert);
     }
-    Ok(rules)
+    rules
 }
 
 fn labels_json(labels: &Labels) -> Value {
