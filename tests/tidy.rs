@@ -39,6 +39,7 @@ const FORBIDDEN: &[(&str, &str)] = &[
 const DOORS: &[(&str, &[&str])] = &[
     ("axum", &["api/"]),
     ("lettre", &["alerting/notify/"]),
+    ("md5", &["alerting/notify/auth.rs"]),
     ("zookeeper_client", &["zookeeper/live.rs"]),
     ("sled", &["state/sled.rs"]),
     ("serde_saphyr", &["config/yaml.rs"]),
@@ -67,7 +68,7 @@ const DOORS: &[(&str, &[&str])] = &[
 const LINES_MAX: usize = 600;
 
 /// Files that outgrew the plan: they may shrink, never grow. Each wants a reason in its first comment.
-const LARGE: &[(&str, usize)] = &[("alerting/machine.rs", 740), ("storage/column/packed.rs", 633), ("template/eval.rs", 634)];
+const LARGE: &[(&str, usize)] = &[("storage/column/packed.rs", 633), ("template/eval.rs", 634)];
 
 /// One found violation.
 #[derive(Debug, PartialEq, Eq)]

@@ -28,6 +28,8 @@ pub enum Due {
     NewResolved,
     /// Nothing changed, but `repeat_interval` has passed.
     Repeat,
+    /// An alert fired and ended while nobody could be told.
+    EndedUntold,
     /// Only ended alerts, and the receiver never heard of them.
     NeverTold,
     /// The receiver knows all this.
@@ -39,7 +41,7 @@ impl Due {
     #[must_use]
     pub const fn is_due(self) -> bool {
         match self {
-            Self::First | Self::NewFiring | Self::AllResolved | Self::NewResolved | Self::Repeat => true,
+            Self::First | Self::NewFiring | Self::AllResolved | Self::NewResolved | Self::Repeat | Self::EndedUntold => true,
             Self::NeverTold | Self::Unchanged => false,
         }
     }
@@ -53,9 +55,18 @@ impl Due {
             Self::AllResolved => "all alerts resolved",
             Self::NewResolved => "new resolved alerts in group",
             Self::Repeat => "repeat interval elapsed",
+            Self::EndedUntold => "fired and ended before it could be told",
             Self::NeverTold => "resolved before anyone was told",
             Self::Unchanged => "already told",
         }
+    }
+
+    /// Reads the reason's words.
+    #[must_use]
+    pub fn from_words(words: &str) -> Option<Self> {
+        use Due::{AllResolved, EndedUntold, First, NeverTold, NewFiring, NewResolved, Repeat, Unchanged};
+        let all = [First, NewFiring, AllResolved, NewResolved, Repeat, EndedUntold, NeverTold, Unchanged];
+        all.into_iter().find(|due| due.as_str() == words)
     }
 }
 

@@ -48,6 +48,8 @@ pub struct Group {
     pub has_flushed: bool,
     /// Whether a flush was due while another member did the telling.
     pub stood_by: bool,
+    /// Whether messages of an earlier life, whose outcome is not known, are to be sent again now.
+    pub resumes: bool,
     /// The flush that is going on.
     pub flushing: Option<Flushing>,
     /// Why nobody was told when it was last flushed, for noting a reason once.
@@ -64,6 +66,7 @@ impl Group {
             next_flush_ms: now_ms.saturating_add(route.group_wait_ms),
             has_flushed: false,
             stood_by: false,
+            resumes: false,
             flushing: None,
             last_silence: String::new(),
         }
@@ -80,7 +83,7 @@ impl Group {
     /// Returns whether a flush is due: its time has come, and none is going on.
     #[must_use]
     pub const fn is_due(&self, now_ms: i64) -> bool {
-        self.next_flush_ms <= now_ms && self.flushing.is_none()
+        (self.resumes || self.next_flush_ms <= now_ms) && self.flushing.is_none()
     }
 
     /// Notes that a delivery came back; returns the flush when it was the last one.

@@ -15,8 +15,10 @@ pub const RECORDS_MAX: usize = 1000;
 pub enum RecordState {
     /// Being sent, or waiting to be tried again.
     Sending,
-    /// Somebody took it.
+    /// Everybody took it.
     Sent,
+    /// Some recipients took it, others were refused for good.
+    Partly,
     /// Given up for now; the next flush of the group tries again unless it was refused for good.
     Failed,
     /// Nobody was to be told.
@@ -30,6 +32,7 @@ impl RecordState {
         match self {
             Self::Sending => "sending",
             Self::Sent => "sent",
+            Self::Partly => "partly",
             Self::Failed => "failed",
             Self::NotSent => "not_sent",
         }
@@ -38,7 +41,7 @@ impl RecordState {
     /// Reads the API's word.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Sending, Self::Sent, Self::Failed, Self::NotSent].into_iter().find(|state| state.as_str() == word)
+        [Self::Sending, Self::Sent, Self::Partly, Self::Failed, Self::NotSent].into_iter().find(|state| state.as_str() == word)
     }
 }
 
@@ -51,6 +54,20 @@ pub struct RecipientOutcome {
     pub code: u16,
     /// The reply's words.
     pub message: String,
+}
+
+impl RecipientOutcome {
+    /// Returns whether the recipient has the message.
+    #[must_use]
+    pub const fn has_it(&self) -> bool {
+        self.code >= 200 && self.code < 300
+    }
+
+    /// Returns whether the recipient was refused for good.
+    #[must_use]
+    pub const fn is_refused(&self) -> bool {
+        self.code >= 500
+    }
 }
 
 /// One alert in a notification.
@@ -125,32 +142,47 @@ pub const RECORD_ALERTS_MAX: usize = 50;
 pub struct History {
     records: BTreeMap<u64, Arc<Record>>,
     next_id: u64,
+    removed: u64,
 }
 
 impl Default for History {
     fn default() -> Self {
-        Self { records: BTreeMap::new(), next_id: 1 }
+        Self { records: BTreeMap::new(), next_id: 1, removed: 0 }
     }
 }
 
 impl History {
-    /// Adds a record, giving it its id; returns it, and the id of a record that had to go.
-    pub fn add(&mut self, mut record: Record) -> (Arc<Record>, Option<u64>) {
+    /// Adds a record, giving it its id.
+    pub fn add(&mut self, mut record: Record) -> Arc<Record> {
         record.id = self.next_id;
         self.next_id += 1;
         let record = Arc::new(record);
         self.records.insert(record.id, Arc::clone(&record));
-        let oldest = if self.records.len() > RECORDS_MAX { self.records.pop_first() } else { None };
-        (record, oldest.map(|(id, _)| id))
+        record
+    }
+
+    /// Forgets the oldest records beyond the bound, except those that are being sent; returns their ids.
+    pub fn trim(&mut self) -> Vec<u64> {
+        let excess = self.records.len().saturating_sub(RECORDS_MAX);
+        let is_done = |(_, record): &(&u64, &Arc<Record>)| record.state != RecordState::Sending;
+        let gone: Vec<u64> = self.records.iter().filter(is_done).map(|(id, _)| *id).take(excess).collect();
+        for id in &gone {
+            self.records.remove(id);
+        }
+        self.removed += gone.len() as u64;
+        gone
+    }
+
+    /// Returns how many records were forgotten since the start.
+    #[must_use]
+    pub const fn removed(&self) -> u64 {
+        self.removed
     }
 
     /// Puts back a record that was kept across a restart.
     pub fn restore(&mut self, record: Record) {
         self.next_id = self.next_id.max(record.id + 1);
         self.records.insert(record.id, Arc::new(record));
-        while self.records.len() > RECORDS_MAX {
-            self.records.pop_first();
-        }
     }
 
     /// Changes a record and returns it.
@@ -164,6 +196,19 @@ impl History {
     #[must_use]
     pub fn get(&self, id: u64) -> Option<&Arc<Record>> {
         self.records.get(&id)
+    }
+
+    /// Returns the ids of records before `id` about the same group and integration that were given up.
+    #[must_use]
+    pub fn given_up_before(&self, id: u64) -> Vec<u64> {
+        let Some(record) = self.get(id) else { return Vec::new() };
+        let is_same = |other: &Record| {
+            other.state == RecordState::Failed
+                && other.group_key == record.group_key
+                && other.receiver == record.receiver
+                && other.integration == record.integration
+        };
+        self.records.range(..id).filter(|(_, other)| is_same(other)).map(|(id, _)| *id).collect()
     }
 
     /// Returns the newest record of an unfinished message with this id.

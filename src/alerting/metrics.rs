@@ -34,6 +34,7 @@ impl AlertingMetrics {
             ),
             registry: registry.clone(),
         };
+        metrics.removed(0);
         for kind in KINDS {
             metrics.notifications(kind).add(0);
             metrics.failed(kind, "other").add(0);
@@ -100,6 +101,12 @@ impl AlertingMetrics {
         gauge("watchkeeper_receivers", "Number of configured receivers.", view.setup.receivers.len());
         let integrations = view.setup.receivers.values().map(|receiver| receiver.integrations.len()).sum();
         gauge("watchkeeper_integrations", "Number of configured integrations.", integrations);
+    }
+
+    /// Counts old notifications that left history and outbox.
+    pub(super) fn removed(&self, count: usize) {
+        let help = "The total number of old notifications that were removed from history and outbox, which keep the newest ones.";
+        self.registry.counter("watchkeeper_notification_history_removed_total", help, &[]).add(count as u64);
     }
 
     /// Counts a failure of the state store.

@@ -1,11 +1,11 @@
 //! Who was told what: one entry for each group and receiver, and the intents of those who are being told.
 //!
-//! An entry is written when a receiver took a notification; an *intent* is written before the first byte goes out. An intent
-//! without its entry after a crash is the one window in which somebody may be told twice; the message keeps its id then, because
-//! the id is made from what is told and from the entry before. Entries live for twice the repeat interval, at most five days,
-//! as Alertmanager's do.
+//! An entry is written when a receiver took a notification; an *intent* is written before the first byte goes out, and says
+//! what is told. An intent without its entry after a crash is the one window in which somebody may be told twice: nobody knows
+//! whether the mail server took the message, so exactly the same message, with the same id, goes out at once after the start.
+//! Entries live for twice the repeat interval, at most five days, as Alertmanager's do.
 
-use super::dedup::LastTold;
+use super::dedup::{Due, LastTold};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,6 +41,12 @@ pub struct Intent {
     pub message_id: String,
     /// When it began.
     pub since_ms: i64,
+    /// Why it was due.
+    pub due: Due,
+    /// Fingerprints of the alerts that it says fire.
+    pub firing: BTreeSet<u64>,
+    /// Fingerprints of the alerts that it says have ended.
+    pub resolved: BTreeSet<u64>,
 }
 
 /// All entries and intents.
@@ -48,6 +54,8 @@ pub struct Intent {
 pub struct NotificationLog {
     entries: BTreeMap<LogKey, LogEntry>,
     intents: BTreeMap<LogKey, Intent>,
+    /// Keys of intents of an earlier life: whether the other side took the message is not known.
+    unsettled: BTreeSet<LogKey>,
 }
 
 /// Returns the key of a group and an integration.
@@ -104,16 +112,40 @@ impl NotificationLog {
         self.intents.insert(key(&intent.group_key, &intent.receiver), intent);
     }
 
+    /// Takes an intent of an earlier life.
+    pub fn restore_intent(&mut self, intent: Intent) {
+        self.unsettled.insert(key(&intent.group_key, &intent.receiver));
+        self.begin(intent);
+    }
+
     /// Notes that a receiver took a notification.
     pub fn finish(&mut self, entry: LogEntry) {
         let log_key = key(&entry.group_key, &entry.receiver);
-        self.intents.remove(&log_key);
+        self.forget_intent(&log_key);
         self.entries.insert(log_key, entry);
     }
 
-    /// Notes that a notification was refused for good: there is nothing to finish after a crash.
-    pub fn give_up(&mut self, log_key: &str) {
+    /// Notes that the message of an intent will not be sent again as it is: it was refused for good, or cannot be made again.
+    /// That its alerts were not told is still known.
+    pub fn settle(&mut self, log_key: &str) {
+        self.unsettled.remove(log_key);
+    }
+
+    /// Forgets an intent: its group is no more.
+    pub fn forget_intent(&mut self, log_key: &str) {
+        self.unsettled.remove(log_key);
         self.intents.remove(log_key);
+    }
+
+    /// Returns the intent of an earlier life whose message may or may not have been taken.
+    #[must_use]
+    pub fn unsettled(&self, log_key: &str) -> Option<&Intent> {
+        self.intents.get(log_key).filter(|_| self.unsettled.contains(log_key))
+    }
+
+    /// Walks all intents in order of keys.
+    pub fn intents(&self) -> impl Iterator<Item = (&LogKey, &Intent)> {
+        self.intents.iter()
     }
 
     /// Returns the intent of a group and receiver: a notification that is going out, or was when the process died.
@@ -128,6 +160,10 @@ impl NotificationLog {
         match self.entries.get(&log_key) {
             Some(ours) if ours.told.at_ms >= entry.told.at_ms => false,
             _ => {
+                if self.intents.get(&log_key).is_some_and(|intent| intent.since_ms <= entry.told.at_ms) {
+                    // Somebody else told it since.
+                    self.settle(&log_key);
+                }
                 self.entries.insert(log_key, entry);
                 true
             }

@@ -14,7 +14,7 @@
 
 use super::ack::Ack;
 use super::alerts::StoredAlert;
-use super::dedup::LastTold;
+use super::dedup::{Due, LastTold};
 use super::group::{Group, GroupId};
 use super::history::{Attempt, RecipientOutcome, Record, RecordAlert, RecordState};
 use super::notification_log::{Intent, LogEntry, hex, key};
@@ -299,6 +299,9 @@ pub fn put_intent(intent: &Intent) -> Change {
         "receiver": intent.receiver,
         "message_id": intent.message_id,
         "since_ms": intent.since_ms,
+        "due": intent.due.as_str(),
+        "firing": set_json(&intent.firing),
+        "resolved": set_json(&intent.resolved),
     });
     put(INTENT, &hashed(&key(&intent.group_key, &intent.receiver)), &value)
 }
@@ -309,6 +312,9 @@ fn intent_of(value: &Value) -> Option<Intent> {
         receiver: text(value, "receiver")?,
         message_id: text(value, "message_id")?,
         since_ms: int(value, "since_ms")?,
+        due: Due::from_words(value["due"].as_str()?)?,
+        firing: set_of(&value["firing"])?,
+        resolved: set_of(&value["resolved"])?,
     })
 }
 

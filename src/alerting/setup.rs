@@ -144,6 +144,7 @@ fn email(config: &EmailConfig) -> EmailTarget {
             insecure_skip_verify: tls.insecure_skip_verify,
             only_tls13: tls.min_version == "TLS13",
         },
+        max_connections: usize::try_from(config.max_connections).unwrap_or(usize::MAX),
         thread_by_date: config.threading.enabled && config.threading.thread_by_date == "daily",
     }
 }

@@ -1,17 +1,18 @@
 //! The task that owns the machine: takes commands, keeps state, starts deliveries, publishes pictures.
 //!
 //! The order of things is the promise: changes of an effect are on disk before a command is answered and before a delivery
-//! begins. Deliveries run as tasks of their own and come back as messages. The queue of commands is bounded: who posts
-//! waits, nothing is dropped.
+//! begins. Whatever waits when the disk is free again (posts, outcomes of deliveries, groups that are due) goes into one
+//! synced transaction, so that a storm of alerts costs few syncs and not one each. Deliveries run as tasks of their own and come
+//! back as messages. The queue of commands is bounded: who posts waits, nothing is dropped.
 
 use super::ack::Ack;
-use super::history::RecordState;
+use super::history::{RECORDS_MAX, RecordState};
 use super::machine::{Delivery, DeliveryReport, Effect, Machine};
 use super::metrics::AlertingMetrics;
 use super::notification_log::LogEntry;
 use super::notify::{Content, Failure, Listener, Notifier, Progress};
 use super::setup::{self, Setup, SetupError};
-use super::silence::SilenceError;
+use super::silence::{SilenceError, Silences};
 use super::view::AlertingView;
 use super::{AlertingDeps, persist};
 use crate::config::Config;
@@ -19,12 +20,19 @@ use crate::env::Env;
 use crate::model::alert::Alert;
 use crate::model::silence::Silence;
 use crate::state::{Change, State, StateError};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 /// How long a stop waits for deliveries that are going on.
-const SETTLE: Duration = Duration::from_secs(10);
+const SETTLE: Duration = Duration::from_secs(2);
+/// How often log and events hear that old notifications were removed, at most.
+const REMOVED_PAUSE_MS: i64 = 600_000;
+/// How many commands and words share one transaction.
+const BATCH_MAX: usize = 1024;
+/// How many times as long as making the last picture of alerting took the next one waits.
+const PICTURE_PAUSE: u32 = 10;
 
 /// What others ask for.
 #[derive(Debug)]
@@ -48,9 +56,59 @@ pub(super) enum Command {
 /// What deliveries tell.
 #[derive(Debug)]
 enum Word {
-    Rendered(u64, Content, oneshot::Sender<()>),
+    Rendered(u64, Content),
     Attempt(u64, &'static str, Failure),
     Done(DeliveryReport),
+}
+
+/// An answer that is given once what it speaks of is kept.
+enum Answer {
+    Post(Vec<String>, oneshot::Sender<Vec<String>>),
+    Silence(Result<String, SilenceError>, oneshot::Sender<Result<String, SilenceError>>),
+    Expired(Result<(), SilenceError>, oneshot::Sender<Result<(), SilenceError>>),
+    Acknowledged(bool, oneshot::Sender<bool>),
+}
+
+impl Answer {
+    /// Whether who hears the answer may look at once for what changed: people do, senders of alerts do not.
+    const fn must_be_seen(&self) -> bool {
+        !matches!(self, Self::Post(..))
+    }
+
+    /// Answers. `failed`: why nothing was kept. Whoever asked may have gone.
+    fn give(self, failed: Option<&StateError>) {
+        let not_stored = |error: &StateError| SilenceError::NotStored(error.to_string());
+        match self {
+            // Alerts that could not be kept are told all the same.
+            Self::Post(refused, answer) => drop(answer.send(refused)),
+            Self::Silence(result, answer) => {
+                drop(answer.send(result.and_then(|id| failed.map_or(Ok(id), |error| Err(not_stored(error))))));
+            }
+            Self::Expired(result, answer) => {
+                drop(answer.send(result.and_then(|()| failed.map_or(Ok(()), |error| Err(not_stored(error))))));
+            }
+            Self::Acknowledged(known, answer) => drop(answer.send(known && failed.is_none())),
+        }
+    }
+}
+
+/// What is done together: one synced transaction, then the answers and deliveries that waited for it.
+#[derive(Default)]
+struct Batch {
+    effects: Vec<Effect>,
+    answers: Vec<Answer>,
+    /// The silences before the first change of this batch.
+    silences_before: Option<Silences>,
+    /// Whether something changed that needs no effect.
+    touched: bool,
+    /// Who wants to know when alerting has ended; `Some(None)`: nobody speaks to it any more.
+    stop: Option<Option<oneshot::Sender<()>>>,
+}
+
+impl Batch {
+    const fn is_empty(&self) -> bool {
+        self.effects.is_empty() && self.answers.is_empty() && !self.touched && self.stop.is_none()
+    }
 }
 
 pub(super) struct Task {
@@ -69,6 +127,14 @@ pub(super) struct Task {
     setup_error: String,
     running: usize,
     stopping: watch::Sender<bool>,
+    /// Whether something has changed since the newest picture.
+    is_picture_old: bool,
+    /// When the newest picture was made, and how long that took; on the monotonic clock.
+    picture_at: Duration,
+    picture_took: Duration,
+    /// How many removed records log and events know of, and when they may hear of more.
+    removed_told: u64,
+    removed_told_next_ms: i64,
 }
 
 /// Reads what a configuration asks for, template files included.
@@ -104,8 +170,18 @@ impl Task {
             outbox: super::notify::outbox::Outbox::new(&outbox_dir),
             templates: Arc::new(templates),
             stopping: stopping.subscribe(),
-            partly: super::notify::Partly::default(),
+            pool: super::notify::pool::Pool::default(),
+            rendering: Arc::new(Semaphore::new(super::notify::RENDERING_MAX)),
+            writing: Arc::new(Semaphore::new(super::notify::WRITING_MAX)),
         };
+        let known: BTreeSet<u64> = machine.history.newest_first().map(|record| record.id).collect();
+        let (outbox, disk) = (notifier.outbox.clone(), Arc::clone(&env.disk));
+        let swept = env.tasks.blocking(move || outbox.sweep(&*disk, |record| known.contains(&record))).await;
+        match swept {
+            Ok(0) => {}
+            Ok(files) => tracing::info!(files, "removed what an earlier life left half done in the outbox"),
+            Err(error) => tracing::warn!(%error, "the outbox could not be swept"),
+        }
         let metrics = AlertingMetrics::new(&registry);
         let task = Self {
             env,
@@ -123,6 +199,11 @@ impl Task {
             setup_error: String::new(),
             running: 0,
             stopping,
+            is_picture_old: false,
+            picture_at: Duration::ZERO,
+            picture_took: Duration::ZERO,
+            removed_told: 0,
+            removed_told_next_ms: 0,
         };
         Ok((task, command_sender, view_receiver))
     }
@@ -135,58 +216,79 @@ impl Task {
         self.publish();
         loop {
             let now_ms = self.env.clock.now_ms();
-            let effects = self.machine.tick(now_ms);
-            if !effects.is_empty() {
-                if let Err(error) = self.perform(effects).await {
-                    tracing::error!(%error, "what notifications are due could not be kept; they go out all the same");
-                }
-                self.publish();
+            let mut batch = Batch { effects: self.machine.tick(now_ms), ..Batch::default() };
+            self.take_waiting(&mut batch);
+            if batch.is_empty() {
+                self.wait(&mut batch).await;
+                self.take_waiting(&mut batch);
             }
-            let alarm = self.env.clock.sleep_until_ms(self.machine.next_tick_ms(now_ms).max(now_ms + 1));
-            tokio::select! {
-                biased;
-                Some(word) = self.words.recv() => self.hear(word).await,
-                Ok(()) = self.may_send.changed() => {
-                    let may = *self.may_send.borrow_and_update();
-                    self.machine.set_may_send(self.env.clock.now_ms(), may);
-                    self.publish();
-                }
-                Ok(()) = self.config.changed() => self.reconfigure().await,
-                command = self.commands.recv() => match command {
-                    Some(Command::Stop(done)) => {
-                        self.settle().await;
-                        // Nobody waits for the answer where the asker has gone.
-                        let _gone = done.send(());
-                        return;
-                    }
-                    Some(command) => self.obey(command).await,
-                    None => return self.settle().await,
-                },
-                () = alarm => {}
+            let stop = batch.stop.take();
+            self.commit(batch).await;
+            if let Some(done) = stop {
+                self.settle().await;
+                // Nobody waits for the answer where the asker has gone.
+                let _gone = done.map(|done| done.send(()));
+                return;
             }
         }
     }
 
-    async fn reconfigure(&mut self) {
+    /// Takes in what waits already, up to a bound: it shares one synced transaction.
+    fn take_waiting(&mut self, batch: &mut Batch) {
+        for _ in 0..BATCH_MAX {
+            if batch.stop.is_some() {
+                return;
+            }
+            if let Ok(word) = self.words.try_recv() {
+                self.hear(word, batch);
+            } else if let Ok(command) = self.commands.try_recv() {
+                self.obey(command, batch);
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Waits until something happens or is due.
+    async fn wait(&mut self, batch: &mut Batch) {
+        let now_ms = self.env.clock.now_ms();
+        let alarm = self.env.clock.sleep_until_ms(self.machine.next_tick_ms(now_ms).max(now_ms + 1));
+        let picture = self.env.clock.sleep(self.picture_due_in());
+        tokio::select! {
+            biased;
+            Some(word) = self.words.recv() => self.hear(word, batch),
+            Ok(()) = self.may_send.changed() => {
+                let may = *self.may_send.borrow_and_update();
+                self.machine.set_may_send(self.env.clock.now_ms(), may);
+                batch.touched = true;
+            }
+            Ok(()) = self.config.changed() => self.reconfigure(batch).await,
+            command = self.commands.recv() => match command {
+                Some(command) => self.obey(command, batch),
+                None => batch.stop = Some(None),
+            },
+            () = picture, if self.is_picture_old => self.publish(),
+            () = alarm => {}
+        }
+    }
+
+    async fn reconfigure(&mut self, batch: &mut Batch) {
         let config = Arc::clone(&self.config.borrow_and_update());
         match set_up(&self.env, &config).await {
             Ok((setup, templates)) => {
                 self.setup_error.clear();
                 self.notifier.templates = Arc::new(templates);
-                let effects = self.machine.reconfigure(self.env.clock.now_ms(), Arc::new(setup));
-                if let Err(error) = self.perform(effects).await {
-                    tracing::error!(%error, "the timers of alert groups could not be kept");
-                }
+                batch.effects.extend(self.machine.reconfigure(self.env.clock.now_ms(), Arc::new(setup)));
             }
             Err(error) => {
                 tracing::error!(%error, "the alerting configuration was refused; the one before goes on");
                 self.setup_error = error.to_string();
             }
         }
-        self.publish();
+        batch.touched = true;
     }
 
-    async fn obey(&mut self, command: Command) {
+    fn obey(&mut self, command: Command, batch: &mut Batch) {
         let now_ms = self.env.clock.now_ms();
         match command {
             Command::Post(alerts, answer) => {
@@ -195,103 +297,73 @@ impl Task {
                 let (effects, refused) = self.machine.post(now_ms, alerts);
                 let (resolved, invalid) = (resolved as u64, refused.len() as u64);
                 self.metrics.received((total as u64).saturating_sub(resolved), resolved, invalid);
-                if let Err(error) = self.perform(effects).await {
-                    tracing::error!(%error, "posted alerts could not be kept; they are told all the same");
-                }
-                self.publish();
-                let _gone = answer.send(refused);
+                batch.effects.extend(effects);
+                batch.answers.push(Answer::Post(refused, answer));
             }
             Command::PutSilence(silence, answer) => {
                 let before = self.machine.silences.clone();
                 let id = self.env.random.uuid();
-                let result = match self.machine.put_silence(now_ms, *silence, id) {
-                    Ok((id, effects)) => self.perform(effects).await.map(|()| id).map_err(|error| {
-                        self.machine.silences = before;
-                        SilenceError::NotStored(error.to_string())
-                    }),
-                    Err(error) => Err(error),
-                };
-                self.publish();
-                let _gone = answer.send(result);
+                let result = self.machine.put_silence(now_ms, *silence, id).map(|(id, effects)| {
+                    batch.effects.extend(effects);
+                    batch.silences_before.get_or_insert(before);
+                    id
+                });
+                batch.answers.push(Answer::Silence(result, answer));
             }
             Command::ExpireSilence(id, answer) => {
                 let before = self.machine.silences.clone();
-                let result = match self.machine.expire_silence(now_ms, &id) {
-                    Ok(effects) => self.perform(effects).await.map_err(|error| {
-                        self.machine.silences = before;
-                        SilenceError::NotStored(error.to_string())
-                    }),
-                    Err(error) => Err(error),
-                };
-                self.publish();
-                let _gone = answer.send(result);
+                let result = self.machine.expire_silence(now_ms, &id).map(|effects| {
+                    batch.effects.extend(effects);
+                    batch.silences_before.get_or_insert(before);
+                });
+                batch.answers.push(Answer::Expired(result, answer));
             }
             Command::Acknowledge(ack, answer) => {
-                let kept = match self.machine.acknowledge(ack) {
-                    Some(effects) => self.perform(effects).await.is_ok(),
-                    None => false,
-                };
-                self.publish();
-                let _gone = answer.send(kept);
+                let effects = self.machine.acknowledge(ack);
+                batch.answers.push(Answer::Acknowledged(effects.is_some(), answer));
+                batch.effects.extend(effects.unwrap_or_default());
             }
             Command::Retry(record, answer) => {
                 let _gone = answer.send(self.machine.hurry(now_ms, record));
+                batch.touched = true;
             }
             Command::Learn(silences, entries) => {
-                let effects = self.machine.learn(silences, entries);
-                if let Err(error) = self.perform(effects).await {
-                    tracing::error!(%error, "what other members said could not be kept");
-                }
-                self.publish();
+                batch.effects.extend(self.machine.learn(silences, entries));
+                batch.touched = true;
             }
-            Command::Stop(_) => {}
+            Command::Stop(done) => batch.stop = Some(Some(done)),
         }
     }
 
-    async fn hear(&mut self, word: Word) {
+    fn hear(&mut self, word: Word, batch: &mut Batch) {
         let now_ms = self.env.clock.now_ms();
-        let effects = match word {
-            Word::Rendered(record, content, heard) => {
+        batch.touched = true;
+        match word {
+            Word::Rendered(record, content) => {
                 for warning in &content.warnings {
                     tracing::warn!(record, warning, "a notification was not rendered as configured");
                 }
                 self.machine.rendered(record, &content.subject, !content.raw.is_empty(), &content.warnings);
-                let _gone = heard.send(());
-                Vec::new()
             }
             Word::Attempt(record, kind, failure) => {
                 self.metrics.request(kind, false);
-                self.machine.attempted(now_ms, record, &failure.words)
+                batch.effects.extend(self.machine.attempted(now_ms, record, &failure.words, &failure.recipients));
             }
             Word::Done(report) => {
                 self.running -= 1;
                 self.count(now_ms, &report);
-                self.machine.delivered(now_ms, &report)
+                batch.effects.extend(self.machine.delivered(now_ms, &report));
             }
-        };
-        if let Err(error) = self.perform(effects).await {
-            tracing::error!(%error, "the outcome of a notification could not be kept");
-        }
-        self.publish();
-    }
-
-    fn count(&self, now_ms: i64, report: &DeliveryReport) {
-        let delivery = &report.delivery;
-        let kind = delivery.integration.kind;
-        self.metrics.request(kind, report.worked);
-        self.metrics.latency(kind).observe((now_ms - delivery.at_ms) as f64 / 1000.0);
-        let (receiver, group) = (&delivery.receiver.name, &delivery.group_key);
-        if report.worked {
-            tracing::debug!(receiver, kind, group, words = report.words, "notified");
-        } else {
-            self.metrics.failed(kind, report.reason).inc();
-            tracing::error!(receiver, kind, group, error = report.words, "a notification failed");
         }
     }
 
-    /// Writes what must be kept, then starts what may follow. Deliveries begin even where the disk refuses: telling twice is
-    /// better than not at all.
-    async fn perform(&mut self, effects: Vec<Effect>) -> Result<(), StateError> {
+    /// Writes all that must be kept in one transaction, then answers, and starts what may follow. Deliveries begin even where
+    /// the disk refuses: telling twice is better than not at all.
+    async fn commit(&mut self, batch: Batch) {
+        if batch.is_empty() {
+            return;
+        }
+        let Batch { effects, answers, silences_before, .. } = batch;
         let (mut changes, mut durable, mut others) = (Vec::new(), false, Vec::new());
         for effect in effects {
             match effect {
@@ -303,21 +375,69 @@ impl Task {
             }
         }
         let written = self.write(changes, durable).await;
-        if written.is_err() {
+        if let Err(error) = &written {
+            tracing::error!(%error, "alerting could not keep its state; notifications go out all the same");
             self.metrics.state_failed();
+            if let Some(before) = silences_before {
+                self.machine.silences = before;
+            }
+        }
+        let must_be_seen = answers.iter().any(Answer::must_be_seen);
+        if must_be_seen || self.picture_due_in().is_zero() {
+            self.publish();
+        } else {
+            self.is_picture_old = true;
+        }
+        for answer in answers {
+            answer.give(written.as_ref().err());
         }
         for effect in others {
             match effect {
                 Effect::Deliver(delivery) => self.deliver(delivery),
-                Effect::DropContent(record) => {
+                Effect::DropContent(records) => {
+                    self.note_removed(records.len());
                     let (outbox, disk) = (self.notifier.outbox.clone(), Arc::clone(&self.env.disk));
-                    drop(self.env.tasks.blocking(move || outbox.forget(&*disk, record)));
+                    let forget = move || records.iter().for_each(|record| outbox.forget(&*disk, *record));
+                    drop(self.env.tasks.blocking(forget));
                 }
                 Effect::Suppressed { reason, count } => self.metrics.suppressed(reason, count),
                 Effect::Write { .. } => {}
             }
         }
-        written
+    }
+
+    fn count(&self, now_ms: i64, report: &DeliveryReport) {
+        let delivery = &report.delivery;
+        let kind = delivery.integration.kind;
+        self.metrics.request(kind, report.worked);
+        self.metrics.latency(kind).observe((now_ms - delivery.at_ms) as f64 / 1000.0);
+        let (receiver, group) = (&delivery.receiver.name, &delivery.group_key);
+        let refused: Vec<_> = report.recipients.iter().filter(|one| one.is_refused()).collect();
+        if report.worked && !refused.is_empty() {
+            // Some have it, but not all who were to have it.
+            self.metrics.failed(kind, "clientError").inc();
+            for one in refused {
+                tracing::error!(receiver, kind, group, recipient = one.address, answer = one.message, "a recipient was refused");
+            }
+        } else if report.worked {
+            tracing::debug!(receiver, kind, group, words = report.words, "notified");
+        } else {
+            self.metrics.failed(kind, report.reason).inc();
+            tracing::error!(receiver, kind, group, error = report.words, "a notification failed");
+        }
+    }
+
+    /// Says that old notifications left history and outbox: in a metric at once, in log and events now and then.
+    fn note_removed(&mut self, count: usize) {
+        self.metrics.removed(count);
+        let now_ms = self.env.clock.now_ms();
+        let removed = self.machine.history.removed();
+        if removed > self.removed_told && now_ms >= self.removed_told_next_ms {
+            let (count, bound) = (removed - self.removed_told, RECORDS_MAX);
+            tracing::warn!(count, bound, "the oldest notifications were removed from history and outbox, which keep the newest");
+            self.removed_told = removed;
+            self.removed_told_next_ms = now_ms.saturating_add(REMOVED_PAUSE_MS);
+        }
     }
 
     async fn write(&self, changes: Vec<Change>, durable: bool) -> Result<(), StateError> {
@@ -354,7 +474,14 @@ impl Task {
             let left = Duration::from_millis(u64::try_from(until - self.env.clock.now_ms()).unwrap_or(0));
             let clock = Arc::clone(&self.env.clock);
             match clock.timeout(left, self.words.recv()).await {
-                Ok(Some(word)) => self.hear(word).await,
+                Ok(Some(word)) => {
+                    let mut batch = Batch::default();
+                    self.hear(word, &mut batch);
+                    while let Ok(word) = self.words.try_recv() {
+                        self.hear(word, &mut batch);
+                    }
+                    self.commit(batch).await;
+                }
                 Ok(None) => break,
                 Err(_) => {
                     tracing::warn!(running = self.running, "notifications were still going out when the server stopped");
@@ -362,6 +489,7 @@ impl Task {
                 }
             }
         }
+        self.publish();
         if let Err(error) = self.write(Vec::new(), true).await {
             tracing::error!(%error, "alerting could not keep its state at the end");
         }
@@ -369,10 +497,23 @@ impl Task {
         tracing::debug!(sending, "alerting has ended");
     }
 
-    fn publish(&self) {
-        let view = Arc::new(AlertingView::new(self.env.clock.now_ms(), &self.machine, &self.setup_error));
+    fn publish(&mut self) {
+        let began = self.env.clock.monotonic();
+        let mut view = AlertingView::new(self.env.clock.now_ms(), &self.machine, &self.setup_error);
+        view.removed_told = self.removed_told;
+        let view = Arc::new(view);
         self.metrics.show(&view);
         self.view.send_replace(view);
+        self.is_picture_old = false;
+        self.picture_at = self.env.clock.monotonic();
+        self.picture_took = self.picture_at.saturating_sub(began);
+    }
+
+    /// Returns how long the next picture should wait: a picture of thousands of alerts takes a while, and making pictures must
+    /// not be what alerting does most.
+    fn picture_due_in(&self) -> Duration {
+        let next = self.picture_at + PICTURE_PAUSE * self.picture_took;
+        next.saturating_sub(self.env.clock.monotonic())
     }
 }
 
@@ -391,10 +532,7 @@ fn listener(notifier: &Notifier, words: &mpsc::Sender<Word>, record: u64, kind: 
                     if let Err(error) = kept {
                         tracing::warn!(record, %error, "what is sent could not be kept for the dashboard");
                     }
-                    let (heard, hearing) = oneshot::channel();
-                    if words.send(Word::Rendered(record, content, heard)).await.is_ok() {
-                        let _gone = hearing.await;
-                    }
+                    let _gone = words.send(Word::Rendered(record, content)).await;
                 }
                 Progress::Attempt(failure) => {
                     let _gone = words.send(Word::Attempt(record, kind, failure)).await;

@@ -81,6 +81,8 @@ pub struct AlertingView {
     pub may_send: bool,
     /// Why the newest configuration was refused; empty where it was not.
     pub setup_error: String,
+    /// How many old notifications were removed from history and outbox since the start, as far as this was told.
+    pub removed_told: u64,
 }
 
 impl AlertingView {
@@ -110,6 +112,7 @@ impl AlertingView {
             setup: Arc::clone(setup),
             may_send: machine.may_send,
             setup_error: setup_error.to_owned(),
+            removed_told: 0,
         }
     }
 

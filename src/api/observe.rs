@@ -5,6 +5,7 @@
 
 use super::events::Change;
 use super::state::ApiState;
+use crate::alerting::history::RECORDS_MAX;
 use crate::model::silence::SilenceState;
 use crate::model::target::TargetHealth;
 use serde_json::json;
@@ -30,6 +31,8 @@ struct Look {
     files: BTreeMap<String, Option<u64>>,
     /// By record: when it last changed, where it stands, receiver and subject.
     notifications: BTreeMap<u64, (i64, String)>,
+    /// How many old notifications were removed, as far as this was told.
+    removed_notifications: u64,
     /// The state's word; empty where ZooKeeper is not configured.
     zookeeper: &'static str,
 }
@@ -63,6 +66,7 @@ impl Look {
         }
         if let Some(alerting) = &api.views.alerting {
             let view = alerting.view();
+            look.removed_notifications = view.removed_told;
             for silence in &view.silences {
                 let text = format!("by {}: {}", silence.created_by, silence.comment);
                 look.silences.insert(silence.id.clone(), (silence.updated_at_ms, silence.state_at(now_ms), text));
@@ -96,6 +100,11 @@ fn compare(old: &Look, new: &Look) -> Vec<Difference> {
     rules(old, new, &mut found);
     if old.notifications != new.notifications {
         found.push(difference("notification", None, "/notifications"));
+    }
+    if new.removed_notifications > old.removed_notifications {
+        let count = new.removed_notifications - old.removed_notifications;
+        let text = format!("{count} old notifications were removed from history and outbox: they keep the newest {RECORDS_MAX}");
+        found.push(difference("notification", Some(text), "/notifications"));
     }
     if old.zookeeper != new.zookeeper {
         // On its way from one to the other is no news.

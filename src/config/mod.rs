@@ -43,4 +43,4 @@ pub use load::{
 };
 pub use scrape::ScrapeConfig;
 pub use values::{Bytes, FilePath, Secret, Url};
-pub use yaml::Spot;
+pub use yaml::{Spot, base64 as decode_base64};

@@ -460,7 +460,8 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>, place: Spot) -> Res
 }
 
 /// Decodes standard base64, ignoring white space.
-fn base64(text: &str) -> Option<Vec<u8>> {
+#[must_use]
+pub fn base64(text: &str) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     let (mut bits, mut have) = (0_u32, 0);
     let mut digits = 0;

@@ -27,6 +27,8 @@ struct World {
     /// Changes that still succeed; then the disk is gone.
     changes_left: Option<u64>,
     changes: u64,
+    /// Whether a change was refused because the power is off.
+    is_off: bool,
     /// Syncs of files whose name contains this fail.
     failing_sync: Option<String>,
     /// Bytes that may still be written before the disk is full.
@@ -45,8 +47,12 @@ fn gone() -> io::Error {
 
 impl World {
     fn change(&mut self) -> io::Result<()> {
-        if let Some(left) = &mut self.changes_left {
-            *left = left.checked_sub(1).ok_or_else(gone)?;
+        if let Some(left) = self.changes_left {
+            let Some(left) = left.checked_sub(1) else {
+                self.is_off = true;
+                return Err(gone());
+            };
+            self.changes_left = Some(left);
         }
         self.changes += 1;
         Ok(())
@@ -75,6 +81,12 @@ impl CrashDisk {
         self.world().changes
     }
 
+    /// Returns whether the power is off: a change was wanted and no longer done.
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        self.world().is_off
+    }
+
     /// Makes syncs of files fail whose path contains `part`; `None`: no longer.
     pub fn fail_syncs(&self, part: Option<&str>) {
         self.world().failing_sync = part.map(str::to_owned);
@@ -91,6 +103,7 @@ impl CrashDisk {
         let mut world = self.world().clone();
         world.locked.clear();
         world.changes_left = None;
+        world.is_off = false;
         world.failing_sync = None;
         world.room = None;
         Self { world: Arc::new(Mutex::new(world)) }

@@ -1,4 +1,6 @@
-//! The whole of alerting as a state machine: an event comes in, effects come out. No clock, no I/O, no task. Long: one state, and every event that may change it side by side.
+//! The whole of alerting as a state machine: an event comes in, effects come out. No clock, no I/O, no task.
+//!
+//! Here: the state, and what comes from outside. [`flush`]: what time asks for. [`outcome`]: what became of deliveries.
 //!
 //! ```text
 //! post -> alerts -> routes -> groups --timer--> flush: inhibit, times, silence -> dedup -> Deliver
@@ -9,14 +11,16 @@
 //! Whoever drives it writes the changes of an effect before it does anything that follows: an intent is on disk before the
 //! first byte of its mail goes out.
 
+mod flush;
+mod outcome;
+
 use super::ack::Ack;
-use super::alerts::{Alerts, Put, StoredAlert, accept, notification_order};
-use super::dedup::{Due, LastTold, due};
-use super::group::{Flushing, Group, GroupId};
-use super::history::{ATTEMPTS_MAX, Attempt, History, RECORD_ALERTS_MAX, RecipientOutcome, Record, RecordAlert, RecordState};
+use super::alerts::{Alerts, Put, StoredAlert, accept};
+use super::dedup::Due;
+use super::group::{Group, GroupId};
+use super::history::{History, RecipientOutcome, RecordState};
 use super::inhibit::Inhibitor;
-use super::mute::{self, Mute};
-use super::notification_log::{self as log, Intent, LogEntry, NotificationLog};
+use super::notification_log::{self as log, LogEntry, NotificationLog};
 use super::persist;
 use super::route::Route;
 use super::setup::{Integration, Receiver, Setup};
@@ -32,8 +36,6 @@ use std::sync::Arc;
 const MAINTENANCE_MS: i64 = 30_000;
 /// How long an ended alert is kept after its end.
 const KEEP_RESOLVED_MS: i64 = 15 * 60_000;
-/// The shortest time that a notification has for all its attempts: Alertmanager's `notify.MinTimeout`.
-const DELIVERY_TIME_MIN_MS: i64 = 10_000;
 
 /// An alert within a notification.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,6 +75,8 @@ pub struct Delivery {
     pub deadline_ms: i64,
     /// The message's id.
     pub message_id: String,
+    /// What became of its recipients in earlier attempts, where there were any.
+    pub before: Vec<RecipientOutcome>,
     /// The route's label templates.
     pub route_labels: BTreeMap<String, String>,
 }
@@ -108,8 +112,8 @@ pub enum Effect {
     },
     /// Send this.
     Deliver(Arc<Delivery>),
-    /// Forget what was kept of an old notification.
-    DropContent(u64),
+    /// Forget what was kept of old notifications.
+    DropContent(Vec<u64>),
     /// Count alerts that were not told.
     Suppressed {
         /// Why, as the metric names it.
@@ -184,7 +188,7 @@ impl Machine {
             machine.log.restore(entry);
         }
         for intent in kept.intents {
-            machine.log.begin(intent);
+            machine.log.restore_intent(intent);
         }
         for mut record in kept.history {
             if record.state == RecordState::Sending {
@@ -201,6 +205,7 @@ impl Machine {
         }
         machine.acks = kept.acks.into_iter().map(|ack| (ack.fingerprint, ack)).collect();
         machine.rebuild_groups(now_ms, &kept.groups);
+        machine.resume_groups();
         machine
     }
 
@@ -238,13 +243,27 @@ impl Machine {
         }
     }
 
-    /// Returns whether some integration of the route's receiver was last told that the alert fires.
+    /// Lets groups whose messages were going out when the server died send them again at once.
+    fn resume_groups(&mut self) {
+        let setup = Arc::clone(&self.setup);
+        for (id, group) in &mut self.groups {
+            let Some(route) = setup.routes.get(group.route) else { continue };
+            let Some(receiver) = setup.receivers.get(&route.receiver) else { continue };
+            let group_key = route.group_key(&id.labels);
+            let mut keys = receiver.integrations.iter().map(|one| log::key(&group_key, &receiver.log_name(one)));
+            group.resumes = keys.any(|log_key| self.log.unsettled(&log_key).is_some());
+        }
+    }
+
+    /// Returns whether some integration of the route's receiver was last told that the alert fires, or was to be told of it.
     fn is_believed_firing(&self, route: &Route, labels: &Labels, fingerprint: u64) -> bool {
         let group_key = route.group_key(labels);
         let Some(receiver) = self.setup.receivers.get(&route.receiver) else { return false };
         receiver.integrations.iter().any(|integration| {
             let log_key = log::key(&group_key, &receiver.log_name(integration));
+            let is_in = |intent: &log::Intent| intent.firing.contains(&fingerprint) || intent.resolved.contains(&fingerprint);
             self.log.get(i64::MIN, &log_key).is_some_and(|entry| entry.told.firing.contains(&fingerprint))
+                || self.log.intent(&log_key).is_some_and(is_in)
         })
     }
 
@@ -313,28 +332,6 @@ impl Machine {
         }
     }
 
-    /// Does what time asks for: flushes that are due, maintenance.
-    pub fn tick(&mut self, now_ms: i64) -> Vec<Effect> {
-        let mut effects = Effects::default();
-        if self.next_maintenance_ms <= now_ms {
-            self.next_maintenance_ms = now_ms.saturating_add(MAINTENANCE_MS);
-            self.maintain(now_ms, &mut effects);
-        }
-        let due: Vec<GroupId> = self.groups.iter().filter(|(_, group)| group.is_due(now_ms)).map(|(id, _)| id.clone()).collect();
-        for id in due {
-            self.flush(now_ms, &id, &mut effects);
-        }
-        effects.finish()
-    }
-
-    /// Returns when [`Self::tick`] has something to do again.
-    #[must_use]
-    pub fn next_tick_ms(&self, now_ms: i64) -> i64 {
-        let flushes = self.groups.values().filter(|group| group.flushing.is_none()).map(|group| group.next_flush_ms);
-        let silences = self.silences.next_change_ms(now_ms);
-        flushes.chain(silences).chain([self.next_maintenance_ms]).min().unwrap_or(now_ms)
-    }
-
     fn maintain(&mut self, now_ms: i64, effects: &mut Effects) {
         let empty = |(id, group): (&GroupId, &Group)| (group.members.is_empty() && group.flushing.is_none()).then(|| id.clone());
         for id in self.groups.iter().filter_map(empty).collect::<Vec<_>>() {
@@ -359,7 +356,28 @@ impl Machine {
         for log_key in self.log.collect_garbage(now_ms) {
             effects.changes.push(persist::delete_log(&log_key));
         }
+        self.forget_intents_of_no_group(effects);
         self.end_silences_until_resolved(now_ms, effects);
+    }
+
+    /// Forgets intents whose group or receiver is no more, after a change of the routes.
+    fn forget_intents_of_no_group(&mut self, effects: &mut Effects) {
+        if self.log.intents().next().is_none() {
+            return;
+        }
+        let mut present = BTreeSet::new();
+        for (id, group) in &self.groups {
+            let Some(route) = self.setup.routes.get(group.route) else { continue };
+            let Some(receiver) = self.setup.receivers.get(&route.receiver) else { continue };
+            let group_key = route.group_key(&id.labels);
+            present.extend(receiver.integrations.iter().map(|one| log::key(&group_key, &receiver.log_name(one))));
+        }
+        let gone: Vec<String> =
+            self.log.intents().map(|(log_key, _)| log_key).filter(|key| !present.contains(*key)).cloned().collect();
+        for log_key in gone {
+            self.log.forget_intent(&log_key);
+            effects.changes.push(persist::delete_intent(&log_key));
+        }
     }
 
     fn end_silences_until_resolved(&mut self, now_ms: i64, effects: &mut Effects) {
@@ -377,249 +395,6 @@ impl Machine {
                 effects.changes.push(persist::put_silence(&silence));
             }
         }
-    }
-
-    fn flush(&mut self, now_ms: i64, id: &GroupId, effects: &mut Effects) {
-        let Some(group) = self.groups.get_mut(id) else { return };
-        let setup = Arc::clone(&self.setup);
-        let Some(route) = setup.routes.get(group.route) else { return };
-        group.next_flush_ms = now_ms.saturating_add(route.group_interval_ms);
-        if group.members.is_empty() {
-            return;
-        }
-        if !self.may_send {
-            group.stood_by = true;
-            return;
-        }
-        group.has_flushed = true;
-        effects.changes.push(persist::put_group(id, group));
-        let mut alerts: Vec<Arc<StoredAlert>> =
-            group.members.iter().filter_map(|fingerprint| self.alerts.get(*fingerprint)).cloned().collect();
-        alerts.sort_by(|a, b| notification_order(&a.labels, &b.labels));
-        let ended = alerts.iter().filter(|alert| alert.is_resolved_at(now_ms));
-        let resolved: Vec<(u64, i64)> = ended.map(|alert| (alert.fingerprint, alert.updated_at_ms)).collect();
-
-        let route_mute = mute::route_muted(now_ms, route, &setup.intervals);
-        let sifted = mute::sift(now_ms, alerts, route_mute.as_ref(), &self.inhibitor, &self.silences);
-        self.note_muted(now_ms, id, route, &sifted.muted, effects);
-        let mut pending = 0;
-        if let Some(receiver) = setup.receivers.get(&route.receiver).filter(|_| !sifted.told.is_empty()) {
-            for integration in &receiver.integrations {
-                pending += usize::from(self.tell(now_ms, id, route, receiver, integration, &sifted.told, effects));
-            }
-        }
-        let flushing = Flushing { pending, failed: false, resolved };
-        if pending == 0 {
-            self.finish_flush(id, &flushing);
-        } else if let Some(group) = self.groups.get_mut(id) {
-            group.flushing = Some(flushing);
-        }
-    }
-
-    fn finish_flush(&mut self, id: &GroupId, flushing: &Flushing) {
-        if flushing.failed {
-            return;
-        }
-        if let Some(group) = self.groups.get_mut(id) {
-            let alerts = &self.alerts;
-            group.let_go(&flushing.resolved, |fingerprint| alerts.get(fingerprint).map(|alert| alert.updated_at_ms));
-        }
-    }
-
-    /// Counts what is muted, and notes in the history when a reason begins.
-    fn note_muted(
-        &mut self,
-        now_ms: i64,
-        id: &GroupId,
-        route: &Route,
-        muted: &[(Arc<StoredAlert>, Mute)],
-        effects: &mut Effects,
-    ) {
-        let firing: Vec<&(Arc<StoredAlert>, Mute)> = muted.iter().filter(|(alert, _)| !alert.is_resolved_at(now_ms)).collect();
-        let mut counts: BTreeMap<&'static str, usize> = BTreeMap::new();
-        for (_, mute) in muted {
-            *counts.entry(mute.reason()).or_default() += 1;
-        }
-        effects.others.extend(counts.into_iter().map(|(reason, count)| Effect::Suppressed { reason, count }));
-        let words: BTreeSet<String> = firing.iter().map(|(_, mute)| mute.in_words()).collect();
-        let why = words.into_iter().collect::<Vec<_>>().join("; ");
-        let Some(group) = self.groups.get_mut(id) else { return };
-        if group.last_silence == why {
-            return;
-        }
-        group.last_silence.clone_from(&why);
-        if why.is_empty() {
-            return;
-        }
-        let alerts: Vec<RecordAlert> = firing.iter().map(|(alert, _)| record_alert(alert, false)).collect();
-        let record = Record { state: RecordState::NotSent, why, ..blank_record(now_ms, route, &id.labels, alerts) };
-        self.add_record(record, effects);
-    }
-
-    fn add_record(&mut self, record: Record, effects: &mut Effects) -> u64 {
-        let (record, dropped) = self.history.add(record);
-        effects.changes.push(persist::put_record(&record));
-        if let Some(dropped) = dropped {
-            effects.changes.push(persist::delete_record(dropped));
-            effects.others.push(Effect::DropContent(dropped));
-        }
-        record.id
-    }
-
-    /// Decides whether an integration must hear of the group, and asks for the delivery. Returns whether one is on its way.
-    #[expect(clippy::too_many_arguments, reason = "one step of a flush; a struct for it would have no other use")]
-    fn tell(
-        &mut self,
-        now_ms: i64,
-        id: &GroupId,
-        route: &Route,
-        receiver: &Arc<Receiver>,
-        integration: &Integration,
-        told: &[Arc<StoredAlert>],
-        effects: &mut Effects,
-    ) -> bool {
-        let group_key = route.group_key(&id.labels);
-        let name = receiver.log_name(integration);
-        let log_key = log::key(&group_key, &name);
-        let (resolved, firing): (BTreeSet<u64>, BTreeSet<u64>) = {
-            let (ended, lasting): (Vec<_>, Vec<_>) = told.iter().partition(|alert| alert.is_resolved_at(now_ms));
-            (ended.iter().map(|alert| alert.fingerprint).collect(), lasting.iter().map(|alert| alert.fingerprint).collect())
-        };
-        let last = self.log.get(now_ms, &log_key).cloned();
-        let reason = due(
-            now_ms,
-            last.as_ref().map(|entry| &entry.told),
-            &firing,
-            &resolved,
-            route.repeat_interval_ms,
-            integration.send_resolved,
-        );
-        if !reason.is_due() {
-            return false;
-        }
-        let message_id = log::message_id(&log_key, last.as_ref(), &firing, &resolved);
-        if !integration.send_resolved && firing.is_empty() {
-            // Nothing to say, but the log must forget that they fired.
-            let entry = log_entry(now_ms, route.repeat_interval_ms, &group_key, &name, message_id, firing, resolved);
-            effects.changes.push(persist::put_log(&entry));
-            effects.durable = true;
-            self.log.finish(entry);
-            return false;
-        }
-        let alerts: Vec<ToldAlert> = told
-            .iter()
-            .map(|alert| ToldAlert { alert: Arc::clone(alert), resolved: alert.is_resolved_at(now_ms) })
-            .filter(|told| integration.send_resolved || !told.resolved)
-            .collect();
-        let record = self.begin_record(now_ms, id, route, integration, &alerts, reason, &message_id, effects);
-        let intent = Intent { group_key: group_key.clone(), receiver: name, message_id: message_id.clone(), since_ms: now_ms };
-        effects.changes.push(persist::put_intent(&intent));
-        effects.durable = true;
-        self.log.begin(intent);
-        effects.others.push(Effect::Deliver(Arc::new(Delivery {
-            record,
-            group: id.clone(),
-            group_key,
-            receiver: Arc::clone(receiver),
-            integration: integration.clone(),
-            alerts,
-            firing,
-            resolved,
-            due: reason,
-            repeat_interval_ms: route.repeat_interval_ms,
-            at_ms: now_ms,
-            deadline_ms: now_ms.saturating_add(route.group_interval_ms.max(DELIVERY_TIME_MIN_MS)),
-            message_id,
-            route_labels: route.labels.clone(),
-        })));
-        true
-    }
-
-    /// Opens a record, or goes on with that of the same message.
-    #[expect(clippy::too_many_arguments, reason = "one step of a flush; a struct for it would have no other use")]
-    fn begin_record(
-        &mut self,
-        now_ms: i64,
-        id: &GroupId,
-        route: &Route,
-        integration: &Integration,
-        alerts: &[ToldAlert],
-        reason: Due,
-        message_id: &str,
-        effects: &mut Effects,
-    ) -> u64 {
-        if let Some(before) = self.history.unfinished(message_id).map(|record| record.id) {
-            let again = self.history.update(before, |record| {
-                record.state = RecordState::Sending;
-                record.updated_at_ms = now_ms;
-            });
-            effects.changes.extend(again.map(|record| persist::put_record(&record)));
-            return before;
-        }
-        let total = alerts.len();
-        let alerts: Vec<RecordAlert> =
-            alerts.iter().take(RECORD_ALERTS_MAX).map(|told| record_alert(&told.alert, told.resolved)).collect();
-        let record = Record {
-            state: RecordState::Sending,
-            why: reason.as_str().to_owned(),
-            integration: format!("{}/{}", integration.kind, integration.index),
-            message_id: message_id.to_owned(),
-            alerts_total: total,
-            ..blank_record(now_ms, route, &id.labels, alerts)
-        };
-        self.add_record(record, effects)
-    }
-
-    /// Notes an attempt that did not work and will be repeated.
-    pub fn attempted(&mut self, now_ms: i64, record: u64, words: &str) -> Vec<Effect> {
-        let updated = self.history.update(record, |record| note_attempt(record, now_ms, words));
-        let changes: Vec<Change> = updated.map(|record| persist::put_record(&record)).into_iter().collect();
-        Effects { changes, ..Effects::default() }.finish()
-    }
-
-    /// Notes what the message looks like.
-    pub fn rendered(&mut self, record: u64, subject: &str, has_content: bool, warnings: &[String]) {
-        self.history.update(record, |record| {
-            subject.clone_into(&mut record.subject);
-            record.has_content = has_content;
-            record.warnings = warnings.to_vec();
-        });
-    }
-
-    /// Takes the end of a delivery: the log learns of it, and the flush ends with its last delivery.
-    pub fn delivered(&mut self, now_ms: i64, report: &DeliveryReport) -> Vec<Effect> {
-        let mut effects = Effects::default();
-        let delivery = &report.delivery;
-        let name = delivery.receiver.log_name(&delivery.integration);
-        if report.worked {
-            let (firing, resolved) = (delivery.firing.clone(), delivery.resolved.clone());
-            let id = delivery.message_id.clone();
-            let entry = log_entry(now_ms, delivery.repeat_interval_ms, &delivery.group_key, &name, id, firing, resolved);
-            effects.changes.push(persist::put_log(&entry));
-            effects.changes.push(persist::delete_intent(&log::key(&entry.group_key, &entry.receiver)));
-            self.log.finish(entry);
-        } else if report.refused {
-            let log_key = log::key(&delivery.group_key, &name);
-            effects.changes.push(persist::delete_intent(&log_key));
-            self.log.give_up(&log_key);
-        }
-        effects.durable = true;
-        let updated = self.history.update(delivery.record, |record| {
-            note_attempt(record, now_ms, &report.words);
-            record.state = if report.worked { RecordState::Sent } else { RecordState::Failed };
-            record.recipients.clone_from(&report.recipients);
-            for warning in &report.warnings {
-                if !record.warnings.contains(warning) {
-                    record.warnings.push(warning.clone());
-                }
-            }
-        });
-        effects.changes.extend(updated.map(|record| persist::put_record(&record)));
-        let ended = self.groups.get_mut(&delivery.group).and_then(|group| group.delivered(report.worked));
-        if let Some(flushing) = ended {
-            self.finish_flush(&delivery.group, &flushing);
-        }
-        effects.finish()
     }
 
     /// Makes or changes a silence; it is kept before anyone is told that it is.
@@ -680,61 +455,5 @@ impl Machine {
             }
         }
         effects.finish()
-    }
-}
-
-fn log_entry(
-    now_ms: i64,
-    repeat_interval_ms: i64,
-    group_key: &str,
-    receiver: &str,
-    message_id: String,
-    firing: BTreeSet<u64>,
-    resolved: BTreeSet<u64>,
-) -> LogEntry {
-    LogEntry {
-        group_key: group_key.to_owned(),
-        receiver: receiver.to_owned(),
-        told: LastTold { firing, resolved, at_ms: now_ms },
-        expires_at_ms: log::expiry_ms(now_ms, repeat_interval_ms),
-        message_id,
-    }
-}
-
-fn note_attempt(record: &mut Record, now_ms: i64, words: &str) {
-    record.updated_at_ms = now_ms;
-    record.attempt_count += 1;
-    if record.attempts.len() == ATTEMPTS_MAX {
-        record.attempts.remove(0);
-    }
-    record.attempts.push(Attempt { at_ms: now_ms, outcome: words.to_owned() });
-}
-
-fn record_alert(alert: &StoredAlert, resolved: bool) -> RecordAlert {
-    RecordAlert { fingerprint: alert.fingerprint, labels: alert.labels.clone(), resolved }
-}
-
-fn blank_record(now_ms: i64, route: &Route, labels: &Labels, mut alerts: Vec<RecordAlert>) -> Record {
-    let alerts_total = alerts.len();
-    alerts.truncate(RECORD_ALERTS_MAX);
-    Record {
-        id: 0,
-        at_ms: now_ms,
-        updated_at_ms: now_ms,
-        state: RecordState::NotSent,
-        why: String::new(),
-        receiver: route.receiver.clone(),
-        integration: String::new(),
-        group_key: route.group_key(labels),
-        group_labels: labels.clone(),
-        alerts,
-        alerts_total,
-        subject: String::new(),
-        message_id: String::new(),
-        attempt_count: 0,
-        attempts: Vec::new(),
-        recipients: Vec::new(),
-        warnings: Vec::new(),
-        has_content: false,
     }
 }

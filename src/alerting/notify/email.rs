@@ -7,14 +7,15 @@
 //! The conversation is lettre's, the stream ours. A recipient who is refused (5xx) does not keep the others from the mail;
 //! one who is put off (4xx) is tried again alone. The rules for TLS and authentication are Alertmanager's.
 
+use super::auth::authenticate;
 use super::message::Mail;
+use super::pool::{Pool, goodbye};
 use super::{Accepted, EmailTarget, Failure, TlsOptions};
 use crate::alerting::history::RecipientOutcome;
 use crate::env::Env;
 use crate::env::network::BoxStream;
 use lettre::Address;
 use lettre::transport::smtp::Error as SmtpError;
-use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 #[expect(deprecated, reason = "the only way to speak TLS before the first word over a stream of our own")]
 use lettre::transport::smtp::client::AsyncNetworkStream;
 use lettre::transport::smtp::client::{
@@ -32,7 +33,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The longest that a command may take.
-const STEP: Duration = Duration::from_secs(30);
+pub(super) const STEP: Duration = Duration::from_secs(30);
 /// The longest that a server may think about a whole message.
 const MESSAGE_STEP: Duration = Duration::from_secs(120);
 
@@ -44,10 +45,18 @@ pub struct Session {
 }
 
 impl Session {
-    /// Starts with nobody having the mail.
+    /// Starts where earlier attempts of the same message ended: who has it is not told again, nor is anybody tried again who was
+    /// refused for good while others took it.
     #[must_use]
-    pub fn new(mail: &Mail) -> Self {
-        Self { left: mail.to.clone(), outcomes: BTreeMap::new() }
+    pub fn new(mail: &Mail, before: &[RecipientOutcome]) -> Self {
+        if !before.iter().any(RecipientOutcome::has_it) {
+            return Self { left: mail.to.clone(), outcomes: BTreeMap::new() };
+        }
+        let outcomes: BTreeMap<String, RecipientOutcome> =
+            before.iter().map(|outcome| (outcome.address.clone(), outcome.clone())).collect();
+        let is_done = |outcome: &RecipientOutcome| outcome.has_it() || outcome.is_refused();
+        let is_left = |address: &&Address| !outcomes.get(&address.to_string()).is_some_and(is_done);
+        Self { left: mail.to.iter().filter(is_left).cloned().collect(), outcomes }
     }
 
     fn note(&mut self, address: &Address, code: u16, message: &str) {
@@ -58,7 +67,7 @@ impl Session {
     /// Returns whether at least one recipient has the mail.
     #[must_use]
     pub fn somebody_has_it(&self) -> bool {
-        self.outcomes.values().any(|outcome| outcome.code < 300)
+        self.outcomes.values().any(RecipientOutcome::has_it)
     }
 
     fn outcomes(&self) -> Vec<RecipientOutcome> {
@@ -152,7 +161,12 @@ fn failed(what: &str, error: &SmtpError) -> Failure {
 }
 
 /// Runs one step of the conversation within its time.
-async fn step<T>(env: &Env, what: &str, limit: Duration, work: impl Future<Output = Result<T, SmtpError>>) -> Result<T, Failure> {
+pub(super) async fn step<T>(
+    env: &Env,
+    what: &str,
+    limit: Duration,
+    work: impl Future<Output = Result<T, SmtpError>>,
+) -> Result<T, Failure> {
     match env.clock.timeout(limit, work).await {
         Ok(done) => done.map_err(|error| failed(what, &error)),
         Err(elapsed) => Err(Failure { reason: "contextDeadlineExceeded", ..Failure::transient(format!("{what}: {elapsed}")) }),
@@ -211,35 +225,8 @@ async fn open(env: &Env, target: &EmailTarget, host: &str, port: &str) -> Result
         let parameters = tls_parameters(env, &target.tls, host).await?;
         step(env, "STARTTLS", STEP, connection.starttls(parameters, &hello)).await?;
     }
-    authenticate(env, target, host, &mut connection).await?;
+    authenticate(env, target, host, &hello, &mut connection).await?;
     Ok(connection)
-}
-
-/// Authenticates where the server offers it and a user is configured.
-async fn authenticate(env: &Env, target: &EmailTarget, host: &str, connection: &mut AsyncSmtpConnection) -> Result<(), Failure> {
-    let offered = [Mechanism::Plain, Mechanism::Login];
-    let offered: Vec<Mechanism> =
-        offered.into_iter().filter(|mechanism| connection.server_info().supports_auth_mechanism(*mechanism)).collect();
-    if target.auth_username.is_empty() {
-        return Ok(());
-    }
-    if offered.is_empty() {
-        // As Alertmanager does where nothing is offered; but not without a word.
-        tracing::warn!(%host, "the mail server offers neither AUTH PLAIN nor LOGIN: sending without the configured user");
-        return Ok(());
-    }
-    // As Go's PLAIN: a password is not spoken in the clear, except to this very machine.
-    let is_local = matches!(host, "localhost" | "127.0.0.1" | "::1");
-    if !connection.is_encrypted() && !target.implicit_tls && !is_local {
-        return Err(Failure::transient("auth: the connection is not encrypted; the password was not sent"));
-    }
-    let password = target.auth_password.read(env).await;
-    let password = password.map_err(|error| Failure::transient(format!("auth_password_file: {error}")))?;
-    if password.is_empty() {
-        return Err(Failure::transient("find auth mechanism: missing password for PLAIN or LOGIN auth mechanism"));
-    }
-    let credentials = Credentials::new(target.auth_username.clone(), password);
-    step(env, "auth", STEP, connection.auth(&offered, &credentials)).await.map(|_| ())
 }
 
 fn last_words(response: &Response) -> String {
@@ -252,18 +239,24 @@ fn last_words(response: &Response) -> String {
 /// When nobody took it, or somebody was put off and is to be tried again.
 pub async fn attempt(
     env: &Env,
+    pool: &Pool,
     target: &EmailTarget,
-    host: &str,
-    port: &str,
+    (host, port): (&str, &str),
     mail: &Mail,
     session: &mut Session,
 ) -> Result<Accepted, Failure> {
-    let mut connection = open(env, target, host, port).await?;
+    let server = format!("{host}:{port}");
+    let _permit = pool.permit(&server, target.max_connections).await;
+    let mut connection = match pool.take(env, &server, target).await {
+        Some(connection) => connection,
+        None => open(env, target, host, port).await?,
+    };
     let result = converse(env, mail, session, &mut connection).await;
-    // Politeness only: what matters has been said, and a server that does not answer must not hold us up.
-    let goodbye = env.clock.timeout(Duration::from_secs(2), connection.quit()).await;
-    if let Ok(Err(error)) = goodbye {
-        tracing::debug!(%error, "the mail server did not say goodbye");
+    match &result {
+        Ok(_) => pool.give_back(env, &server, target, connection),
+        // Whatever was refused was refused in good order; after anything else the connection is not to be trusted.
+        Err(failure) if matches!(failure.reason, "clientError" | "serverError") => goodbye(env, connection).await,
+        Err(_) => drop(connection),
     }
     result.map_err(|failure| Failure { recipients: session.outcomes(), ..failure })
 }

@@ -3,10 +3,12 @@
 //! Everything is rendered before the first byte goes out. A template that fails never loses a notification: the default text
 //! goes out instead, with a visible note. Each kind of integration tries once; [`retry`] repeats until the deadline.
 
+mod auth;
 pub mod default_mail;
 pub mod email;
 pub mod message;
 pub mod outbox;
+pub mod pool;
 pub mod retry;
 pub mod template_data;
 pub mod template_functions;
@@ -20,8 +22,8 @@ use futures_util::future::BoxFuture;
 use retry::Retry;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::watch;
+use std::sync::Arc;
+use tokio::sync::{Semaphore, watch};
 
 /// A secret, or the file that holds it. Never shown.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -121,6 +123,8 @@ pub struct EmailTarget {
     pub tls: TlsOptions,
     /// Whether the conversation begins anew each day.
     pub thread_by_date: bool,
+    /// The most connections to the server at a time; 0: [`pool::CONNECTIONS_MAX`].
+    pub max_connections: usize,
 }
 
 /// A webhook integration.
@@ -205,31 +209,18 @@ pub struct Notifier {
     pub templates: Arc<message::Templates>,
     /// Whether the server is stopping: no more attempts then.
     pub stopping: watch::Receiver<bool>,
-    /// Mails that some of their recipients have.
-    pub partly: Partly,
+    /// Connections to mail servers.
+    pub pool: pool::Pool,
+    /// Bounds how much is rendered at a time.
+    pub rendering: Arc<Semaphore>,
+    /// Bounds how many mails go into the outbox at a time.
+    pub writing: Arc<Semaphore>,
 }
 
-/// How many such mails are remembered.
-const PARTLY_MAX: usize = 256;
-
-/// Who has a mail already, of mails whose other recipients were put off until the deadline: the next flush of the same
-/// notification goes on there, so that nobody is told twice. By Message-Id.
-#[derive(Clone, Debug, Default)]
-pub struct Partly(Arc<Mutex<BTreeMap<String, email::Session>>>);
-
-impl Partly {
-    fn take(&self, message_id: &str) -> Option<email::Session> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(message_id)
-    }
-
-    fn keep(&self, message_id: &str, session: email::Session) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() >= PARTLY_MAX {
-            kept.pop_first();
-        }
-        kept.insert(message_id.to_owned(), session);
-    }
-}
+/// How many notifications are rendered at a time: it costs processor and memory.
+pub const RENDERING_MAX: usize = 2;
+/// How many mails are written into the outbox at a time; their syncs share the disk's.
+pub const WRITING_MAX: usize = 32;
 
 /// What a delivery tells about itself while it goes on.
 #[derive(Clone, Debug)]
@@ -249,17 +240,21 @@ impl Notifier {
         let mut retry = Retry::new(self, delivery.deadline_ms);
         match &*delivery.integration.target {
             Target::Email(target) => {
-                let mail = match message::render(self, target, &delivery) {
+                let mail = match self.render(&delivery).await {
                     Ok(mail) => mail,
-                    Err(words) => return report(&delivery, Err(Failure::permanent(words)), Vec::new()),
+                    Err(failure) => return report(&delivery, Err(failure), Vec::new()),
                 };
                 progress(Progress::Rendered(mail.content.clone())).await;
-                let mut session = self.partly.take(&delivery.message_id).unwrap_or_else(|| email::Session::new(&mail));
+                let mut session = email::Session::new(&mail, &delivery.before);
                 let result = loop {
                     let result = match &target.server {
-                        MailServer::Outbox => retry.attempt(self.outbox.deliver(&self.env, &delivery, &mail)).await,
+                        MailServer::Outbox => {
+                            let _turn = self.writing.acquire().await;
+                            retry.attempt(self.outbox.deliver(&self.env, &delivery, &mail)).await
+                        }
                         MailServer::Smtp { host, port } => {
-                            retry.attempt(Box::pin(email::attempt(&self.env, target, host, port, &mail, &mut session))).await
+                            let attempt = email::attempt(&self.env, &self.pool, target, (host, port), &mail, &mut session);
+                            retry.attempt(Box::pin(attempt)).await
                         }
                     };
                     match result {
@@ -267,9 +262,6 @@ impl Notifier {
                         result => break result,
                     }
                 };
-                if result.is_err() && session.somebody_has_it() {
-                    self.partly.keep(&delivery.message_id, session);
-                }
                 report(&delivery, result, mail.content.warnings)
             }
             Target::Webhook(target) => {
@@ -284,6 +276,22 @@ impl Notifier {
                 report(&delivery, result, Vec::new())
             }
         }
+    }
+}
+
+impl Notifier {
+    /// Renders a mail, away from the tasks that must not wait: thousands of alerts take a while.
+    async fn render(&self, delivery: &Arc<Delivery>) -> Result<message::Mail, Failure> {
+        let _turn = self.rendering.acquire().await;
+        let (notifier, delivery) = (self.clone(), Arc::clone(delivery));
+        let work = move || match &*delivery.integration.target {
+            Target::Email(target) => message::render(&notifier, target, &delivery),
+            Target::Webhook(_) => Err("no mail".to_owned()),
+        };
+        let rendered = self.env.tasks.blocking(work).await;
+        // A broken rendering must not end the notification for good.
+        let rendered = rendered.map_err(|error| Failure::transient(format!("rendering broke: {error}")))?;
+        rendered.map_err(Failure::permanent)
     }
 }
 

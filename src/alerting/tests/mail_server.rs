@@ -1,6 +1,7 @@
 //! A mail server in memory that can be told to misbehave.
 
 use crate::env::clock::Clock;
+use crate::env::crash_disk::CrashDisk;
 use crate::env::network::{BoxStream, Listener, Network};
 use futures_util::future::BoxFuture;
 use std::collections::{BTreeMap, VecDeque};
@@ -54,11 +55,22 @@ pub(super) struct Script {
 pub(super) struct MailServer {
     pub(super) script: Arc<Mutex<Script>>,
     clock: Arc<dyn Clock>,
+    /// The disk of the life that speaks to the server: without power it says nothing more.
+    life: Option<CrashDisk>,
 }
 
 impl MailServer {
     pub(super) fn new(clock: &Arc<dyn Clock>) -> Self {
-        Self { script: Arc::default(), clock: Arc::clone(clock) }
+        Self { script: Arc::default(), clock: Arc::clone(clock), life: None }
+    }
+
+    /// Returns the same server as a life on this disk reaches it.
+    pub(super) fn seen_from(&self, disk: &CrashDisk) -> Self {
+        Self { life: Some(disk.clone()), ..self.clone() }
+    }
+
+    fn is_dead(&self) -> bool {
+        self.life.as_ref().is_some_and(CrashDisk::is_off)
     }
 
     pub(super) fn change(&self, change: impl FnOnce(&mut Script)) {
@@ -129,6 +141,9 @@ impl MailServer {
             }
             text.push_str(line.strip_prefix('.').unwrap_or(&line));
         }
+        if self.is_dead() {
+            return Ok(None);
+        }
         let mut script = self.script.lock().expect("unpoisoned");
         let ending = script.endings.pop_front().unwrap_or(Ending::Answer("250 queued as 1"));
         let taken = Taken { at_ms: self.clock.now_ms(), recipients: recipients.to_vec(), text };
@@ -154,7 +169,7 @@ impl Network for MailServer {
             {
                 let mut script = this.script.lock().expect("unpoisoned");
                 script.connections += 1;
-                if script.is_down {
+                if script.is_down || this.is_dead() {
                     return Err(io::ErrorKind::ConnectionRefused.into());
                 }
             }

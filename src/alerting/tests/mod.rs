@@ -1,5 +1,6 @@
 //! Timelines on a paused clock, against a mail server within the test.
 
+mod crashes;
 mod mail_server;
 mod timelines;
 mod troubles;

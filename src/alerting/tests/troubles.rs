@@ -90,7 +90,10 @@ async fn a_refused_recipient_does_not_keep_the_others_from_it() {
     assert_eq!(taken.len(), 1);
     assert_eq!(taken[0].recipients, ["good@example.org"]);
     let record = Arc::clone(&world.alerting.view().history[0]);
-    assert_eq!(record.state, RecordState::Sent);
+    assert_eq!(record.state, RecordState::Partly, "one of two is not everybody");
+    assert!(record.warnings.iter().any(|warning| warning.contains("bad@example.org was refused")), "{record:?}");
+    let labels = [("integration", "email"), ("reason", "clientError")];
+    assert_eq!(world.registry.counter("watchkeeper_notifications_failed_total", "", &labels).get(), 1);
     let codes: Vec<(&str, u16)> = record.recipients.iter().map(|one| (one.address.as_str(), one.code)).collect();
     assert_eq!(codes, [("bad@example.org", 550), ("good@example.org", 250)]);
     assert!(record.recipients[0].message.contains("no such user"), "{record:?}");

@@ -22,6 +22,7 @@ fn state(record: &Record) -> &'static str {
         RecordState::Sending if record.attempt_count > 0 => "retrying",
         RecordState::Sending => "queued",
         RecordState::Sent => "sent",
+        RecordState::Partly => "partly",
         RecordState::Failed => "failed",
         RecordState::NotSent => "not_sent",
     }
@@ -57,7 +58,7 @@ fn record_json(record: &Record) -> Value {
             .iter()
             .map(|one| json!({"at": time(one.at_ms), "outcome": one.outcome}))
             .collect::<Value>(),
-        "reason": if last.is_empty() { record.why.as_str() } else { last },
+        "reason": if last.is_empty() || record.state == RecordState::NotSent { record.why.as_str() } else { last },
         "why": record.why,
         "warnings": record.warnings,
         "alerts": record.alerts.iter().map(alert).collect::<Value>(),

@@ -65,6 +65,8 @@ section! {
         force_implicit_tls: Option<bool> = None,
         tls_config: Option<TlsConfig> = None,
         threading: ThreadingConfig = ThreadingConfig::default(),
+        /// Beyond Alertmanager: the most connections to the smarthost at a time; 0: the default, 5.
+        max_connections: u64 = 0,
     } check check::check_email;
 
     /// Any HTTP server.

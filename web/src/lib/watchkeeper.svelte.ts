@@ -52,7 +52,7 @@ export interface Change {
 export interface Notification {
   id: string;
   at: string;
-  state: 'sent' | 'queued' | 'retrying' | 'failed' | 'not_sent' | 'outbox';
+  state: 'sent' | 'partly' | 'queued' | 'retrying' | 'failed' | 'not_sent' | 'outbox';
   receiver: string;
   integration: string;
   to: string;

@@ -1,0 +1,140 @@
+//! Saying who we are to a mail server: CRAM-MD5, PLAIN and LOGIN, chosen as Alertmanager chooses.
+//!
+//! The server's list is walked in its order; the first mechanism that is known and for which there is a secret is taken. lettre
+//! does not keep the list and knows no CRAM-MD5, so EHLO is asked once more and the exchange is made command by command.
+
+use super::email::{STEP, step};
+use super::{EmailTarget, Failure, SecretSource};
+use crate::config::decode_base64;
+use crate::env::Env;
+use crate::net::options::base64;
+use lettre::transport::smtp::authentication::{Credentials, Mechanism};
+use lettre::transport::smtp::client::AsyncSmtpConnection;
+use lettre::transport::smtp::commands::Ehlo;
+use lettre::transport::smtp::extension::ClientId;
+use lettre::transport::smtp::response::Response;
+
+/// Returns what stands behind `AUTH` in the answer to EHLO; `None` where the server offers no authentication.
+fn offered(response: &Response) -> Option<Vec<String>> {
+    let words = |line: &str| line.split_whitespace().map(str::to_uppercase).collect::<Vec<_>>();
+    let lines = response.message().map(words);
+    let auth = |words: Vec<String>| words.split_first().filter(|(first, _)| *first == "AUTH").map(|(_, rest)| rest.to_vec());
+    lines.into_iter().find_map(auth)
+}
+
+/// The answer to a challenge: the user and the challenge's HMAC-MD5 under the secret (RFC 2195).
+fn cram_md5_answer(user: &str, secret: &str, challenge: &[u8]) -> String {
+    const BLOCK: usize = 64;
+    let mut key = if secret.len() > BLOCK { md5::compute(secret).to_vec() } else { secret.as_bytes().to_vec() };
+    key.resize(BLOCK, 0);
+    let padded = |pad: u8| key.iter().map(|byte| byte ^ pad).collect::<Vec<u8>>();
+    let mut inner = padded(0x36);
+    inner.extend_from_slice(challenge);
+    let mut outer = padded(0x5c);
+    outer.extend_from_slice(&md5::compute(inner).0);
+    base64(format!("{user} {:x}", md5::compute(outer)).as_bytes())
+}
+
+async fn read(env: &Env, what: &str, source: &SecretSource) -> Result<String, Failure> {
+    source.read(env).await.map_err(|error| Failure::transient(format!("{what}: {error}")))
+}
+
+/// Authenticates where the server offers it and a user is configured.
+pub(super) async fn authenticate(
+    env: &Env,
+    target: &EmailTarget,
+    host: &str,
+    hello: &ClientId,
+    connection: &mut AsyncSmtpConnection,
+) -> Result<(), Failure> {
+    if target.auth_username.is_empty() {
+        return Ok(());
+    }
+    let answer = step(env, "EHLO", STEP, connection.command(Ehlo::new(hello.clone()))).await?;
+    let Some(mechanisms) = offered(&answer) else {
+        // As Alertmanager does where nothing is offered; but not without a word.
+        tracing::warn!(%host, "the mail server offers no AUTH: sending without the configured user");
+        return Ok(());
+    };
+    let mut missing = Vec::new();
+    for mechanism in &mechanisms {
+        match mechanism.as_str() {
+            "CRAM-MD5" => {
+                let secret = read(env, "auth_secret_file", &target.auth_secret).await?;
+                if !secret.is_empty() {
+                    return cram_md5(env, target, &secret, connection).await;
+                }
+                missing.push("missing secret for CRAM-MD5 auth mechanism");
+            }
+            "PLAIN" | "LOGIN" => {
+                let password = read(env, "auth_password_file", &target.auth_password).await?;
+                if !password.is_empty() {
+                    let is_encrypted = connection.is_encrypted() || target.implicit_tls;
+                    // As Go's PLAIN: a password is not spoken in the clear, except to this very machine.
+                    if !is_encrypted && !matches!(host, "localhost" | "127.0.0.1" | "::1") {
+                        return Err(Failure::transient("auth: the connection is not encrypted; the password was not sent"));
+                    }
+                    if mechanism == "PLAIN" {
+                        let (identity, user) = (&target.auth_identity, &target.auth_username);
+                        let secret = base64(format!("{identity}\0{user}\0{password}").as_bytes());
+                        return said(env, format!("AUTH PLAIN {secret}\r\n"), connection).await.map(|_| ());
+                    }
+                    let credentials = Credentials::new(target.auth_username.clone(), password);
+                    return step(env, "auth", STEP, connection.auth(&[Mechanism::Login], &credentials)).await.map(|_| ());
+                }
+                missing.push(if mechanism == "PLAIN" {
+                    "missing password for PLAIN auth mechanism"
+                } else {
+                    "missing password for LOGIN auth mechanism"
+                });
+            }
+            _ => {}
+        }
+    }
+    let why = if missing.is_empty() { format!("unknown auth mechanism: {}", mechanisms.join(" ")) } else { missing.join("; ") };
+    Err(Failure::transient(format!("find auth mechanism: {why}")))
+}
+
+async fn said(env: &Env, line: String, connection: &mut AsyncSmtpConnection) -> Result<Response, Failure> {
+    step(env, "auth", STEP, connection.command(line)).await
+}
+
+async fn cram_md5(env: &Env, target: &EmailTarget, secret: &str, connection: &mut AsyncSmtpConnection) -> Result<(), Failure> {
+    let challenge = said(env, "AUTH CRAM-MD5\r\n".to_owned(), connection).await?;
+    let decoded = challenge.first_word().filter(|_| challenge.has_code(334)).and_then(decode_base64);
+    let Some(decoded) = decoded else {
+        return Err(Failure::transient("auth: the server's CRAM-MD5 challenge is not one"));
+    };
+    let answer = cram_md5_answer(&target.auth_username, secret, &decoded);
+    said(env, format!("{answer}\r\n"), connection).await.map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_a_challenge_as_rfc_2195_does() {
+        let challenge = b"<1896.697170952@postoffice.reston.mci.net>";
+        let answer = decode_base64(&cram_md5_answer("tim", "tanstaaftanstaaf", challenge)).unwrap();
+        assert_eq!(String::from_utf8(answer).unwrap(), "tim b913a602c7eda7a495b4e6e7334d3890");
+        let long = cram_md5_answer("tim", &"x".repeat(100), challenge);
+        assert_eq!(long, cram_md5_answer("tim", &"x".repeat(100), challenge));
+        assert_ne!(long, cram_md5_answer("tim", &"x".repeat(101), challenge));
+    }
+
+    #[test]
+    fn reads_what_the_server_offers() {
+        let response = |lines: &[&str]| {
+            let text: String = lines
+                .iter()
+                .enumerate()
+                .map(|(at, line)| format!("250{}{line}\r\n", if at + 1 == lines.len() { ' ' } else { '-' }))
+                .collect();
+            text.parse::<Response>().unwrap()
+        };
+        assert_eq!(offered(&response(&["mail.example.org", "SIZE 1", "8BITMIME"])), None);
+        let both = offered(&response(&["mail.example.org", "auth cram-md5 PLAIN", "8BITMIME"]));
+        assert_eq!(both, Some(vec!["CRAM-MD5".to_owned(), "PLAIN".to_owned()]));
+    }
+}
