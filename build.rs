@@ -20,8 +20,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     let dist = root.join("web").join("dist");
     println!("cargo::rerun-if-changed=build.rs");
-    // A folder that does not exist counts as changed at each build, so that the parent is named until it does.
-    println!("cargo::rerun-if-changed=web/{}", if dist.exists() { "dist" } else { "package.json" });
+    // A folder that does not exist counts as changed at each build, and naming its parent would miss what `make web` puts into it
+    // later. So it is made, empty; in a source tree that cannot be written nothing will appear either.
+    let named = if dist.exists() || fs::create_dir_all(&dist).is_ok() { "dist" } else { "package.json" };
+    println!("cargo::rerun-if-changed=web/{named}");
 
     let mut files = Vec::new();
     if dist.join("index.html").exists() {
