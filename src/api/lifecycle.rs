@@ -12,7 +12,15 @@ pub(super) async fn healthy() -> Response {
 }
 
 pub(super) async fn ready(State(api): State<ApiState>) -> Response {
-    if *api.lifecycle.ready.borrow() { text("Watchkeeper is Ready.\n") } else { unavailable() }
+    if !*api.lifecycle.ready.borrow() {
+        return unavailable();
+    }
+    // Reading, rules and notifications go on: still ready, but whoever looks shall see it.
+    let failure = api.store.as_ref().and_then(crate::storage::Store::failure);
+    text(failure.map_or_else(
+        || "Watchkeeper is Ready.\n".to_owned(),
+        |failure| format!("Watchkeeper is Ready.\nThe store cannot write, pushed samples are refused: {failure}\n"),
+    ))
 }
 
 pub(super) async fn reload(State(api): State<ApiState>) -> Response {

@@ -12,6 +12,7 @@ mod encode;
 mod error;
 mod events;
 mod federate;
+mod front;
 mod json;
 mod lifecycle;
 mod observe;
@@ -29,8 +30,9 @@ mod tests;
 
 pub use error::{ApiError, ErrorKind};
 pub use events::{EventHub, LiveEvent};
+pub use front::Front;
 pub use observe::observe;
 pub use params::Params;
 pub use routes::router;
 pub use serve::{ServeOptions, serve};
-pub use state::{ApiLimits, ApiParts, ApiState, DeleteSeries, Lifecycle, Views};
+pub use state::{ApiLimits, ApiParts, ApiState, Lifecycle, Views};

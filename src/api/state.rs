@@ -6,14 +6,13 @@ use crate::alerting::AlertingHandle;
 use crate::cluster::view::ClusterView;
 use crate::config::Config;
 use crate::env::Env;
-use crate::model::matcher::Matcher;
 use crate::promql::engine::{Engine, QueryError};
 use crate::rules::RulesHandle;
 use crate::scrape::ScrapeHandle;
 use crate::state::events::EventLog;
 use crate::storage::Store;
 use crate::storage::append::Append;
-use crate::storage::select::{Querier, SelectError, TimeRange};
+use crate::storage::select::{Querier, SelectError};
 use crate::telemetry::metrics::Registry;
 use futures_util::future::BoxFuture;
 use std::collections::BTreeMap;
@@ -37,10 +36,8 @@ pub struct ApiParts {
     pub querier: Arc<dyn Querier>,
     /// Where pushed samples go.
     pub append: Arc<dyn Append>,
-    /// The store itself, for deletions and statistics; `None` where it is elsewhere.
+    /// The store itself, for deletions, snapshots and statistics; `None` where it is elsewhere.
     pub store: Option<Store>,
-    /// Deletes the samples of matching series in a range; `None` where nothing can be deleted.
-    pub delete_series: Option<DeleteSeries>,
     /// The server's own metrics.
     pub registry: Registry,
     /// The configuration in force.
@@ -60,9 +57,6 @@ pub struct ApiParts {
     /// Bounds.
     pub limits: ApiLimits,
 }
-
-/// Deletes the samples of matching series in a range; blocks until that is durable.
-pub type DeleteSeries = Arc<dyn Fn(&[Matcher], TimeRange) -> Result<(), String> + Send + Sync>;
 
 /// Handles of those who publish what they see. `None`: that part does not run.
 #[derive(Clone)]

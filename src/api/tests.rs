@@ -45,7 +45,6 @@ fn world_with(config: Config) -> World {
         querier: Arc::new(store.clone()),
         append: Arc::new(store.clone()),
         store: Some(store.clone()),
-        delete_series: None,
         registry,
         config,
         views: Views::default(),
@@ -291,4 +290,62 @@ async fn federation_shows_the_newest_samples() {
     let (status, body) = world.get("/federate?match[]=up").await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(body, format!("# TYPE up untyped\nup{{job=\"a\\\"b\"}} 1 {now_ms}\n"));
+}
+
+#[tokio::test]
+async fn the_store_is_administered_as_prometheus_does() {
+    let world = world();
+    let post = async |uri: &str| world.post(uri, &[], "").await;
+    let (status, body) = post("/api/v1/admin/tsdb/snapshot?skip_head=maybe").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(
+        body.contains("invalid parameter \\\"skip_head\\\": strconv.ParseBool: parsing \\\"maybe\\\": invalid syntax"),
+        "{body}"
+    );
+    assert_eq!(world.data("/api/v1/status/tsdb/blocks").await, json!({"blocks": []}));
+    let (status, body) = post("/api/v1/admin/tsdb/snapshot").await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    let name = serde_json::from_str::<Value>(&body).unwrap()["data"]["name"].as_str().unwrap().to_owned();
+    assert!(name.len() == 33 && name.contains("Z-"), "{name}");
+    let blocks = world.data("/api/v1/status/tsdb/blocks").await;
+    let block = &blocks["blocks"][0];
+    assert_eq!(block["stats"]["numSamples"], 6);
+    assert_eq!((&block["minTime"], &block["maxTime"]), (&json!(T0_MS), &json!(T0_MS + 30_001)));
+    assert_eq!(block["compaction"], json!({"level": 1, "sources": [block["ulid"]]}));
+
+    let (status, body) = post("/api/v1/admin/tsdb/delete_series").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(body.contains("no match[] parameter provided"), "{body}");
+    let range =
+        "match[]=up{instance=\"a\"}&start=1700000010&end=1700000020".replace('{', "%7B").replace('}', "%7D").replace('"', "%22");
+    assert_eq!(post(&format!("/api/v1/admin/tsdb/delete_series?{range}")).await.0, StatusCode::NO_CONTENT);
+    let count = async || {
+        world.data("/api/v1/query?query=sum(count_over_time(up%5B1h%5D))&time=1700000030").await["result"][0]["value"][1].clone()
+    };
+    assert_eq!(count().await, "5");
+    assert_eq!(post("/api/v1/admin/tsdb/clean_tombstones").await.0, StatusCode::NO_CONTENT);
+    assert_eq!(world.data("/api/v1/status/tsdb/blocks").await["blocks"][0]["stats"]["numSamples"], 5);
+    assert_eq!(count().await, "5");
+    // A selector may match everything; a range that ends before it begins is empty.
+    assert_eq!(post("/api/v1/admin/tsdb/delete_series?match[]=%7B%7D&start=9&end=1").await.0, StatusCode::NO_CONTENT);
+    assert_eq!(count().await, "5");
+    assert_eq!(post("/api/v1/admin/tsdb/delete_series?match[]=%7B%7D").await.0, StatusCode::NO_CONTENT);
+    assert_eq!(world.data("/api/v1/query?query=up&time=1700000030").await["result"], json!([]));
+    let replay = world.data("/api/v1/status/walreplay").await;
+    assert_eq!(replay, json!({"min": 0, "max": 0, "current": 0, "state": "done"}));
+}
+
+#[tokio::test]
+async fn administration_from_other_hosts_needs_authentication() {
+    let world = world();
+    for (peer, expected) in [("192.0.2.7:1000", StatusCode::FORBIDDEN), ("127.0.0.1:1000", StatusCode::NO_CONTENT)] {
+        for path in ["clean_tombstones", "delete_series?match[]=none"] {
+            let mut request = Request::post(format!("/api/v1/admin/tsdb/{path}"))
+                .header(header::HOST, "localhost:9090")
+                .body(Body::empty())
+                .unwrap();
+            request.extensions_mut().insert(access::Peer(peer.parse().unwrap()));
+            assert_eq!(world.ask(request).await.0, expected, "{peer} {path}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! The composition root: the only module that knows everyone.
 //!
-//! Start: configuration -> data directory (store, state, history) -> ZooKeeper, last known tree -> rules, discovery, scraping,
-//! alerting -> listener -> ready. What can fail fails before anything runs. Stop: the other way round, in phases with deadlines.
+//! Start: configuration -> listener (says how far opening is) -> data directory (store, state, history) -> ZooKeeper, last
+//! known tree -> rules, discovery, scraping, alerting -> the real routes -> ready. What can fail fails before anything runs. Stop: the other way round, in phases with deadlines.
 
 pub mod configuration;
 mod own;
@@ -24,7 +24,7 @@ use crate::scrape::ScrapeHandle;
 use crate::state::State;
 use crate::state::events::EventLog;
 use crate::state::sled::SledState;
-use crate::storage::{Store, StoreOptions};
+use crate::storage::{Progress, Store, StoreOptions};
 use crate::telemetry::metrics::Registry;
 use anyhow::Context as _;
 use reload::Reloader;
@@ -57,7 +57,7 @@ struct Data {
     history: Arc<EventLog>,
 }
 
-fn store_options(config: &Config, options: &ServeOptions) -> StoreOptions {
+fn store_options(config: &Config, options: &ServeOptions, progress: Progress) -> StoreOptions {
     let milliseconds = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
     StoreOptions {
         dir: options.data_dir.clone(),
@@ -66,16 +66,24 @@ fn store_options(config: &Config, options: &ServeOptions) -> StoreOptions {
         out_of_order_window_ms: milliseconds(config.storage.out_of_order_window),
         exemplars_max: config.storage.max_exemplars(),
         sync: config.storage.sync == SyncPromise::Acknowledged,
+        progress,
         ..StoreOptions::default()
     }
 }
 
 /// Opens everything below the data directory. Blocks.
-fn open_data(env: &Env, config: &Config, options: &ServeOptions, registry: &Registry) -> anyhow::Result<Data> {
+fn open_data(
+    env: &Env,
+    config: &Config,
+    options: &ServeOptions,
+    registry: &Registry,
+    progress: Progress,
+) -> anyhow::Result<Data> {
     let place = options.data_dir.display();
     env.disk.create_dir_all(&options.data_dir).with_context(|| format!("data directory {place}"))?;
     // The store holds the lock on the directory: it comes first.
-    let store = Store::open(env, store_options(config, options), registry).with_context(|| format!("data directory {place}"))?;
+    let store_options = store_options(config, options, progress);
+    let store = Store::open(env, store_options, registry).with_context(|| format!("data directory {place}"))?;
     let state = SledState::open(env, &options.data_dir).with_context(|| format!("data directory {place}"))?;
     let history = EventLog::open(env, &options.data_dir, HISTORY_MS).with_context(|| format!("data directory {place}"))?;
     Ok(Data { store, state: Arc::new(state), history: Arc::new(history) })
@@ -163,13 +171,15 @@ pub async fn serve(env: Env, options: ServeOptions) -> anyhow::Result<()> {
     let first = reload::read(&env, options.config.clone()).await?;
     let listener = env.network.listen(&options.listen).await.with_context(|| format!("listening on {}", options.listen))?;
     let listen = listener.local_address().map_or_else(|_| options.listen.clone(), |address| address.to_string());
+    let progress = Progress::reported(&env, &registry);
+    let door = wiring::Door::open(&env, listener, progress.clone());
     let opening = (env.clone(), Arc::clone(&first), options.clone(), registry.clone());
-    let data = env.tasks.blocking(move || open_data(&opening.0, &opening.1, &opening.2, &opening.3)).await??;
+    let data = env.tasks.blocking(move || open_data(&opening.0, &opening.1, &opening.2, &opening.3, progress)).await??;
     let (config_sender, config) = watch::channel(first);
     let reloader = Reloader::new(&env, options.config.clone(), config_sender, &registry);
     let (quit, mut quitting) = mpsc::channel(1);
     let parts = wiring::Parts { env: env.clone(), options, registry, config, listen, started_ms };
-    let running = wiring::start(parts, data, listener, &reloader, quit).await?;
+    let running = wiring::start(parts, data, door, &reloader, quit).await?;
     running.ready.send_replace(true);
     loop {
         tokio::select! {

@@ -3,16 +3,18 @@
 use super::zookeeper_link::{self, ZooKeeperLink};
 use super::{Data, Running, ServeOptions, carry_alerts, external_url, keep_dump, own, reload::Reloader, sources};
 use crate::alerting::{Alerting, AlertingDeps};
-use crate::api::{self, ApiLimits, ApiParts, ApiState, DeleteSeries, Lifecycle, Views};
+use crate::api::{self, ApiLimits, ApiParts, ApiState, Lifecycle, Views};
 use crate::cluster::view::{self, ClusterView};
 use crate::config::Config;
 use crate::discovery;
 use crate::env::Env;
 use crate::env::network::Listener;
+use crate::env::tasks::TaskHandle;
 use crate::promql::engine::{Engine, EngineOptions};
 use crate::rules::{self, RuleDeps, RuleManager};
 use crate::scrape::{ScrapeDeps, ScrapeManager};
 use crate::state::State;
+use crate::storage::Progress;
 use crate::storage::append::Append;
 use crate::storage::select::Querier;
 use crate::telemetry::metrics::Registry;
@@ -83,12 +85,6 @@ fn lifecycle(reloader: &Reloader, quit: mpsc::Sender<()>, ready: watch::Receiver
     }
 }
 
-/// Deletes from the store, in words that the API can give back.
-fn delete_series(data: &Data) -> DeleteSeries {
-    let store = data.store.clone();
-    Arc::new(move |matchers, range| store.delete_series(matchers, range).map_err(|error| error.to_string()))
-}
-
 /// ZooKeeper as this server sees it, asked anew each time.
 fn cluster_view(zookeeper: Option<&ZooKeeperLink>) -> Arc<dyn Fn() -> ClusterView + Send + Sync> {
     let known = zookeeper.map(|zookeeper| (zookeeper.link.clone(), zookeeper.connect.clone(), zookeeper.root.clone()));
@@ -98,12 +94,37 @@ fn cluster_view(zookeeper: Option<&ZooKeeperLink>) -> Arc<dyn Fn() -> ClusterVie
     })
 }
 
-/// Starts everything. The listener answers from the end of this on.
+/// The listener, at work since before the data directory was opened.
+pub(super) struct Door {
+    /// Takes the real routes when they are there.
+    pub(super) front: api::Front,
+    /// Ends the listener.
+    pub(super) serving: watch::Sender<bool>,
+    pub(super) server: TaskHandle<usize>,
+}
+
+impl Door {
+    /// Begins to listen; answers say how far opening has come.
+    pub(super) fn open(env: &Env, listener: Box<dyn Listener>, progress: Progress) -> Self {
+        let front = api::Front::opening(progress);
+        let limits = ApiLimits::default();
+        let options = api::ServeOptions {
+            connections: limits.connections,
+            header_timeout: limits.header_timeout,
+            drain: std::time::Duration::from_secs(1),
+        };
+        let (serving, serving_ends) = watch::channel(false);
+        let server = env.tasks.spawn("listener", api::serve(env.clone(), listener, front.router(), options, serving_ends));
+        Self { front, serving, server }
+    }
+}
+
+/// Starts everything. The listener answers queries from the end of this on.
 #[expect(clippy::too_many_lines, reason = "a list of what goes into what; nothing is decided")]
 pub(super) async fn start(
     parts: Parts,
     data: Data,
-    listener: Box<dyn Listener>,
+    door: Door,
     reloader: &Reloader,
     quit: mpsc::Sender<()>,
 ) -> anyhow::Result<Running> {
@@ -154,12 +175,6 @@ pub(super) async fn start(
         let gauges = zookeeper_link::keep_gauges(env.clone(), zookeeper.link.clone(), rules.clone(), registry.clone());
         drop(env.tasks.spawn("zookeeper-gauges", gauges));
     }
-    let limits = ApiLimits::default();
-    let serve_options = api::ServeOptions {
-        connections: limits.connections,
-        header_timeout: limits.header_timeout,
-        drain: std::time::Duration::from_secs(1),
-    };
     let views = Views {
         scrape: Some(scrape.clone()),
         rules: Some(rules.clone()),
@@ -174,7 +189,6 @@ pub(super) async fn start(
         querier,
         append,
         store: Some(data.store.clone()),
-        delete_series: Some(delete_series(&data)),
         registry,
         config,
         views,
@@ -183,12 +197,11 @@ pub(super) async fn start(
         flags: flags(&options),
         storage_folder: options.data_dir.display().to_string(),
         started_ms,
-        limits,
+        limits: ApiLimits::default(),
     });
-    let router = api::router(api_state.clone());
-    let (serving, serving_ends) = watch::channel(false);
-    drop(env.tasks.spawn("observer", api::observe(api_state, serving_ends.clone())));
-    let server = env.tasks.spawn("listener", api::serve(env.clone(), listener, router, serve_options, serving_ends));
+    let Door { front, serving, server } = door;
+    front.open(api::router(api_state.clone()));
+    drop(env.tasks.spawn("observer", api::observe(api_state, serving.subscribe())));
     tracing::info!(%listen, "listening");
     Ok(Running { ready, serving, server, scrape, rules, alerting, courier, zookeeper, dumper, data })
 }

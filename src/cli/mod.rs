@@ -12,6 +12,7 @@ mod query;
 mod serve;
 mod silence;
 mod test_rules;
+mod tsdb;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -36,6 +37,8 @@ enum Command {
     Alert(alert::AlertArgs),
     /// Checks files: configuration, Alertmanager's, web, expositions.
     Check(check::CheckArgs),
+    /// Looks into the store of a stopped server: statistics, verification, snapshots, export and import.
+    Tsdb(tsdb::TsdbArgs),
     /// Tries everything that a configuration needs, step by step: targets, ZooKeeper, mail servers.
     Doctor(doctor::DoctorArgs),
     /// Runs tests.
@@ -59,6 +62,7 @@ pub fn main() -> ExitCode {
         Command::Silence(args) => silence::run(&args),
         Command::Alert(args) => alert::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Tsdb(args) => tsdb::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Test(Test::Rules(args)) => test_rules::run(&args),
     }

@@ -1,13 +1,15 @@
 //! The data directory: its folders, its lock, its format.
 //!
 //! ```text
-//! LOCK         held while a server runs
+//! LOCK         held while a server (or a command that reads or changes the directory) runs
 //! FORMAT       "watchkeeper-store 1\n"
-//! names/ wal/ blocks/ quarantine/
+//! MANIFEST     in a snapshot alone, until it is opened for the first time
+//! names/ wal/ blocks/ quarantine/ snapshots/
 //! *.tmp        unfinished; removed at start
 //! ```
 
 use super::error::StoreError;
+use super::snapshot::MANIFEST;
 use crate::env::Env;
 use crate::env::disk::DiskLock;
 use std::path::Path;
@@ -16,24 +18,17 @@ use std::path::Path;
 pub(crate) const FORMAT: &str = "watchkeeper-store 1\n";
 /// Folders of the store.
 const FOLDERS: [&str; 3] = ["names", "wal", "blocks"];
+/// Folders whose unfinished folders are removed at start.
+const FOLDERS_OF_FOLDERS: [&str; 2] = ["", "snapshots"];
 
 /// Locks the directory, makes what is missing, refuses what another version wrote, removes what was not finished.
 pub(crate) fn open(env: &Env, dir: &Path) -> Result<Box<dyn DiskLock>, StoreError> {
     let disk = &*env.disk;
     disk.create_dir_all(dir).map_err(StoreError::io("making", dir))?;
-    let lock_file = dir.join("LOCK");
-    let held = disk.lock(&lock_file).map_err(StoreError::io("locking", &lock_file))?;
-    let Some(held) = held else { return Err(StoreError::InUse(dir.to_owned())) };
-    let format = dir.join("FORMAT");
-    match disk.stat(&format).map_err(StoreError::io("looking at", &format))? {
-        Some(_) => {
-            let found = disk.read(&format).map_err(StoreError::io("reading", &format))?;
-            if found != FORMAT.as_bytes() {
-                let found = String::from_utf8_lossy(&found).trim_end().to_owned();
-                return Err(StoreError::Format { file: format, found, expected: FORMAT.trim_end().to_owned() });
-            }
-        }
-        None => disk.replace(&format, FORMAT.as_bytes()).map_err(StoreError::io("writing", &format))?,
+    let held = lock(env, dir)?;
+    if !has_format(env, dir)? {
+        let format = dir.join("FORMAT");
+        disk.replace(&format, FORMAT.as_bytes()).map_err(StoreError::io("writing", &format))?;
     }
     for folder in FOLDERS {
         let folder = dir.join(folder);
@@ -41,8 +36,44 @@ pub(crate) fn open(env: &Env, dir: &Path) -> Result<Box<dyn DiskLock>, StoreErro
         remove_unfinished(env, &folder)?;
     }
     remove_unfinished(env, dir)?;
+    for folder in FOLDERS_OF_FOLDERS {
+        remove_unfinished_folders(env, &dir.join(folder))?;
+    }
+    let manifest = dir.join(MANIFEST);
+    if disk.stat(&manifest).map_err(StoreError::io("looking at", &manifest))?.is_some() {
+        // The snapshot lives from now on: what it said of itself will soon be untrue.
+        disk.remove_file(&manifest).map_err(StoreError::io("removing", &manifest))?;
+    }
     disk.sync_dir(dir).map_err(StoreError::io("syncing", dir))?;
     Ok(held)
+}
+
+/// Locks a directory that must be a data directory already; changes nothing else.
+pub(crate) fn lock_existing(env: &Env, dir: &Path) -> Result<Box<dyn DiskLock>, StoreError> {
+    if !has_format(env, dir)? {
+        return Err(StoreError::NoDirectory(dir.to_owned()));
+    }
+    lock(env, dir)
+}
+
+fn lock(env: &Env, dir: &Path) -> Result<Box<dyn DiskLock>, StoreError> {
+    let lock_file = dir.join("LOCK");
+    let held = env.disk.lock(&lock_file).map_err(StoreError::io("locking", &lock_file))?;
+    held.ok_or_else(|| StoreError::InUse(dir.to_owned()))
+}
+
+/// Returns whether the directory says its format; refuses another one.
+fn has_format(env: &Env, dir: &Path) -> Result<bool, StoreError> {
+    let format = dir.join("FORMAT");
+    if env.disk.stat(&format).map_err(StoreError::io("looking at", &format))?.is_none() {
+        return Ok(false);
+    }
+    let found = env.disk.read(&format).map_err(StoreError::io("reading", &format))?;
+    if found != FORMAT.as_bytes() {
+        let found = String::from_utf8_lossy(&found).trim_end().to_owned();
+        return Err(StoreError::Format { file: format, found, expected: FORMAT.trim_end().to_owned() });
+    }
+    Ok(true)
 }
 
 fn remove_unfinished(env: &Env, folder: &Path) -> Result<(), StoreError> {
@@ -51,6 +82,20 @@ fn remove_unfinished(env: &Env, folder: &Path) -> Result<(), StoreError> {
             let path = folder.join(&entry.name);
             tracing::info!(file = %path.display(), "an unfinished file was removed");
             env.disk.remove_file(&path).map_err(StoreError::io("removing", &path))?;
+        }
+    }
+    Ok(())
+}
+
+fn remove_unfinished_folders(env: &Env, folder: &Path) -> Result<(), StoreError> {
+    if env.disk.stat(folder).map_err(StoreError::io("looking at", folder))?.is_none() {
+        return Ok(());
+    }
+    for entry in env.disk.list(folder).map_err(StoreError::io("listing", folder))? {
+        if entry.is_dir && entry.name.ends_with(".tmp") {
+            let path = folder.join(&entry.name);
+            tracing::info!(folder = %path.display(), "an unfinished folder was removed");
+            env.disk.remove_dir_all(&path).map_err(StoreError::io("removing", &path))?;
         }
     }
     Ok(())

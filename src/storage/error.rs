@@ -9,6 +9,9 @@ pub enum StoreError {
     /// Another process has the data directory.
     #[error("{} is in use by another server (LOCK is held)", .0.display())]
     InUse(PathBuf),
+    /// There is no data directory at that place.
+    #[error("{} is no data directory (it has no FORMAT)", .0.display())]
+    NoDirectory(PathBuf),
     /// The directory was written by a version that this one does not know.
     #[error("{} holds format {found:?}, this program reads {expected:?}", .file.display())]
     Format {

@@ -11,6 +11,7 @@
 use super::compact::{flush, merge, plan};
 use super::error::StoreError;
 use super::head::{WINDOW_MS, lock, read, window_of};
+use super::progress::Task;
 use super::select::TimeRange;
 use super::store::Inner;
 use super::wal::names::{put_group, put_layout, put_series_entry, put_symbol};
@@ -19,6 +20,7 @@ use super::wal::replay::Cover;
 use crate::model::matcher::Matcher;
 use crate::storage::index::matchers::matching;
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +31,8 @@ const CUT_DELAY_MS: i64 = 60_000;
 const WAITING_BYTES_MAX: usize = 48 << 20;
 /// After a failure, so long until the next try.
 const RETRY: Duration = Duration::from_secs(30);
+/// Progress is told after so many series.
+const PROGRESS_SERIES: u64 = 1024;
 /// A names log smaller than this is not worth writing anew.
 const NAMES_BYTES_MIN: u64 = 8 << 20;
 
@@ -159,13 +163,22 @@ impl Inner {
         let oldest = self.log.oldest_segment();
         let mut covers: Vec<Cover> = parents.iter().flat_map(|block| block.meta.covers.clone()).collect();
         covers.retain(|cover| cover.position.segment >= oldest);
-        let stop = || *lock(&self.closing);
+        // Asked between series: the widest parent has about as many as the result.
+        let (progress, seen) = (&self.options.progress, AtomicU64::new(0));
+        progress.begin(Task::Compaction, parents.iter().map(|block| u64::from(block.header.series)).max().unwrap_or(0));
+        let stop = || {
+            if seen.fetch_add(1, Ordering::Relaxed) % PROGRESS_SERIES == PROGRESS_SERIES - 1 {
+                progress.advance(PROGRESS_SERIES);
+            }
+            *lock(&self.closing)
+        };
         match merge::merge(&self.env, folder, &parents, &merge, covers, &stop)? {
             Some(path) => {
                 self.blocks.install(&[path])?;
             }
             None => self.blocks.remove(&merge.parents.iter().copied().collect())?,
         }
+        progress.end();
         tracing::info!(blocks = parents.len(), level = merge.level, took = ?(self.env.clock.monotonic() - began), "blocks were merged");
         self.metrics.compactions.inc();
         Ok(())

@@ -12,13 +12,17 @@ pub mod error;
 mod exemplars;
 mod head;
 mod index;
+pub mod inventory;
 mod keeper;
 mod metadata;
 pub mod progress;
 mod quarantine;
 pub mod select;
+mod snapshot;
 pub mod stats;
 pub mod store;
+pub mod transfer;
+pub mod verify;
 mod wal;
 
 pub use error::StoreError;

@@ -7,6 +7,7 @@ use super::error::StoreError;
 use super::head::histograms::HistogramAdded;
 use super::head::points::{Limits, Point};
 use super::head::{self, Head, lock, read, write};
+use super::inventory::{BlockInfo, Width};
 use super::progress::Progress;
 use super::select::{Hints, Querier, SelectError, Selection, TimeRange, label_values, series_set};
 use super::stats::{Cardinality, StoreStats};
@@ -44,6 +45,9 @@ pub struct StoreOptions {
     pub sync: bool,
     /// Is told how far opening has come.
     pub progress: Progress,
+    /// Whether a thread keeps house: cuts the head, merges blocks, applies retention. Commands on a stopped server's
+    /// directory do without.
+    pub housekeeping: bool,
 }
 
 impl Default for StoreOptions {
@@ -57,6 +61,7 @@ impl Default for StoreOptions {
             exemplars_max: 100_000,
             sync: true,
             progress: Progress::default(),
+            housekeeping: true,
         }
     }
 }
@@ -193,10 +198,12 @@ impl Store {
             keeper: Mutex::new(None),
             lock: Mutex::new(Some(lock)),
         });
-        inner.compact_names()?;
-        let keeper = Arc::clone(&inner);
-        let thread = env.tasks.thread("store-keeper", move || keeper.keep());
-        *head::lock(&inner.keeper) = Some(thread.map_err(StoreError::io("starting the keeper of", &inner.options.dir))?);
+        if inner.options.housekeeping {
+            inner.compact_names()?;
+            let keeper = Arc::clone(&inner);
+            let thread = env.tasks.thread("store-keeper", move || keeper.keep());
+            *head::lock(&inner.keeper) = Some(thread.map_err(StoreError::io("starting the keeper of", &inner.options.dir))?);
+        }
         Ok(Self { _alive: Arc::new(Alive(Arc::clone(&inner))), inner })
     }
 
@@ -266,6 +273,45 @@ impl Store {
                 return self.inner.retain(self.inner.env.clock.now_ms());
             }
         }
+    }
+
+    /// Makes a snapshot: a folder below `snapshots/` in the data directory that is a data directory of its own. With
+    /// `skip_head` it holds what is in blocks already; otherwise the head is written as blocks first. Blocks.
+    ///
+    /// Returns the folder's name.
+    ///
+    /// # Errors
+    /// When something could not be written; nothing of the snapshot is then left.
+    pub fn snapshot(&self, skip_head: bool) -> Result<String, StoreError> {
+        self.inner.snapshot(skip_head)
+    }
+
+    /// Returns between which times most samples lie (late ones may lie outside); a reversed range where there is none.
+    #[must_use]
+    pub fn held(&self) -> TimeRange {
+        let stats = self.stats();
+        let (mut start_ms, mut end_ms) = (i64::MAX, i64::MIN);
+        let blocks = self.block_infos();
+        let head = [stats.head_min_ms, stats.head_max_ms].into_iter().flatten();
+        for at_ms in head.chain(blocks.iter().flat_map(|block| [block.min_ms, block.max_ms])) {
+            start_ms = start_ms.min(at_ms);
+            end_ms = end_ms.max(at_ms);
+        }
+        TimeRange { start_ms, end_ms }
+    }
+
+    /// Lists the blocks, oldest time first.
+    #[must_use]
+    pub fn block_infos(&self) -> Vec<BlockInfo> {
+        self.inner.block_infos()
+    }
+
+    /// Counts how wide the labels of head and blocks are; its lists hold `limit` entries. Blocks.
+    ///
+    /// # Errors
+    /// When the index of a block cannot be read.
+    pub fn width(&self, limit: usize) -> Result<Width, StoreError> {
+        self.inner.width(limit)
     }
 
     /// Returns the `limit` widest metrics, labels and label pairs.

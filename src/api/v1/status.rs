@@ -90,9 +90,27 @@ pub(in crate::api) async fn tsdb(State(api): State<ApiState>, params: Params) ->
     })))
 }
 
+/// The blocks, as Prometheus lists their `meta.json`.
+pub(in crate::api) async fn blocks(State(api): State<ApiState>) -> Response {
+    let infos = api.store.as_ref().map(crate::storage::Store::block_infos).unwrap_or_default();
+    let block = |info: &crate::storage::inventory::BlockInfo| {
+        json!({
+            "ulid": info.ulid,
+            "minTime": info.min_ms,
+            // As in Prometheus the end is not included.
+            "maxTime": info.max_ms.saturating_add(1),
+            "stats": {"numSamples": info.samples, "numSeries": info.series, "numChunks": info.columns, "numBytes": info.bytes},
+            "compaction": {"level": info.level + 1, "sources": if info.parents.is_empty() { vec![info.ulid.clone()] } else { info.parents.clone() }},
+            "version": 1,
+        })
+    };
+    success_value(&json!({"blocks": infos.iter().map(block).collect::<Vec<_>>()}))
+}
+
 pub(in crate::api) async fn wal_replay(State(api): State<ApiState>) -> Response {
+    let [min, current, max] = api.store.as_ref().map(|store| store.progress().segments()).unwrap_or_default();
     let state = if *api.lifecycle.ready.borrow() { "done" } else { "in progress" };
-    success_value(&json!({"min": 0, "max": 0, "current": 0, "state": state}))
+    success_value(&json!({"min": min, "max": max, "current": current, "state": state}))
 }
 
 pub(in crate::api) async fn features(State(api): State<ApiState>) -> Response {

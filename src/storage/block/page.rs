@@ -127,7 +127,6 @@ pub(crate) fn read_page(bytes: &[u8]) -> Result<Page, &'static str> {
 
 impl Page {
     /// Returns how many columns there are.
-    #[cfg(test)]
     pub(crate) const fn columns(&self) -> usize {
         self.columns
     }

@@ -117,6 +117,22 @@ impl Block {
         Ok(bytes)
     }
 
+    /// Checks every section; where and what is wrong of those that are damaged.
+    pub(crate) fn check_sections(&self) -> Vec<(u64, String)> {
+        let check = |section: &Section| match self.section(&section.tag) {
+            Ok(_) => None,
+            Err(StoreError::Corrupt { offset, reason, .. }) => Some((offset, reason)),
+            Err(error) => Some((section.offset, error.to_string())),
+        };
+        self.sections.iter().filter_map(check).collect()
+    }
+
+    /// Returns where a page lies in the file.
+    pub(crate) fn page_place(&self, number: u32) -> std::ops::Range<u64> {
+        let at = |number: usize| self.pages.get(number).copied().unwrap_or(self.bytes);
+        at(number as usize)..at(number as usize + 1)
+    }
+
     /// Returns the index.
     pub(crate) fn index(&self) -> Result<Arc<BlockIndex>, StoreError> {
         let key = Key::Index(self.header.ulid);

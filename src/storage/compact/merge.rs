@@ -144,18 +144,30 @@ pub(crate) fn merge(
     covers: Vec<Cover>,
     stop: &dyn Fn() -> bool,
 ) -> Result<Option<PathBuf>, StoreError> {
+    merge_range(env, folder, blocks, merge, covers, (i64::MIN, i64::MAX), stop)
+}
+
+/// Merges what blocks hold of a range, both ends included.
+pub(crate) fn merge_range(
+    env: &Env,
+    folder: &Path,
+    blocks: &[Arc<Block>],
+    merge: &Merge,
+    covers: Vec<Cover>,
+    range: (i64, i64),
+    stop: &dyn Fn() -> bool,
+) -> Result<Option<PathBuf>, StoreError> {
     let mut cursors = blocks.iter().map(|block| Cursor::new(Arc::clone(block))).collect::<Result<Vec<_>, _>>()?;
     let plan = BlockPlan { level: merge.level, overlap: merge.overlap, parents: merge.parents.clone(), covers };
     let mut writer = BlockWriter::create(env, folder, plan)?;
     let (mut joined, mut divisions, mut merged) = (JoinedTimes::default(), Divisions::default(), 0_usize);
-    while let Some(least) = cursors.iter().filter_map(|cursor| cursor.present.clone()).min() {
+    while let Some(least) = cursors.iter().filter_map(|cursor| cursor.present.as_ref()).min().cloned() {
         if stop() {
             writer.abandon();
             return Err(StoreError::Closed);
         }
         let (mut pieces, mut histograms) = (Vec::new(), Vec::new());
         for cursor in cursors.iter_mut().filter(|cursor| cursor.present.as_ref() == Some(&least)) {
-            let range = (i64::MIN, i64::MAX);
             let tombstones = cursor.block.tombstones();
             let ranges = tombstones.of(cursor.place);
             read_columns(

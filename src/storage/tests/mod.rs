@@ -2,6 +2,7 @@
 
 mod blocks;
 mod crash;
+mod tools;
 
 use super::append::{Append as _, BatchSample, BatchValue, Durability, SeriesId};
 use super::select::{Hints, Querier as _, TimeRange};

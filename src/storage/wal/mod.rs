@@ -38,7 +38,7 @@ const SEGMENT_BYTES: u64 = 64 << 20;
 /// After a failed write, so long until the next try.
 const RETRY: Duration = Duration::from_secs(1);
 /// Kind of the names log's records.
-const DEFINITIONS: u8 = 16;
+pub(crate) const DEFINITIONS: u8 = 16;
 
 /// A place in the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

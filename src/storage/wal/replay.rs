@@ -19,7 +19,7 @@ use crate::storage::error::StoreError;
 use crate::storage::head::group::{GroupState, NO_COLUMN};
 use crate::storage::head::locations::Location;
 use crate::storage::head::{Head, LEARNED_PREFIX, lock, read, window_of, write};
-use crate::storage::progress::Progress;
+use crate::storage::progress::{Progress, Task};
 use crate::storage::quarantine;
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, BTreeSet};
@@ -96,11 +96,14 @@ impl<'a> Replay<'a> {
         let folder = self.dir.join("wal");
         let segments = numbers(&*self.env.disk, &folder).map_err(StoreError::io("listing", &folder))?;
         let sizes: Vec<u64> = segments.iter().map(|number| self.size(&folder.join(file_name(*number)))).collect();
-        progress.begin(sizes.iter().sum());
+        progress.begin(Task::Replay, sizes.iter().sum());
+        let (first, last) = (segments.first().copied().unwrap_or(0), segments.last().copied().unwrap_or(0));
         for (number, bytes) in segments.iter().zip(sizes) {
+            progress.segment(first, *number, last);
             self.segment(&folder, *number)?;
             progress.advance(bytes);
         }
+        progress.end();
         self.settle();
         self.found.next_segment = segments.last().map_or(1, |last| last + 1).max(self.found.next_segment);
         for cover in self.covers {

@@ -1,0 +1,141 @@
+//! Checking files of records: the names log and the segments.
+
+use super::Verified;
+use crate::env::Env;
+use crate::env::disk::DirEntry;
+use crate::storage::column::varint::ByteReader;
+use crate::storage::progress::Progress;
+use crate::storage::wal::DEFINITIONS;
+use crate::storage::wal::files::number_of;
+use crate::storage::wal::names::read_entry;
+use crate::storage::wal::record::{Kind, read_exemplars, read_histograms, read_metadata, read_samples};
+use crate::storage::wal::segment::{
+    End, HEADER_BYTES, HeaderFault, LOG_MAGIC, NAMES_MAGIC, Record, Records, VERSION, read_header,
+};
+use std::path::Path;
+
+/// Checks the names log.
+pub(super) fn names(env: &Env, folder: &Path, files: &[DirEntry], found: &mut Verified, progress: &Progress) {
+    for (place, entry) in files.iter().enumerate() {
+        let newest = place + 1 == files.len();
+        file(env, &folder.join(&entry.name), NAMES_MAGIC, newest, found, decode_definitions);
+        progress.advance(entry.bytes);
+    }
+}
+
+/// Checks the segments of the log.
+pub(super) fn segments(env: &Env, folder: &Path, files: &[DirEntry], found: &mut Verified, progress: &Progress) {
+    let mut last = None;
+    for (place, entry) in files.iter().enumerate() {
+        let path = folder.join(&entry.name);
+        let number = number_of(&entry.name);
+        if let (Some(number), Some(last)) = (number, last)
+            && number > last + 1
+        {
+            // Covered segments go from the oldest on, but a segment that nobody wrote to is removed as well.
+            found.remark(&path, 0, format!("segment {last} comes before it: those between are gone"));
+        }
+        last = number.or(last);
+        file(env, &path, LOG_MAGIC, place + 1 == files.len(), found, decode_row);
+        progress.advance(entry.bytes);
+    }
+}
+
+fn file(
+    env: &Env,
+    path: &Path,
+    magic: [u8; 8],
+    newest: bool,
+    found: &mut Verified,
+    decode: fn(&Record<'_>) -> Result<(), &'static str>,
+) {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let Some(number) = number_of(&name) else {
+        found.remark(path, 0, "no name of a file of records; the store does not read it");
+        return;
+    };
+    let bytes = match env.disk.read(path) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            found.problem(path, 0, format!("cannot be read: {error}"));
+            return;
+        }
+    };
+    found.files += 1;
+    found.bytes += bytes.len() as u64;
+    match read_header(magic, &bytes) {
+        Ok(known) if known == number => {}
+        Ok(known) => found.problem(path, 12, format!("its header says number {known}")),
+        Err(HeaderFault::Version(version)) => found.problem(path, 8, format!("version {version}, this program reads {VERSION}")),
+        Err(HeaderFault::Damaged(_)) if newest && bytes.len() <= HEADER_BYTES => {
+            found.remark(path, 0, "a crash left it without a header; the next start removes it");
+            return;
+        }
+        Err(HeaderFault::Damaged(reason)) => found.problem(path, 0, reason),
+    }
+    records(path, &bytes, number, newest, found, decode);
+}
+
+fn records(
+    path: &Path,
+    bytes: &[u8],
+    number: u64,
+    newest: bool,
+    found: &mut Verified,
+    decode: fn(&Record<'_>) -> Result<(), &'static str>,
+) {
+    let mut records = Records::new(bytes, number);
+    loop {
+        for record in records.by_ref() {
+            found.records += 1;
+            if let Err(reason) = decode(&record) {
+                found.problem(path, record.offset, reason);
+            }
+        }
+        match records.end() {
+            End::Clean => return,
+            End::Torn(offset) => {
+                let left = bytes.len() as u64 - offset;
+                if newest {
+                    found.remark(
+                        path,
+                        offset,
+                        format!("the end is torn ({left} bytes), as a crash leaves it; the next start cuts it off"),
+                    );
+                } else {
+                    found.problem(path, offset, format!("the last {left} bytes are no record"));
+                }
+                return;
+            }
+            End::Damaged(offset) => {
+                found.problem(path, offset, "bytes that are no record, although records follow");
+                records.skip_damage();
+            }
+        }
+    }
+}
+
+fn decode_definitions(record: &Record<'_>) -> Result<(), &'static str> {
+    if record.kind != DEFINITIONS {
+        return Err("a record of unknown kind");
+    }
+    let mut bytes = ByteReader::new(record.payload);
+    while !bytes.is_empty() {
+        read_entry(&mut bytes).ok_or("a definition that cannot be decoded")?;
+    }
+    Ok(())
+}
+
+/// Rows speak of layouts and of rows before them; what stands for itself is decoded whole.
+fn decode_row(record: &Record<'_>) -> Result<(), &'static str> {
+    let mut bytes = ByteReader::new(record.payload);
+    let decoded = match Kind::from_byte(record.kind).ok_or("a record of unknown kind")? {
+        Kind::Samples => read_samples(&mut bytes).is_some(),
+        Kind::Histogram => read_histograms(&mut bytes).is_some(),
+        Kind::Exemplar => read_exemplars(&mut bytes).is_some(),
+        Kind::Metadata => read_metadata(&mut bytes).is_some(),
+        Kind::Row | Kind::PartialRow => bytes.varint_u32().is_some() && bytes.varint_u32().is_some() && bytes.signed().is_some(),
+        Kind::Cut | Kind::Delete | Kind::Start => true,
+    };
+    if decoded { Ok(()) } else { Err("a record that cannot be decoded") }
+}
