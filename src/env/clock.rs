@@ -108,3 +108,41 @@ impl Clock for TokioClock {
         Box::pin(tokio::time::sleep(duration))
     }
 }
+
+/// A clock that stands until it is moved, for a world in which nothing happens by itself.
+#[cfg(any(test, feature = "sim"))]
+#[derive(Debug)]
+pub struct StillClock {
+    start_ms: i64,
+    now_ms: std::sync::atomic::AtomicI64,
+}
+
+#[cfg(any(test, feature = "sim"))]
+impl StillClock {
+    /// Starts at a wall time.
+    #[must_use]
+    pub const fn starting_at(now_ms: i64) -> Self {
+        Self { start_ms: now_ms, now_ms: std::sync::atomic::AtomicI64::new(now_ms) }
+    }
+
+    /// Moves both clocks on.
+    pub fn advance(&self, milliseconds: i64) {
+        self.now_ms.fetch_add(milliseconds, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+#[cfg(any(test, feature = "sim"))]
+impl Clock for StillClock {
+    fn now_ms(&self) -> i64 {
+        self.now_ms.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.now_ms() - self.start_ms).unwrap_or(0))
+    }
+
+    /// Never waits: who waits here would wait for ever.
+    fn sleep(&self, _duration: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}

@@ -1,7 +1,9 @@
 //! A disk that can lose power: what was not synced is lost, kept or torn, page by page, by a seed.
 //!
-//! A name counts as synced when its folder was; content when the file was. At a power cut each folder shows either its
-//! synced or its present names, and each unsynced page of a file either its old or its new bytes.
+//! A name counts as synced when its folder was; content when the file was. At a power cut each folder shows its synced
+//! names and a first part of the changes made since, and each unsynced page of a file its old or its new bytes, or sectors
+//! of both. A sync that failed is never made good by a later one: the system has dropped those pages (they still read as
+//! written until the power goes), as Linux does.
 
 use super::disk::{DirEntry, Disk, DiskFile, DiskLock, DiskSpace, Open};
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,11 +12,76 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const PAGE: usize = 4096;
+const SECTOR: usize = 512;
 
 #[derive(Clone, Debug, Default)]
 struct Content {
     live: Vec<u8>,
     synced: Vec<u8>,
+    /// Pages that a failed sync has dropped: no later sync writes them, unless they are written again.
+    dropped: BTreeSet<usize>,
+    /// Pages written since the last sync.
+    dirty: BTreeSet<usize>,
+}
+
+impl Content {
+    fn touch(&mut self, from: usize, to: usize) {
+        for page in from / PAGE..to.div_ceil(PAGE) {
+            self.dirty.insert(page);
+            self.dropped.remove(&page);
+        }
+    }
+
+    fn sync(&mut self) {
+        let mut synced = std::mem::take(&mut self.synced);
+        synced.resize(self.live.len(), 0);
+        for page in &self.dirty {
+            let (from, to) = (page * PAGE, ((page + 1) * PAGE).min(self.live.len()));
+            if from < to {
+                synced[from..to].copy_from_slice(&self.live[from..to]);
+            }
+        }
+        self.synced = synced;
+        self.dirty.clear();
+    }
+}
+
+/// A change of names that no sync of its folder has made durable.
+#[derive(Clone, Debug)]
+enum Renaming {
+    Add(PathBuf, usize),
+    Remove(PathBuf),
+    Move(PathBuf, PathBuf, usize),
+}
+
+impl Renaming {
+    fn is_in(&self, folder: &Path) -> bool {
+        match self {
+            Self::Add(path, _) | Self::Remove(path) => path.parent() == Some(folder),
+            Self::Move(from, to, _) => from.parent() == Some(folder) || to.parent() == Some(folder),
+        }
+    }
+
+    fn folder(&self) -> Option<&Path> {
+        match self {
+            Self::Add(path, _) | Self::Remove(path) | Self::Move(path, ..) => path.parent(),
+        }
+    }
+
+    fn apply(&self, names: &mut BTreeMap<PathBuf, usize>) {
+        match self {
+            Self::Add(path, number) => {
+                names.insert(path.clone(), *number);
+            }
+            Self::Remove(path) => {
+                names.remove(path);
+            }
+            Self::Move(from, to, number) => {
+                names.remove(from);
+                names.insert(to.clone(), *number);
+            }
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -22,17 +89,22 @@ struct World {
     contents: Vec<Content>,
     names: BTreeMap<PathBuf, usize>,
     synced_names: BTreeMap<PathBuf, usize>,
+    renamings: Vec<Renaming>,
     folders: BTreeSet<PathBuf>,
     locked: BTreeSet<PathBuf>,
     /// Changes that still succeed; then the disk is gone.
     changes_left: Option<u64>,
-    changes: u64,
-    /// Whether a change was refused because the power is off.
+    /// A change was refused for that.
     is_off: bool,
+    /// The last change failed and may have happened in part.
+    partly: bool,
+    changes: u64,
+    /// Changes, by number, that fail with an input/output error.
+    failing: BTreeSet<u64>,
     /// Syncs of files whose name contains this fail.
     failing_sync: Option<String>,
-    /// Bytes that may still be written before the disk is full.
-    room: Option<u64>,
+    /// Bytes that all files may have together before the disk is full.
+    capacity: Option<u64>,
 }
 
 /// A disk that can lose power. Cheap to clone; clones share content.
@@ -45,17 +117,51 @@ fn gone() -> io::Error {
     io::Error::other("the power is off")
 }
 
+fn io_error() -> io::Error {
+    io::Error::other("input/output error")
+}
+
 impl World {
     fn change(&mut self) -> io::Result<()> {
-        if let Some(left) = self.changes_left {
-            let Some(left) = left.checked_sub(1) else {
+        self.partly = false;
+        match &mut self.changes_left {
+            Some(0) => {
+                // What was under way when the process died may have happened in part; a dead process does no more.
+                self.partly = !self.is_off;
                 self.is_off = true;
                 return Err(gone());
-            };
-            self.changes_left = Some(left);
+            }
+            Some(left) => *left -= 1,
+            None => {}
         }
         self.changes += 1;
+        if self.failing.remove(&self.changes) {
+            self.partly = true;
+            return Err(io_error());
+        }
         Ok(())
+    }
+
+    fn used(&self) -> u64 {
+        let held: BTreeSet<usize> = self.names.values().copied().collect();
+        held.iter().map(|number| self.contents[*number].live.len() as u64).sum()
+    }
+
+    /// Writes, growing the file.
+    fn write(&mut self, number: usize, bytes: &[u8], start: usize) {
+        let content = &mut self.contents[number];
+        let end = start + bytes.len();
+        // A hole before the first byte is written too.
+        content.touch(start.min(content.live.len()), end);
+        if content.live.len() < end {
+            content.live.resize(end, 0);
+        }
+        content.live[start..end].copy_from_slice(bytes);
+    }
+
+    fn rename_names(&mut self, renaming: Renaming) {
+        renaming.apply(&mut self.names);
+        self.renamings.push(renaming);
     }
 }
 
@@ -75,16 +181,23 @@ impl CrashDisk {
         self.world().changes_left = Some(changes);
     }
 
+    /// Returns whether the power is off: a change was wanted and no longer done.
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        self.world().is_off
+    }
+
     /// Returns how many changes there were.
     #[must_use]
     pub fn changes(&self) -> u64 {
         self.world().changes
     }
 
-    /// Returns whether the power is off: a change was wanted and no longer done.
-    #[must_use]
-    pub fn is_off(&self) -> bool {
-        self.world().is_off
+    /// Lets one change fail: the `after`th from now, counted from 0.
+    pub fn fail_change(&self, after: u64) {
+        let mut world = self.world();
+        let number = world.changes + 1 + after;
+        world.failing.insert(number);
     }
 
     /// Makes syncs of files fail whose path contains `part`; `None`: no longer.
@@ -92,9 +205,18 @@ impl CrashDisk {
         self.world().failing_sync = part.map(str::to_owned);
     }
 
-    /// Lets so many bytes more be written; `None`: no bound.
+    /// Lets so many bytes more be written, or as many again as are freed; `None`: no bound.
     pub fn set_room(&self, bytes: Option<u64>) {
-        self.world().room = bytes;
+        let mut world = self.world();
+        world.capacity = bytes.map(|bytes| world.used() + bytes);
+    }
+
+    /// Ends all failing, but not a stop.
+    pub fn heal(&self) {
+        let mut world = self.world();
+        world.failing.clear();
+        world.failing_sync = None;
+        world.capacity = None;
     }
 
     /// Returns the disk as another process would find it after `kill -9`: nothing is lost.
@@ -104,8 +226,9 @@ impl CrashDisk {
         world.locked.clear();
         world.changes_left = None;
         world.is_off = false;
+        world.failing.clear();
         world.failing_sync = None;
-        world.room = None;
+        world.capacity = None;
         Self { world: Arc::new(Mutex::new(world)) }
     }
 
@@ -114,16 +237,28 @@ impl CrashDisk {
     pub fn after_power_cut(&self, seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let before = self.world();
-        let mut world = World { folders: before.folders.clone(), ..World::default() };
-        let folders: BTreeSet<&Path> =
-            before.names.keys().chain(before.synced_names.keys()).filter_map(|path| path.parent()).collect();
+        let mut world = World { folders: before.folders.clone(), changes: before.changes, ..World::default() };
+        let mut shown = before.synced_names.clone();
+        let folders: BTreeSet<&Path> = before.renamings.iter().filter_map(Renaming::folder).collect();
         for folder in folders {
-            let shown = if rng.bool() { &before.names } else { &before.synced_names };
-            for (path, number) in shown.iter().filter(|(path, _)| path.parent() == Some(folder)) {
-                let content = torn(&before.contents[*number], &mut rng);
-                world.names.insert(path.clone(), world.contents.len());
-                world.contents.push(Content { synced: content.clone(), live: content });
+            let changes: Vec<&Renaming> = before.renamings.iter().filter(|renaming| renaming.folder() == Some(folder)).collect();
+            let kept = match rng.u8(0..4) {
+                0 => 0,
+                1 => rng.usize(0..=changes.len()),
+                _ => changes.len(),
+            };
+            for renaming in &changes[..kept] {
+                renaming.apply(&mut shown);
             }
+        }
+        let mut moved = BTreeMap::new();
+        for (path, number) in shown {
+            let fresh = *moved.entry(number).or_insert_with(|| {
+                let content = torn(&before.contents[number], &mut rng);
+                world.contents.push(Content { synced: content.clone(), live: content, ..Content::default() });
+                world.contents.len() - 1
+            });
+            world.names.insert(path, fresh);
         }
         world.synced_names = world.names.clone();
         Self { world: Arc::new(Mutex::new(world)) }
@@ -140,10 +275,19 @@ fn torn(content: &Content, rng: &mut fastrand::Rng) -> Vec<u8> {
     };
     let mut out = synced.clone();
     out.resize(length, 0);
-    for page in (0..length).step_by(PAGE) {
-        let end = (page + PAGE).min(length).min(live.len());
-        if page < end && rng.bool() {
-            out[page..end].copy_from_slice(&live[page..end]);
+    let mut keep = |from: usize, to: usize| {
+        let to = to.min(length).min(live.len());
+        if from < to {
+            out[from..to].copy_from_slice(&live[from..to]);
+        }
+    };
+    for page in content.dirty.difference(&content.dropped) {
+        let from = page * PAGE;
+        match rng.u8(0..8) {
+            0 => keep(from, from + SECTOR * rng.usize(0..=PAGE / SECTOR)),
+            1 => keep(from + SECTOR * rng.usize(0..=PAGE / SECTOR), from + PAGE),
+            2..5 => keep(from, from + PAGE),
+            _ => {}
         }
     }
     out
@@ -172,16 +316,23 @@ impl DiskFile for CrashFile {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut world = self.world();
-        world.change()?;
-        if let Some(room) = &mut world.room {
-            *room = room.checked_sub(bytes.len() as u64).ok_or(io::ErrorKind::StorageFull)?;
-        }
         let start = usize::try_from(offset).map_err(io::Error::other)?;
-        let live = &mut world.contents[self.number].live;
-        if live.len() < start + bytes.len() {
-            live.resize(start + bytes.len(), 0);
+        if let Err(error) = world.change() {
+            if world.partly {
+                let part = bytes.len() * (world.changes % 4) as usize / 4;
+                world.write(self.number, &bytes[..part], start);
+            }
+            return Err(error);
         }
-        live[start..start + bytes.len()].copy_from_slice(bytes);
+        if let Some(capacity) = world.capacity {
+            let grows = (start + bytes.len()).saturating_sub(world.contents[self.number].live.len());
+            let room = usize::try_from(capacity.saturating_sub(world.used())).unwrap_or(usize::MAX);
+            if grows > room {
+                world.write(self.number, &bytes[..bytes.len() - (grows - room).min(bytes.len())], start);
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+        }
+        world.write(self.number, bytes, start);
         Ok(())
     }
 
@@ -192,19 +343,26 @@ impl DiskFile for CrashFile {
     fn set_len(&self, length: u64) -> io::Result<()> {
         let mut world = self.world();
         world.change()?;
-        world.contents[self.number].live.resize(usize::try_from(length).map_err(io::Error::other)?, 0);
+        let length = usize::try_from(length).map_err(io::Error::other)?;
+        let content = &mut world.contents[self.number];
+        let (shorter, longer) = (length.min(content.live.len()), length.max(content.live.len()));
+        content.live.resize(length, 0);
+        content.touch(shorter, longer);
         Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {
         let mut world = self.world();
-        world.change()?;
-        if world.failing_sync.as_ref().is_some_and(|part| self.path.to_string_lossy().contains(part.as_str())) {
-            return Err(io::Error::other("input/output error"));
-        }
+        let fails = world.failing_sync.as_ref().is_some_and(|part| self.path.to_string_lossy().contains(part.as_str()));
+        let result = world.change().and(if fails { Err(io_error()) } else { Ok(()) });
+        let was_off = world.is_off;
         let content = &mut world.contents[self.number];
-        content.synced.clone_from(&content.live);
-        Ok(())
+        if result.is_ok() {
+            content.sync();
+        } else if !was_off {
+            content.dropped.append(&mut content.dirty);
+        }
+        result
     }
 }
 
@@ -241,7 +399,7 @@ impl Disk for CrashDisk {
                 world.change()?;
                 let number = world.contents.len();
                 world.contents.push(Content::default());
-                world.names.insert(path.to_owned(), number);
+                world.rename_names(Renaming::Add(path.to_owned(), number));
                 number
             }
         };
@@ -283,8 +441,8 @@ impl Disk for CrashDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut world = self.world();
         world.change()?;
-        let number = world.names.remove(from).ok_or_else(|| not_found(from))?;
-        world.names.insert(to.to_owned(), number);
+        let number = *world.names.get(from).ok_or_else(|| not_found(from))?;
+        world.rename_names(Renaming::Move(from.to_owned(), to.to_owned(), number));
         Ok(())
     }
 
@@ -292,20 +450,30 @@ impl Disk for CrashDisk {
         let mut world = self.world();
         world.change()?;
         let number = *world.names.get(from).ok_or_else(|| not_found(from))?;
-        world.names.insert(to.to_owned(), number);
+        if world.names.contains_key(to) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        world.rename_names(Renaming::Add(to.to_owned(), number));
         Ok(())
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         let mut world = self.world();
         world.change()?;
-        world.names.remove(path).map(|_| ()).ok_or_else(|| not_found(path))
+        if !world.names.contains_key(path) {
+            return Err(not_found(path));
+        }
+        world.rename_names(Renaming::Remove(path.to_owned()));
+        Ok(())
     }
 
     fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
         let mut world = self.world();
         world.change()?;
-        world.names.retain(|child, _| !child.starts_with(path));
+        let inside: Vec<PathBuf> = world.names.keys().filter(|child| child.starts_with(path)).cloned().collect();
+        for child in inside {
+            world.rename_names(Renaming::Remove(child));
+        }
         world.folders.retain(|child| !child.starts_with(path));
         Ok(())
     }
@@ -313,10 +481,14 @@ impl Disk for CrashDisk {
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut world = self.world();
         world.change()?;
-        world.synced_names.retain(|child, _| child.parent() != Some(path));
-        let here: Vec<_> =
-            world.names.iter().filter(|(child, _)| child.parent() == Some(path)).map(|(p, n)| (p.clone(), *n)).collect();
-        world.synced_names.extend(here);
+        let World { renamings, synced_names, .. } = &mut *world;
+        renamings.retain(|renaming| {
+            let is_here = renaming.is_in(path);
+            if is_here {
+                renaming.apply(synced_names);
+            }
+            !is_here
+        });
         Ok(())
     }
 
@@ -326,7 +498,8 @@ impl Disk for CrashDisk {
     }
 
     fn space(&self, _path: &Path) -> io::Result<DiskSpace> {
-        let free_bytes = self.world().room.unwrap_or(1 << 40);
+        let world = self.world();
+        let free_bytes = world.capacity.map_or(1 << 40, |capacity| capacity.saturating_sub(world.used()));
         Ok(DiskSpace { free_bytes, total_bytes: 1 << 40 })
     }
 }

@@ -8,6 +8,8 @@ pub mod clock;
 #[cfg(any(test, feature = "sim"))]
 pub mod crash_disk;
 pub mod disk;
+#[cfg(any(test, feature = "sim"))]
+pub mod fuzz;
 pub mod memory_disk;
 pub mod network;
 pub mod random;

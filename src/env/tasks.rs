@@ -7,7 +7,8 @@ use std::io;
 /// Starts tasks and threads. Cheap to clone. Must be used within a tokio runtime.
 #[derive(Clone, Debug, Default)]
 pub struct Tasks {
-    _private: (),
+    /// Background threads do not start.
+    still: bool,
 }
 
 /// A running task; dropping it lets the task go on, [`TaskHandle::abort`] ends it.
@@ -17,7 +18,15 @@ impl Tasks {
     /// Returns the starter.
     #[must_use]
     pub const fn new() -> Self {
-        Self { _private: () }
+        Self { still: false }
+    }
+
+    /// Returns the starter of a world that stands still: [`Tasks::background`] starts nothing, so that what happens next
+    /// is decided by the caller alone and a run can be repeated exactly.
+    #[cfg(any(test, feature = "sim"))]
+    #[must_use]
+    pub const fn still() -> Self {
+        Self { still: true }
     }
 
     /// Starts a task. `name` appears in traces.
@@ -41,5 +50,18 @@ impl Tasks {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<std::thread::JoinHandle<T>> {
         std::thread::Builder::new().name(name.to_owned()).spawn(work)
+    }
+
+    /// Starts a named thread that works by itself from time to time. `None` in a world that stands still: the caller then
+    /// does that work itself where somebody waits for it.
+    ///
+    /// # Errors
+    /// When the system refuses another thread.
+    pub fn background(
+        &self,
+        name: &str,
+        work: impl FnOnce() + Send + 'static,
+    ) -> io::Result<Option<std::thread::JoinHandle<()>>> {
+        if self.still { Ok(None) } else { self.thread(name, work).map(Some) }
     }
 }

@@ -42,7 +42,7 @@ impl Inner {
         let mut last_cut = window_of(self.env.clock.now_ms() - CUT_DELAY_MS);
         let mut not_before = Duration::ZERO;
         while self.wait(PERIOD) {
-            if self.env.clock.monotonic() < not_before {
+            if self.env.clock.monotonic() < not_before && self.log.suspect().is_none() {
                 continue;
             }
             if let Err(error) = self.keep_once(&mut last_cut)
@@ -65,15 +65,9 @@ impl Inner {
         !*closing
     }
 
-    fn keep_once(&self, last_cut: &mut i64) -> Result<(), StoreError> {
+    pub(super) fn keep_once(&self, last_cut: &mut i64) -> Result<(), StoreError> {
         let now_ms = self.env.clock.now_ms();
-        if self.log.names_suspect() {
-            self.rewrite_names()?;
-        }
-        if self.log.take_suspect() {
-            tracing::warn!("the log lost something: the head is written to blocks");
-            self.cut(i64::MAX)?;
-        }
+        self.save_suspect()?;
         let over = window_of(now_ms - CUT_DELAY_MS);
         if over > *last_cut {
             self.cut(over * WINDOW_MS)?;
@@ -83,6 +77,29 @@ impl Inner {
         }
         self.merge_one(now_ms)?;
         self.retain(now_ms)
+    }
+
+    /// Writes to blocks what the log has lost, if it has lost something. A names log that is suspect is written anew after
+    /// that: rows in the log may name layouts that the new one does not have.
+    pub(super) fn save_suspect(&self) -> Result<(), StoreError> {
+        let mark = self.log.suspect();
+        if mark.is_some() {
+            tracing::warn!("the log lost something: the head is written to blocks");
+            self.cut(i64::MAX)?;
+        }
+        if self.log.names_suspect() {
+            self.rewrite_names()?;
+        }
+        if let Some(mark) = mark {
+            self.log.saved(mark);
+        }
+        Ok(())
+    }
+
+    /// Writes everything in memory to blocks because the log has failed, and at the end.
+    pub(super) fn save_all(&self) -> Result<(), StoreError> {
+        self.cut(i64::MAX)?;
+        self.save_suspect()
     }
 
     /// Cuts what is sealed already, so that memory stays bounded while old data stream in.

@@ -10,6 +10,8 @@ mod compact;
 mod dir;
 pub mod error;
 mod exemplars;
+#[cfg(any(test, feature = "sim"))]
+pub mod fuzz;
 mod head;
 mod index;
 pub mod inventory;

@@ -6,7 +6,7 @@ use super::dir;
 use super::error::StoreError;
 use super::head::histograms::HistogramAdded;
 use super::head::points::{Limits, Point};
-use super::head::{self, Head, lock, read, write};
+use super::head::{self, Head, TIME_MAX_MS, lock, read, write};
 use super::inventory::{BlockInfo, Width};
 use super::progress::Progress;
 use super::select::{Hints, Querier, SelectError, Selection, TimeRange, label_values, series_set};
@@ -201,8 +201,8 @@ impl Store {
         if inner.options.housekeeping {
             inner.compact_names()?;
             let keeper = Arc::clone(&inner);
-            let thread = env.tasks.thread("store-keeper", move || keeper.keep());
-            *head::lock(&inner.keeper) = Some(thread.map_err(StoreError::io("starting the keeper of", &inner.options.dir))?);
+            let thread = env.tasks.background("store-keeper", move || keeper.keep());
+            *head::lock(&inner.keeper) = thread.map_err(StoreError::io("starting the keeper of", &inner.options.dir))?;
         }
         Ok(Self { _alive: Arc::new(Alive(Arc::clone(&inner))), inner })
     }
@@ -214,9 +214,12 @@ impl Store {
     pub fn close(&self) -> Result<(), StoreError> {
         self.inner.closed.store(true, Ordering::Release);
         self.inner.end_keeper();
+        let synced = self.inner.log.sync();
+        let saved = if self.inner.log.failure().is_some() { self.inner.save_all() } else { Ok(()) };
         let closed = self.inner.log.close().map_err(StoreError::io("syncing the log of", &self.inner.options.dir));
         drop(lock(&self.inner.lock).take());
-        closed
+        // What the log has lost is in blocks now, unless that failed, too.
+        if synced.is_ok() { saved.and(closed) } else { saved }
     }
 
     /// Returns how far opening has come.
@@ -320,6 +323,18 @@ impl Store {
         Cardinality::of(&self.inner.head, limit)
     }
 
+    /// Does what the keeper does each second.
+    #[cfg(test)]
+    pub(super) fn keep_once(&self, last_cut: &mut i64) -> Result<(), StoreError> {
+        self.inner.keep_once(last_cut)
+    }
+
+    /// Does what the thread that syncs does ten times a second.
+    #[cfg(test)]
+    pub(super) fn sync_log(&self) -> std::io::Result<()> {
+        self.inner.log.sync()
+    }
+
     fn check_open(&self) -> Result<(), AppendError> {
         if self.inner.closed.load(Ordering::Acquire) { Err(AppendError::Closed) } else { Ok(()) }
     }
@@ -345,8 +360,12 @@ impl Store {
         let mut stored = Vec::new();
         for sample in samples {
             let BatchValue::Histogram(value) = &sample.value else { continue };
-            if sample.at_ms < limits.oldest_ms {
+            if sample.at_ms < limits.oldest_ms || sample.at_ms < -TIME_MAX_MS {
                 appended.too_old += 1;
+                continue;
+            }
+            if sample.at_ms > TIME_MAX_MS {
+                appended.too_far += 1;
                 continue;
             }
             let late = limits.late_oldest_ms.is_some_and(|oldest_ms| sample.at_ms >= oldest_ms);

@@ -45,6 +45,9 @@ pub(crate) const TIME_MAX_MS: i64 = 1 << 52;
 /// Names of groups that the store itself made begin so.
 pub(crate) const LEARNED_PREFIX: &str = "~";
 
+/// So many numbers in a row may belong to groups whose definitions were lost; a longer gap is damage.
+pub(crate) const LOST_GROUPS_MAX: u32 = 1 << 16;
+
 /// Returns the half hour of a time.
 pub(crate) const fn window_of(at_ms: i64) -> i64 {
     at_ms.div_euclid(WINDOW_MS)
@@ -72,8 +75,11 @@ impl Groups {
         named
     }
 
-    /// Never gives numbers below `next`: something that was lost had them.
+    /// Never gives numbers below `next`: something that was lost had them. Does nothing where that cannot be true.
     pub(crate) fn skip_to(&mut self, next: u32) {
+        if next as usize > self.by_id.len() + LOST_GROUPS_MAX as usize {
+            return;
+        }
         for id in self.by_id.len() as u32..next {
             self.by_id.push(Arc::new(Group::new(GroupId(id))));
         }

@@ -42,7 +42,9 @@ impl Head {
             drop(state);
             drop(gate);
             let points = series.iter().zip(values).map(|(series, value)| Point { series: *series, at_ms, value: *value });
-            return self.append_points(log, points, Some(group), limits);
+            let appended = self.append_points(log, points, Some(group), limits);
+            hand_over(log);
+            return appended;
         }
         let Some(shared) = state.generation(window_of(at_ms)) else {
             return Err(AppendError::Limit("a newer generation is open".to_owned()));
@@ -50,8 +52,11 @@ impl Head {
         let mut generation = lock(&shared);
         if !state.is_layout(series) {
             self.change_layout(log, group, &mut state, &mut generation, series);
+        } else if !state.entered {
+            // After a start the layout may be known although none of its rows is in memory.
+            state.enter(&mut generation);
+            self.locate(group, &state, series);
         }
-        state.enter(&mut generation);
         let row = generation.add_row(at_ms);
         let appended = push_row(log, group, &mut state, &mut generation, row, values);
         drop(generation);
@@ -73,6 +78,11 @@ impl Head {
         state.next_version();
         log.define(|names| put_layout(names, group, state.version, 0, series));
         state.enter(generation);
+        self.locate(group, state, series);
+    }
+
+    /// Says where the samples of a layout's series are.
+    fn locate(&self, group: GroupId, state: &GroupState, series: &Arc<[SeriesId]>) {
         let mut locations = write(&self.locations);
         for (slot, series) in series.iter().enumerate() {
             let column = state.column_of(slot);
@@ -128,11 +138,15 @@ fn push_row(
         state.all_logged = true;
         record
     });
-    // The row is in the system's hands before a reader can see it. A failure is the log's to tell; the head goes on.
+    hand_over(log);
+    appended
+}
+
+/// The row is in the system's hands before a reader can see it. A failure is the log's to tell; the head goes on.
+fn hand_over(log: &Log) {
     if log.flush().is_err() {
         tracing::trace!("the row is in memory alone");
     }
-    appended
 }
 
 /// Says every column anew: those that the segment does not know and those that changed.

@@ -4,7 +4,7 @@
 //! byte list. Together with the hash table and the posting lists that is 45 to 60 bytes for a series.
 
 use super::postings::Postings;
-use super::symbols::{Symbols, grow};
+use super::symbols::{LOST_MAX, Symbols, grow};
 use crate::model::labels::Labels;
 use crate::storage::append::SeriesId;
 use crate::storage::column::varint::{ByteReader, put_varint};
@@ -230,6 +230,9 @@ impl Registry {
             return (self.symbols.get(number) == text).then_some(());
         }
         self.symbols.skip_to(number);
+        if self.symbols.len() != number as usize {
+            return None;
+        }
         (self.symbols.intern(text)? == number).then_some(())
     }
 
@@ -238,9 +241,9 @@ impl Registry {
         self.live.contains(id.0)
     }
 
-    /// Never gives numbers below `next`: something that was lost had them.
+    /// Never gives numbers below `next`: something that was lost had them. Does nothing where that cannot be true.
     pub(crate) fn skip_to(&mut self, next: u32) {
-        if self.next() < next {
+        if self.next() < next && next - self.next() <= LOST_MAX {
             self.ends.resize(next as usize, self.packed.len() as u32);
         }
     }
@@ -248,9 +251,12 @@ impl Registry {
     /// Puts a series under its number, which must not be below [`Self::next`]; pairs are sorted by name.
     pub(crate) fn insert(&mut self, id: u32, pairs: &[(u32, u32)]) -> Option<()> {
         self.skip_to(id);
+        if self.next() != id {
+            return None;
+        }
         let lost = |symbol: &u32| self.symbols.get(*symbol).is_empty();
         if pairs.iter().any(|(name, value)| lost(name) || lost(value)) {
-            self.skip_to(id + 1);
+            self.skip_to(id.saturating_add(1));
             return None;
         }
         if self.packed.capacity() - self.packed.len() < 64 {

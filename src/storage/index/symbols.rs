@@ -56,7 +56,7 @@ impl Symbols {
     /// Leaves numbers below `next` to texts that were lost; they read as the empty text.
     pub(crate) fn skip_to(&mut self, next: u32) {
         let end = self.ends.last().copied().unwrap_or(0);
-        if self.ends.len() < next as usize {
+        if self.ends.len() < next as usize && next as usize - self.ends.len() <= LOST_MAX as usize {
             self.ends.resize(next as usize, end);
         }
     }
@@ -73,6 +73,9 @@ fn text_at<'a>(text: &'a str, ends: &[u32], number: u32) -> &'a str {
     let end = ends.get(number).copied().unwrap_or(start);
     text.get(start as usize..end as usize).unwrap_or("")
 }
+
+/// So many numbers in a row may belong to definitions that were lost; a longer gap is damage, and must not ask for memory.
+pub(crate) const LOST_MAX: u32 = 1 << 22;
 
 /// Makes room for one more, by an eighth instead of doubling where the list is long.
 pub(crate) fn grow<T>(list: &mut Vec<T>) {

@@ -2,6 +2,11 @@
 
 mod blocks;
 mod crash;
+mod crash_table;
+mod damage;
+mod golden;
+mod model;
+mod random;
 mod tools;
 
 use super::append::{Append as _, BatchSample, BatchValue, Durability, SeriesId};

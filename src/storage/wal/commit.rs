@@ -1,6 +1,7 @@
 //! The group commit: one thread that syncs what was written, at once when somebody waits, else every 100 ms.
 
-use super::{RETRY, Shared, State, Unsynced};
+use super::{RETRY, SUSPECT, Shared, State, Unsynced};
+use crate::env::disk::Open;
 use crate::storage::head::lock;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,19 +17,40 @@ struct Commit {
     upto: u64,
 }
 
+impl Commit {
+    fn take(state: &mut State) -> Self {
+        Self { files: std::mem::take(&mut state.unsynced), new_names: std::mem::take(&mut state.new_names), upto: state.written }
+    }
+}
+
 /// Runs until the log is closed.
 pub(super) fn run(shared: &Shared) {
     while let Some(commit) = next(shared) {
-        let began = shared.env.clock.monotonic();
-        let result = sync(shared, &commit);
-        shared.metrics.sync_seconds.observe((shared.env.clock.monotonic() - began).as_secs_f64());
-        let mut state = lock(&shared.state);
-        match result {
-            Ok(()) => state.synced = state.synced.max(commit.upto),
-            Err((error, failed)) => fail(shared, &mut state, &commit, &error, &failed),
-        }
-        shared.changed.notify_all();
+        perform(shared, &commit);
     }
+}
+
+/// Commits once, on the caller's thread: in a world without background threads.
+pub(super) fn run_once(shared: &Shared) {
+    let commit = {
+        let mut state = lock(&shared.state);
+        is_dirty(&state).then(|| Commit::take(&mut state))
+    };
+    if let Some(commit) = commit {
+        perform(shared, &commit);
+    }
+}
+
+fn perform(shared: &Shared, commit: &Commit) {
+    let began = shared.env.clock.monotonic();
+    let result = sync(shared, commit);
+    shared.metrics.sync_seconds.observe((shared.env.clock.monotonic() - began).as_secs_f64());
+    let mut state = lock(&shared.state);
+    match result {
+        Ok(()) => state.synced = state.synced.max(commit.upto),
+        Err((error, failed)) => fail(shared, &mut state, commit, &error, &failed),
+    }
+    shared.changed.notify_all();
 }
 
 fn is_dirty(state: &State) -> bool {
@@ -52,11 +74,7 @@ fn next(shared: &Shared) -> Option<Commit> {
         }
         state = wait(shared, state, Some(left));
     }
-    Some(Commit {
-        files: std::mem::take(&mut state.unsynced),
-        new_names: std::mem::take(&mut state.new_names),
-        upto: state.written,
-    })
+    Some(Commit::take(&mut state))
 }
 
 fn wait<'a>(shared: &Shared, state: MutexGuard<'a, State>, limit: Option<Duration>) -> MutexGuard<'a, State> {
@@ -86,7 +104,12 @@ fn fail(shared: &Shared, state: &mut State, commit: &Commit, error: &std::io::Er
     tracing::error!(file = %failed.display(), %error, "a sync failed; what it should have made durable is written elsewhere");
     state.lost = state.lost.max(commit.upto);
     state.synced = state.synced.max(commit.upto);
-    state.suspect = true;
+    state.lost_times += 1;
+    // For the next process, should this one die before it has saved everything: it would read the file from the system's
+    // memory and believe it. So the mark itself needs no sync.
+    if let Err(error) = shared.env.disk.open(&shared.log_dir.join(SUSPECT), Open::Create) {
+        tracing::warn!(%error, "the log could not be marked as suspect");
+    }
     state.names_suspect |= failed.starts_with(&shared.names_dir);
     state.close_segment();
     state.failure = Some(error.to_string());

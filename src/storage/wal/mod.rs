@@ -21,7 +21,7 @@ pub(crate) mod replay;
 pub(crate) mod segment;
 
 use crate::env::Env;
-use crate::env::disk::DiskFile;
+use crate::env::disk::{DiskFile, Open};
 use crate::storage::error::StoreError;
 use crate::storage::head::lock;
 use crate::telemetry::metrics::{Counter, Gauge, Histogram, Registry, SECONDS};
@@ -37,6 +37,8 @@ use std::time::Duration;
 const SEGMENT_BYTES: u64 = 64 << 20;
 /// After a failed write, so long until the next try.
 const RETRY: Duration = Duration::from_secs(1);
+/// Lies beside the segments while what a failed sync has lost is not in blocks.
+const SUSPECT: &str = "SUSPECT";
 /// Kind of the names log's records.
 pub(crate) const DEFINITIONS: u8 = 16;
 
@@ -84,14 +86,21 @@ struct State {
     older: Vec<(u64, i64)>,
     /// Definitions made while the names log is written anew.
     recording: Option<Vec<u8>>,
-    /// A sync failed: the head should be cut to blocks. Taken by the store's keeper.
-    suspect: bool,
+    /// How often samples were taken that the log does not hold, or not surely: the head must be cut to blocks.
+    lost_times: u64,
+    /// Up to which of them that was done.
+    saved_times: u64,
     /// The names log must be written anew.
     names_suspect: bool,
     stop: bool,
 }
 
 impl State {
+    /// Returns whether memory holds samples that the log does not hold, or not surely.
+    const fn is_suspect(&self) -> bool {
+        self.lost_times != self.saved_times
+    }
+
     /// Ends the present segment.
     fn close_segment(&mut self) {
         if let Some(segment) = self.segment.take() {
@@ -122,6 +131,8 @@ struct Shared {
 #[derive(Default)]
 pub(crate) struct Log {
     shared: Option<Arc<Shared>>,
+    /// Whether a thread syncs; else whoever waits does.
+    by_itself: bool,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
@@ -211,7 +222,7 @@ impl Shared {
                 tracing::warn!("the log can be written again");
                 state.failure = None;
                 // What was not logged meanwhile is in the head alone.
-                state.suspect = true;
+                state.lost_times += 1;
             }
             Err(error) => {
                 state.failure = Some(error.to_string());
@@ -258,6 +269,21 @@ impl Log {
                 .map_err(StoreError::io("making the names log in", &names_dir))?,
         };
         state.next_names = names.number + 1;
+        // What a process that was killed wrote may not be on stable storage yet: a sample of it that is repeated is
+        // acknowledged by it.
+        for (number, _) in &state.older {
+            let path = log_dir.join(file_name(*number));
+            let file = env.disk.open(&path, Open::Write).map_err(StoreError::io("opening", &path))?;
+            remember(&mut state.unsynced, Arc::from(file), path, false);
+        }
+        let mark = log_dir.join(SUSPECT);
+        if env.disk.stat(&mark).map_err(StoreError::io("looking at", &mark))?.is_some() {
+            tracing::warn!("a sync had failed before the last stop: everything is written anew");
+            state.lost_times = 1;
+            state.names_suspect = true;
+        }
+        // The first commit is due although nothing was appended.
+        state.written = 1;
         remember(&mut state.unsynced, names.handle(), names.path.clone(), true);
         state.names = Some(names);
         let shared = Arc::new(Shared {
@@ -271,9 +297,9 @@ impl Log {
         shared.rotate(&mut state).map_err(StoreError::io("making a log segment in", &log_dir))?;
         *lock(&shared.state) = state;
         let worker = Arc::clone(&shared);
-        let thread = env.tasks.thread("log-sync", move || commit::run(&worker));
+        let thread = env.tasks.background("log-sync", move || commit::run(&worker));
         let thread = thread.map_err(StoreError::io("starting the thread that syncs", &log_dir))?;
-        Ok(Self { shared: Some(shared), thread: Mutex::new(Some(thread)) })
+        Ok(Self { shared: Some(shared), by_itself: thread.is_some(), thread: Mutex::new(thread) })
     }
 
     /// Adds definitions to the names log; they are written before the next record.
@@ -338,13 +364,16 @@ impl Log {
         let older = lock(&shared.state).older.clone();
         let covered =
             |number: u64, newest_ms: i64| covers.iter().any(|cover| number < cover.position.segment && newest_ms < cover.end_ms);
+        let mut removed = false;
         for (number, newest_ms) in older {
             if covered(number, newest_ms) {
                 shared.env.disk.remove_file(&shared.log_dir.join(file_name(number)))?;
                 lock(&shared.state).older.retain(|(known, _)| *known != number);
+                removed = true;
             }
         }
-        Ok(())
+        // A segment that came back after a power cut would bring back what was deleted of its blocks meanwhile.
+        if removed { shared.env.disk.sync_dir(&shared.log_dir) } else { Ok(()) }
     }
 
     /// Returns the bytes of the names log.
@@ -388,33 +417,37 @@ impl Log {
     /// Hands all records to the system and waits until they are on stable storage.
     ///
     /// # Errors
-    /// When they are not.
+    /// When they are not, or when the log has lost others that memory alone holds: a sample that is repeated would else be
+    /// acknowledged by its loss.
     pub(crate) fn sync(&self) -> io::Result<()> {
         let Some(shared) = &self.shared else { return Ok(()) };
         let mut state = lock(&shared.state);
         shared.flush(&mut state)?;
         let mine = state.written;
-        if mine == 0 {
-            return Ok(());
-        }
         state.waiting += 1;
         shared.changed.notify_all();
+        if !self.by_itself {
+            drop(state);
+            commit::run_once(shared);
+            state = lock(&shared.state);
+        }
         while state.synced < mine && state.lost < mine && !state.stop {
             state = shared.changed.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
         state.waiting -= 1;
-        if state.synced >= mine && state.lost < mine {
+        if state.synced >= mine && state.lost < mine && state.failure.is_none() && !state.is_suspect() {
             return Ok(());
         }
         Err(io::Error::other(state.failure.clone().unwrap_or_else(|| "the log could not be synced".to_owned())))
     }
 
-    /// Returns why the log cannot be written, if it cannot; tries to mend it first.
+    /// Returns why samples cannot be made durable, if they cannot; tries to mend it first.
     pub(crate) fn failure(&self) -> Option<String> {
         let shared = self.shared.as_ref()?;
         let mut state = lock(&shared.state);
         shared.recover(&mut state);
-        state.failure.clone()
+        let saving = || state.is_suspect().then(|| "what the log lost is being written to blocks".to_owned());
+        state.failure.clone().or_else(saving)
     }
 
     /// Returns the place behind the last record.
@@ -441,9 +474,26 @@ impl Log {
         rotated
     }
 
-    /// Returns (and forgets) whether something was lost to the log, so that the head should be cut to blocks.
-    pub(crate) fn take_suspect(&self) -> bool {
-        self.shared.as_ref().is_some_and(|shared| std::mem::take(&mut lock(&shared.state).suspect))
+    /// Returns a mark when something was lost to the log, so that the head must be cut to blocks: give it to
+    /// [`Log::saved`] when that is done.
+    pub(crate) fn suspect(&self) -> Option<u64> {
+        let state = lock(&self.shared.as_ref()?.state);
+        state.is_suspect().then_some(state.lost_times)
+    }
+
+    /// What was lost up to a mark is in blocks, and the names log is not suspect.
+    pub(crate) fn saved(&self, mark: u64) {
+        let Some(shared) = &self.shared else { return };
+        let mut state = lock(&shared.state);
+        state.saved_times = state.saved_times.max(mark);
+        let path = shared.log_dir.join(SUSPECT);
+        if !state.is_suspect() && matches!(shared.env.disk.stat(&path), Ok(Some(_))) {
+            // One that stays costs another cut at the next start.
+            let removed = shared.env.disk.remove_file(&path).and_then(|()| shared.env.disk.sync_dir(&shared.log_dir));
+            if let Err(error) = removed {
+                tracing::warn!(%error, "the log's mark could not be removed");
+            }
+        }
     }
 
     /// Syncs a last time and ends the thread.

@@ -18,7 +18,7 @@ use crate::storage::column::varint::ByteReader;
 use crate::storage::error::StoreError;
 use crate::storage::head::group::{GroupState, NO_COLUMN};
 use crate::storage::head::locations::Location;
-use crate::storage::head::{Head, LEARNED_PREFIX, lock, read, window_of, write};
+use crate::storage::head::{Head, LEARNED_PREFIX, LOST_GROUPS_MAX, lock, read, window_of, write};
 use crate::storage::progress::{Progress, Task};
 use crate::storage::quarantine;
 use hashbrown::HashMap;
@@ -214,6 +214,10 @@ impl<'a> Replay<'a> {
         let known = self.head.group(group)?;
         let mut state = known.lock();
         let layout: Arc<[SeriesId]> = state.layout.get(..kept)?.iter().chain(series).copied().collect();
+        // Series whose own definition was lost keep their numbers.
+        if let Some(newest) = series.iter().max() {
+            write(&self.head.registry).skip_to(newest.0.saturating_add(1));
+        }
         self.layouts.insert((group.0, version), Arc::clone(&layout));
         state.layout = layout;
         state.version = version;
@@ -274,7 +278,7 @@ impl<'a> Replay<'a> {
     fn is_known(&mut self, series: SeriesId) -> bool {
         let known = read(&self.head.registry).has(series);
         if !known {
-            write(&self.head.registry).skip_to(series.0 + 1);
+            write(&self.head.registry).skip_to(series.0.saturating_add(1));
             self.found.damaged += 1;
         }
         known
@@ -284,7 +288,7 @@ impl<'a> Replay<'a> {
     /// leave out what the lost row said.
     fn lost(&mut self, group: GroupId, version: u32) {
         self.broken_groups.insert(group.0);
-        write(&self.head.groups).skip_to(group.0 + 1);
+        write(&self.head.groups).skip_to(group.0.saturating_add(1));
         let newest = self.lost_versions.entry(group.0).or_default();
         *newest = version.max(*newest);
     }
@@ -357,7 +361,6 @@ impl<'a> Replay<'a> {
         } else {
             self.full_row(group, &mut state, &layout, version, at_ms, bytes)?
         };
-        state.last_ms = state.last_ms.max(at_ms);
         self.found.samples += samples;
         Some(())
     }
@@ -396,6 +399,8 @@ impl<'a> Replay<'a> {
             self.enter(group, state, layout, version);
         }
         let row = generation.add_row(at_ms);
+        // Before anything can go wrong: no later row may come before this one.
+        state.last_ms = at_ms;
         for (place, byte) in bitmap.iter().enumerate() {
             let mut left = *byte;
             while left != 0 {
@@ -424,7 +429,10 @@ impl<'a> Replay<'a> {
         let mut generation = lock(&shared);
         let row = match generation.row_at(at_ms) {
             Some(row) => row,
-            None if at_ms > state.last_ms => generation.add_row(at_ms),
+            None if at_ms > state.last_ms => {
+                state.last_ms = at_ms;
+                generation.add_row(at_ms)
+            }
             None => return None,
         };
         let known = generation.series().len();
@@ -465,6 +473,9 @@ impl Head {
         let mut groups = write(&self.groups);
         if (id.0 as usize) < groups.by_id.len() {
             return Some(());
+        }
+        if id.0 as usize - groups.by_id.len() > LOST_GROUPS_MAX as usize {
+            return None;
         }
         groups.put(id, name);
         drop(groups);

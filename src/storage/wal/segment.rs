@@ -23,6 +23,8 @@ pub(crate) const HEADER_BYTES: usize = 32;
 pub(crate) const FRAME_BYTES: usize = 8;
 /// No record is longer; a longer length is damage.
 const RECORD_MAX: usize = 1 << 30;
+/// No kind of record is higher.
+const KIND_MAX: u8 = 16;
 
 /// Returns the header of a file.
 pub(crate) fn header(magic: [u8; 8], number: u64, created_ms: i64) -> [u8; HEADER_BYTES] {
@@ -120,6 +122,10 @@ impl<'a> Records<'a> {
             return None;
         }
         let body = reader.bytes(length as usize)?;
+        // Asked before the checksum: behind damage every byte is a place to try, and a checksum of garbage may be long.
+        if !(1..=KIND_MAX).contains(body.first()?) {
+            return None;
+        }
         if checksum(self.number, length, body) != crc {
             return None;
         }
