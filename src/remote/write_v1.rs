@@ -258,3 +258,39 @@ fn span(message: &[u8]) -> Result<Span, Malformed> {
     }
     Ok(span)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::memory_disk::MemoryDisk;
+
+    fn field(number: u8, payload: &[u8]) -> Vec<u8> {
+        [&[number << 3 | 2, payload.len() as u8], payload].concat()
+    }
+
+    /// A series with a sample, an exemplar and a histogram, and its metadata.
+    fn message() -> Vec<u8> {
+        let pair = |name: &str, value: &str| field(1, &[field(1, name.as_bytes()), field(2, value.as_bytes())].concat());
+        let double = |number: u8, value: f64| [&[number << 3 | 1], value.to_le_bytes().as_slice()].concat();
+        let at = |number: u8| vec![number << 3, 0xe8, 7];
+        let sample = field(2, &[double(1, 1.5), at(2)].concat());
+        let exemplar = field(3, &[pair("trace_id", "x"), double(2, 0.5), at(3)].concat());
+        let histogram =
+            field(4, &[&[0x08, 3], double(3, 4.5).as_slice(), &[0x20, 6, 0x5a, 4, 8, 0, 16, 2, 0x62, 2, 4, 4], &at(15)].concat());
+        let series = [pair("__name__", "up"), pair("job", "node"), sample, exemplar, histogram].concat();
+        let metadata = field(3, &[&[8, 1], field(2, b"up").as_slice(), &field(4, b"Helps.")].concat());
+        [field(1, &series), metadata].concat()
+    }
+
+    #[test]
+    fn no_body_breaks_it() {
+        let store = crate::storage::fuzz::open(&MemoryDisk::new()).expect("opens");
+        let compress = |bytes: &[u8]| snap::raw::Encoder::new().compress_vec(bytes).expect("compresses");
+        let receive = |body: &[u8]| receive(body, 1 << 20, &store, Durability::Synced);
+        assert!(receive(&compress(&message())).is_ok_and(|done| done.stored == 2));
+        crate::env::fuzz::replay("remote_write", &[message(), compress(&message())], 1500, |bytes| {
+            let _as_it_is = receive(bytes);
+            let _message = receive(&compress(bytes));
+        });
+    }
+}

@@ -81,4 +81,16 @@ mod tests {
         }
         assert!(decode(b"").is_err());
     }
+
+    #[test]
+    fn no_bytes_break_it() {
+        let fresh = [encode(&[]), encode(&[(b"silence/1".to_vec(), vec![7; 40]), (b"a".to_vec(), b"".to_vec())])];
+        crate::env::fuzz::replay("state_dump", &fresh, 2000, |bytes| {
+            let _as_it_is = decode(bytes);
+            let signed = [bytes, &crc32c::crc32c(bytes).to_le_bytes()].concat();
+            if let Ok(entries) = decode(&signed) {
+                assert_eq!(decode(&encode(&entries)).expect("reads"), entries);
+            }
+        });
+    }
 }

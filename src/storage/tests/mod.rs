@@ -1,6 +1,7 @@
 //! The store as a whole.
 
 mod blocks;
+mod codecs;
 mod crash;
 mod crash_table;
 mod damage;
