@@ -106,11 +106,11 @@ class Sender(threading.Thread):
             try:
                 connection.request("POST", "/api/v1/write", write_request(rows), headers)
                 answer = connection.getresponse()
-                answer.read()
+                words = answer.read()
                 if answer.status in (200, 204):
                     self.acknowledged.update(keys)
                 elif answer.status != 503:
-                    print(f"unexpected answer {answer.status}", file=sys.stderr)
+                    print(f"unexpected answer {answer.status}: {words[:200]!r}", file=sys.stderr)
             except (OSError, http.client.HTTPException):
                 return
 

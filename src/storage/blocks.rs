@@ -45,6 +45,13 @@ impl BlockSet {
         let entries = env.disk.list(&folder).map_err(StoreError::io("listing", &folder))?;
         for entry in &entries {
             let path = folder.join(&entry.name);
+            if let Some(name) = entry.name.strip_suffix(".del")
+                && !entries.iter().any(|other| other.name.strip_suffix(".blk") == Some(name))
+            {
+                // Its block went first.
+                env.disk.remove_file(&path).map_err(StoreError::io("removing", &path))?;
+                continue;
+            }
             if entry.name.strip_suffix(".blk").and_then(Ulid::parse).is_none() {
                 continue;
             }
@@ -121,11 +128,12 @@ impl BlockSet {
 
     fn unlink(&self, gone: &[Arc<Block>]) -> Result<(), StoreError> {
         for block in gone {
+            // The block first: without its tombstones it would show again what was deleted.
+            self.env.disk.remove_file(&block.path).map_err(StoreError::io("removing", &block.path))?;
             let deleted = block.tombstones_path();
             if !block.tombstones().is_empty() {
                 self.env.disk.remove_file(&deleted).map_err(StoreError::io("removing", &deleted))?;
             }
-            self.env.disk.remove_file(&block.path).map_err(StoreError::io("removing", &block.path))?;
             block.forget();
         }
         if gone.is_empty() {

@@ -9,7 +9,9 @@ use crate::env::crash_disk::CrashDisk;
 use crate::env::disk::{Disk as _, Open};
 use crate::env::random::SeededRandom;
 use crate::env::{Clock as _, Env, Tasks};
+use crate::model::matcher::Matcher;
 use crate::storage::append::{Append as _, AppendError, BatchSample, BatchValue, Durability, SeriesId};
+use crate::storage::select::TimeRange;
 use crate::storage::wal::segment::{End, LOG_MAGIC, Records, read_header};
 use crate::storage::{Store, StoreOptions};
 use crate::telemetry::metrics::Registry;
@@ -205,6 +207,20 @@ fn compaction_leaves_child_and_parents_and_the_parents_are_removed() {
     let all = |disk: &CrashDisk| files(disk, "blocks", ".blk").len() == 3;
     let merge = |scene: &mut Scene| drop(scene.store.compact());
     assert!(sweep(two_blocks, merge, all) > 0);
+}
+
+#[test]
+fn a_block_that_was_deleted_whole_goes_before_its_tombstones() {
+    let delete = |scene: &mut Scene| {
+        some_rows(scene);
+        scene.cut();
+        let range = TimeRange { start_ms: i64::MIN, end_ms: i64::MAX };
+        scene.store.delete_series(&[Matcher::equal("job", "node")], range).expect("deletes");
+        scene.model.delete(|_| true, true);
+    };
+    let orphan = |disk: &CrashDisk| files(disk, "blocks", ".blk").is_empty() && !files(disk, "blocks", ".del").is_empty();
+    let clean = |scene: &mut Scene| drop(scene.store.clean_tombstones());
+    assert!(sweep(delete, clean, orphan) > 0);
 }
 
 #[test]
