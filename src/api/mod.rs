@@ -8,6 +8,7 @@ mod access;
 mod answer;
 mod assets;
 mod compress;
+mod connections;
 mod encode;
 mod error;
 mod events;
@@ -20,6 +21,8 @@ mod overview;
 mod params;
 mod routes;
 mod serve;
+#[cfg(test)]
+mod serve_tests;
 mod state;
 mod v1;
 mod v2;
@@ -28,6 +31,7 @@ mod watchkeeper;
 #[cfg(test)]
 mod tests;
 
+pub use connections::ConnectionBounds;
 pub use error::{ApiError, ErrorKind};
 pub use events::{EventHub, LiveEvent};
 pub use front::Front;

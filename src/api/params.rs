@@ -1,12 +1,10 @@
 //! Parameters: of the query string and, for POST, of a form; and what Prometheus's API accepts as time and duration.
 
 use super::error::ApiError;
+use crate::model::limits::FORM_BYTES;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::{Method, header};
-
-/// The largest form, as Go's `ParseForm` takes it.
-const FORM_BYTES_MAX: usize = 10 << 20;
 
 /// The earliest and latest time of the API, in milliseconds: Prometheus's `minTime` and `maxTime`.
 pub(in crate::api) const MIN_TIME_MS: i64 = -9_223_372_036_854_775;
@@ -88,7 +86,7 @@ impl<S: Send + Sync> FromRequest<S> for Params {
         if request.method() != Method::POST || !is_form {
             return Ok(Self(query));
         }
-        let body: Bytes = axum::body::to_bytes(request.into_body(), FORM_BYTES_MAX)
+        let body: Bytes = axum::body::to_bytes(request.into_body(), FORM_BYTES)
             .await
             .map_err(|_| ApiError::bad_data("error parsing form values: http: request body too large"))?;
         let mut all = pairs(&String::from_utf8_lossy(&body));

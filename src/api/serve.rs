@@ -2,34 +2,43 @@
 //! may finish.
 
 use super::access::Peer;
+use super::connections::{Connection, ConnectionBounds, Connections, Place};
 use crate::env::Env;
 use crate::env::network::{BoxStream, Listener};
+use crate::telemetry::metrics::Registry;
 use axum::Router;
+use axum::body::{Body, Bytes};
 use axum::extract::Request;
-use hyper::body::Incoming;
+use axum::response::Response;
+use hyper::body::{Body as _, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::io::AsyncWriteExt as _;
+use tokio::sync::watch;
 use tower_service::Service as _;
+
+/// How often overdue connections are looked for, while there are any.
+const REAP_EVERY: Duration = Duration::from_secs(1);
+/// What a client gets that no place is left for.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 21\r\n\r\ntoo many connections\n";
 
 /// Bounds of the accept loop.
 #[derive(Clone, Copy, Debug)]
 pub struct ServeOptions {
-    /// Connections at once; more wait in the system's queue.
-    pub connections: usize,
-    /// How long a client may take for the head of a request.
-    pub header_timeout: Duration,
+    /// How many connections there may be, and how long they may keep us waiting.
+    pub bounds: ConnectionBounds,
     /// How long running requests may take after the stop.
     pub drain: Duration,
 }
 
 impl Default for ServeOptions {
     fn default() -> Self {
-        Self { connections: 512, header_timeout: Duration::from_secs(30), drain: Duration::from_secs(10) }
+        Self { bounds: ConnectionBounds::default(), drain: Duration::from_secs(10) }
     }
 }
 
@@ -39,26 +48,32 @@ pub async fn serve(
     mut listener: Box<dyn Listener>,
     router: Router,
     options: ServeOptions,
+    registry: Registry,
     mut shutdown: watch::Receiver<bool>,
 ) -> usize {
-    let places = Arc::new(Semaphore::new(options.connections));
+    let connections = Connections::new(&env, options.bounds, &registry);
     let graceful = GracefulShutdown::new();
+    let mut reaping = None;
     loop {
-        let place = tokio::select! {
-            biased;
-            _ = shutdown.wait_for(|stop| *stop) => break,
-            place = Arc::clone(&places).acquire_owned() => place,
-        };
-        let Ok(place) = place else { break };
         let accepted = tokio::select! {
             biased;
             _ = shutdown.wait_for(|stop| *stop) => break,
+            () = alarm(&mut reaping) => {
+                reaping = connections.reap().then(|| env.clock.sleep(REAP_EVERY));
+                continue;
+            }
             accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((stream, peer)) => {
-                let work = connection(router.clone(), stream, peer, options, graceful.watcher(), place);
-                drop(env.tasks.spawn("http connection", work));
+                reaping.get_or_insert_with(|| env.clock.sleep(REAP_EVERY));
+                match connections.admit(peer) {
+                    Some(place) => {
+                        let work = connection(router.clone(), stream, peer, graceful.watcher(), place);
+                        drop(env.tasks.spawn("http connection", work));
+                    }
+                    None => refuse(&env, stream).await,
+                }
             }
             Err(error) => {
                 // Most often too many open files: it passes when others close.
@@ -78,25 +93,88 @@ pub async fn serve(
     }
 }
 
-async fn connection(
-    router: Router,
-    stream: BoxStream,
+/// Waits for the alarm; for ever where none is set.
+async fn alarm(set: &mut Option<futures_util::future::BoxFuture<'static, ()>>) {
+    match set {
+        Some(alarm) => alarm.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Says that there is no place. The fresh socket takes that few bytes at once, or they are not worth waiting for.
+async fn refuse(env: &Env, mut stream: BoxStream) {
+    let words = async {
+        stream.write_all(FULL).await?;
+        stream.shutdown().await
+    };
+    if !matches!(env.clock.timeout(Duration::from_millis(50), words).await, Ok(Ok(()))) {
+        tracing::debug!("a refused client was not told why");
+    }
+}
+
+/// Hands a request on; what is known of it goes with its body and with its answer's.
+fn answer(
+    router: &Router,
     peer: SocketAddr,
-    options: ServeOptions,
-    watcher: Watcher,
-    place: OwnedSemaphorePermit,
-) {
-    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(Peer(peer));
-        router.clone().call(request)
-    });
+    connection: &Connection,
+    request: Request<Incoming>,
+) -> impl Future<Output = Result<Response, std::convert::Infallible>> + use<> {
+    let in_work = connection.request(request.version() == http::Version::HTTP_2);
+    let receiving = (!request.body().is_end_stream()).then(|| connection.body());
+    let mut request = request.map(|body| Body::new(Guarded { body, guard: receiving }));
+    request.extensions_mut().insert(Peer(peer));
+    let answering = router.clone().call(request);
+    async move {
+        let response: Response = answering.await?;
+        Ok(response.map(|body| Body::new(Guarded { body, guard: Some(in_work) })))
+    }
+}
+
+/// A body that holds a guard until it has passed whole, or nobody wants it any more.
+struct Guarded<B, G> {
+    body: B,
+    guard: Option<G>,
+}
+
+impl<B: hyper::body::Body<Data = Bytes> + Unpin, G: Unpin> hyper::body::Body for Guarded<B, G> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<hyper::body::Frame<Bytes>, B::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        if matches!(frame, Poll::Ready(None | Some(Err(_)))) || self.body.is_end_stream() {
+            self.guard = None;
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> hyper::body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+async fn connection(router: Router, stream: BoxStream, peer: SocketAddr, watcher: Watcher, place: Place) {
+    let stream = place.connection.watch(stream);
+    let known = place.connection.clone();
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| answer(&router, peer, &known, request));
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(options.header_timeout);
+    // The deadlines are those of `connections`: hyper's begin only when the first bytes have told it the version.
+    builder.http1().header_read_timeout(None);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(128);
     let served = watcher.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned());
-    if let Err(error) = served.await {
-        // Clients hang up; that is their right.
-        tracing::debug!(%peer, %error, "connection ended");
+    tokio::select! {
+        served = served => if let Err(error) = served {
+            // Clients hang up; that is their right.
+            tracing::debug!(%peer, %error, "connection ended");
+        },
+        () = place.connection.must_close() => tracing::debug!(%peer, "connection closed"),
     }
     drop(place);
 }

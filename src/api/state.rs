@@ -6,6 +6,7 @@ use crate::alerting::AlertingHandle;
 use crate::cluster::view::ClusterView;
 use crate::config::Config;
 use crate::env::Env;
+use crate::model::limits;
 use crate::promql::engine::{Engine, QueryError};
 use crate::rules::RulesHandle;
 use crate::scrape::ScrapeHandle;
@@ -110,10 +111,6 @@ pub struct ApiLimits {
     pub query_bytes: usize,
     /// Steps of a range query.
     pub steps: i64,
-    /// Connections at once (`--web.max-connections`).
-    pub connections: usize,
-    /// How long a client may take for the head of a request.
-    pub header_timeout: Duration,
     /// The largest pushed body in bytes, packed and unpacked.
     pub body_bytes: usize,
 }
@@ -123,11 +120,9 @@ impl Default for ApiLimits {
         Self {
             concurrent_queries: 20,
             query_timeout: Duration::from_secs(120),
-            query_bytes: 1 << 20,
-            steps: 11_000,
-            connections: 512,
-            header_timeout: Duration::from_secs(30),
-            body_bytes: 64 << 20,
+            query_bytes: limits::QUERY_BYTES,
+            steps: limits::QUERY_STEPS,
+            body_bytes: limits::PUSH_BODY_BYTES,
         }
     }
 }

@@ -172,7 +172,7 @@ pub async fn serve(env: Env, options: ServeOptions) -> anyhow::Result<()> {
     let listener = env.network.listen(&options.listen).await.with_context(|| format!("listening on {}", options.listen))?;
     let listen = listener.local_address().map_or_else(|_| options.listen.clone(), |address| address.to_string());
     let progress = Progress::reported(&env, &registry);
-    let door = wiring::Door::open(&env, listener, progress.clone());
+    let door = wiring::Door::open(&env, listener, &registry, progress.clone());
     let opening = (env.clone(), Arc::clone(&first), options.clone(), registry.clone());
     let data = env.tasks.blocking(move || open_data(&opening.0, &opening.1, &opening.2, &opening.3, progress)).await??;
     let (config_sender, config) = watch::channel(first);

@@ -105,16 +105,12 @@ pub(super) struct Door {
 
 impl Door {
     /// Begins to listen; answers say how far opening has come.
-    pub(super) fn open(env: &Env, listener: Box<dyn Listener>, progress: Progress) -> Self {
+    pub(super) fn open(env: &Env, listener: Box<dyn Listener>, registry: &Registry, progress: Progress) -> Self {
         let front = api::Front::opening(progress);
-        let limits = ApiLimits::default();
-        let options = api::ServeOptions {
-            connections: limits.connections,
-            header_timeout: limits.header_timeout,
-            drain: std::time::Duration::from_secs(1),
-        };
+        let options = api::ServeOptions { drain: std::time::Duration::from_secs(1), ..api::ServeOptions::default() };
         let (serving, serving_ends) = watch::channel(false);
-        let server = env.tasks.spawn("listener", api::serve(env.clone(), listener, front.router(), options, serving_ends));
+        let serve = api::serve(env.clone(), listener, front.router(), options, registry.clone(), serving_ends);
+        let server = env.tasks.spawn("listener", serve);
         Self { front, serving, server }
     }
 }

@@ -9,6 +9,7 @@ pub mod duration;
 pub mod exemplar;
 pub mod histogram;
 pub mod labels;
+pub mod limits;
 pub mod matcher;
 pub mod matcher_text;
 pub mod md5;

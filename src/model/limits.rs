@@ -1,0 +1,83 @@
+//! What anything from outside may ask for where the configuration says nothing: all defaults in one place.
+//!
+//! A limit is there to end what is broken or hostile, far above what honest programs send. Prometheus's own limits
+//! (`body_size_limit`, `label_limit`, ...) replace those of a scrape where they are set. `docs/limits.md` lists them for users.
+
+use super::labels::Labels;
+
+/// One body of a scrape, packed or unpacked, where `body_size_limit` says nothing.
+pub const SCRAPE_BODY_BYTES: u64 = 64 << 20;
+/// All bodies that scrapes receive at one moment, together.
+pub const SCRAPE_BODIES_BYTES: u64 = 128 << 20;
+/// A line of an exposition up to its value; a line of HELP, TYPE, UNIT or a comment.
+pub const LINE_BYTES: usize = 1 << 20;
+/// What follows a sample's labels on its line: value, timestamp, exemplar.
+pub const VALUE_BYTES: usize = 64 << 10;
+/// Labels of one series, the name included.
+pub const LABELS: usize = 256;
+/// A label's name.
+pub const LABEL_NAME_BYTES: usize = 1 << 10;
+/// A label's value; a metric's name is one, too.
+pub const LABEL_VALUE_BYTES: usize = 64 << 10;
+/// A body that is pushed to us, packed or unpacked.
+pub const PUSH_BODY_BYTES: usize = 64 << 20;
+/// A form or a JSON text that the API takes.
+pub const FORM_BYTES: usize = 10 << 20;
+/// The text of a query.
+pub const QUERY_BYTES: usize = 1 << 20;
+/// Steps of a range query.
+pub const QUERY_STEPS: i64 = 11_000;
+/// One YAML text: configuration, rule file, unit tests.
+pub const YAML_BYTES: usize = 32 << 20;
+/// A file or an answer that names targets.
+pub const TARGETS_BYTES: u64 = 64 << 20;
+
+/// Checks a series' labels.
+///
+/// # Errors
+/// Which limit they pass, in words.
+pub fn check_labels(labels: &Labels) -> Result<(), String> {
+    if labels.len() > LABELS {
+        let metric = shortened(labels.metric_name());
+        return Err(format!("too many labels (metric: {metric}, number of labels: {}, limit: {LABELS})", labels.len()));
+    }
+    for (name, value) in labels {
+        if name.len() > LABEL_NAME_BYTES {
+            return Err(too_long("label name", labels, name, name.len(), LABEL_NAME_BYTES));
+        }
+        if value.len() > LABEL_VALUE_BYTES {
+            return Err(too_long("label value", labels, name, value.len(), LABEL_VALUE_BYTES));
+        }
+    }
+    Ok(())
+}
+
+fn too_long(what: &str, labels: &Labels, name: &str, length: usize, limit: usize) -> String {
+    let (metric, name) = (shortened(labels.metric_name()), shortened(name));
+    format!("{what} too long (metric: {metric}, label name: {name}, length: {length}, limit: {limit})")
+}
+
+/// Returns the first 50 characters, for messages.
+#[must_use]
+pub fn shortened(text: &str) -> String {
+    text.chars().take(50).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_pass_up_to_the_limit() {
+        let at = |name: usize, value: usize| {
+            check_labels(&Labels::from_pairs([("__name__".to_owned(), "m".to_owned()), ("n".repeat(name), "v".repeat(value))]))
+        };
+        assert_eq!(at(LABEL_NAME_BYTES, LABEL_VALUE_BYTES), Ok(()));
+        assert!(at(LABEL_NAME_BYTES + 1, 1).unwrap_err().starts_with("label name too long (metric: m, label name: nnn"));
+        let long = at(1, LABEL_VALUE_BYTES + 1).unwrap_err();
+        assert_eq!(long, "label value too long (metric: m, label name: n, length: 65537, limit: 65536)");
+        let many = |count: usize| check_labels(&Labels::from_pairs((0..count).map(|number| (format!("l{number}"), "v"))));
+        assert_eq!(many(LABELS), Ok(()));
+        assert!(many(LABELS + 1).unwrap_err().contains("number of labels: 257"));
+    }
+}
