@@ -1,6 +1,7 @@
 //! The dashboard's files, embedded in the binary.
 
 use super::compress::accepts;
+use super::prefix;
 use super::state::ApiState;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -71,17 +72,17 @@ fn explore(query: &str) -> String {
 }
 
 /// Answers whatever no route took: a file, the page, or 404.
-pub(super) async fn serve(State(_api): State<ApiState>, request: Request) -> Response {
+pub(super) async fn serve(State(api): State<ApiState>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
     if !matches!(parts.method, Method::GET | Method::HEAD) {
         return (StatusCode::NOT_FOUND, "not found\n").into_response();
     }
     if let Some(target) = moved(&parts.uri) {
-        return Redirect::temporary(&target).into_response();
+        return Redirect::temporary(&format!("{}{target}", prefix::of(&api))).into_response();
     }
     let path = parts.uri.path().trim_start_matches('/');
     if let Some(asset) = find(path).filter(|_| !path.is_empty()) {
-        return answer(asset, &parts.headers);
+        return answer(asset, &parts.headers, &prefix::of(&api));
     }
     let wants_page = parts
         .headers
@@ -93,28 +94,39 @@ pub(super) async fn serve(State(_api): State<ApiState>, request: Request) -> Res
     let asks_html =
         parts.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|a| a.contains("text/html"));
     match find("index.html") {
-        Some(index) if is_page && (asks_html || (path.is_empty() && wants_page)) => answer(index, &parts.headers),
+        Some(index) if is_page && (asks_html || (path.is_empty() && wants_page)) => {
+            answer(index, &parts.headers, &prefix::of(&api))
+        }
         _ => (StatusCode::NOT_FOUND, "404 page not found\n").into_response(),
     }
 }
 
-fn answer(asset: &Asset, asked: &HeaderMap) -> Response {
+/// The page with the addresses of its files below a prefix. The files themselves find each other by relative paths.
+fn page_below(page: &[u8], prefix: &str) -> Vec<u8> {
+    String::from_utf8_lossy(page).replace("\"/assets/", &format!("\"{prefix}/assets/")).into_bytes()
+}
+
+fn answer(asset: &Asset, asked: &HeaderMap, prefix: &str) -> Response {
+    let is_moved = asset.path == "index.html" && !prefix.is_empty();
     let (bytes, packing) = match (asset.br, asset.gz) {
+        _ if is_moved => (asset.bytes, None),
         (Some(br), _) if accepts(asked, "br") => (br, Some("br")),
         (_, Some(gz)) if accepts(asked, "gzip") => (gz, Some("gzip")),
         _ => (asset.bytes, None),
     };
+    let body = if is_moved { Body::from(page_below(bytes, prefix)) } else { Body::from(bytes) };
     let suffix = match packing {
         Some("br") => "-br",
         Some(_) => "-gz",
         None => "",
     };
     let etag = format!("{}{suffix}\"", asset.etag.trim_end_matches('"'));
-    let known = asked
-        .get(header::IF_NONE_MATCH)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|list| list.split(',').any(|tag| tag.trim().trim_start_matches("W/") == etag || tag.trim() == "*"));
-    let mut response = if known { StatusCode::NOT_MODIFIED.into_response() } else { Response::new(Body::from(bytes)) };
+    let known = !is_moved
+        && asked
+            .get(header::IF_NONE_MATCH)
+            .and_then(|value| value.to_str().ok())
+            .is_some_and(|list| list.split(',').any(|tag| tag.trim().trim_start_matches("W/") == etag || tag.trim() == "*"));
+    let mut response = if known { StatusCode::NOT_MODIFIED.into_response() } else { Response::new(body) };
     let headers = response.headers_mut();
     let hashed = asset.path.starts_with("assets/");
     let cache = if hashed { "public, max-age=31536000, immutable" } else { "no-cache" };
@@ -122,7 +134,7 @@ fn answer(asset: &Asset, asked: &HeaderMap) -> Response {
     headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
-    if let Ok(etag) = HeaderValue::from_str(&etag) {
+    if let (Ok(etag), false) = (HeaderValue::from_str(&etag), is_moved) {
         headers.insert(header::ETAG, etag);
     }
     if !known {
@@ -155,10 +167,15 @@ mod tests {
     fn files_have_tags_and_are_found() {
         let index = find("index.html").unwrap();
         assert!(ASSETS.is_sorted_by_key(|asset| asset.path));
-        let first = answer(index, &HeaderMap::new());
+        let first = answer(index, &HeaderMap::new(), "");
         assert_eq!(first.status(), StatusCode::OK);
         let mut asked = HeaderMap::new();
         asked.insert(header::IF_NONE_MATCH, first.headers()[header::ETAG].clone());
-        assert_eq!(answer(index, &asked).status(), StatusCode::NOT_MODIFIED);
+        assert_eq!(answer(index, &asked, "").status(), StatusCode::NOT_MODIFIED);
+        // Below a prefix it is another page.
+        assert_eq!(answer(index, &asked, "/watch").status(), StatusCode::OK);
+        let page = br#"<script src="/assets/a.js"></script><link href="/assets/b.css" />"#;
+        let expected = br#"<script src="/w/assets/a.js"></script><link href="/w/assets/b.css" />"#;
+        assert_eq!(page_below(page, "/w"), expected);
     }
 }

@@ -19,6 +19,7 @@ mod lifecycle;
 mod observe;
 mod overview;
 mod params;
+mod prefix;
 mod routes;
 mod serve;
 #[cfg(test)]

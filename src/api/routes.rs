@@ -11,7 +11,7 @@
 //! | `GET zookeeper` | the session, the znodes below the root, and each rule file with the reason why it was refused |
 
 use super::state::ApiState;
-use super::{access, assets, compress, events, federate, lifecycle, overview, v1, v2, watchkeeper};
+use super::{access, assets, compress, events, federate, lifecycle, overview, prefix, v1, v2, watchkeeper};
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{self, HeaderValue};
@@ -21,7 +21,7 @@ use axum::routing::{get, post};
 
 /// Returns the whole router.
 pub fn router(state: ApiState) -> Router {
-    Router::new()
+    let routes = Router::new()
         .merge(v1::router(state.limits.body_bytes))
         .merge(v2::router(&state))
         .route("/api/watchkeeper/v1/events", get(events::stream))
@@ -40,7 +40,8 @@ pub fn router(state: ApiState) -> Router {
         .layer(from_fn_with_state(state.clone(), access::guard))
         .layer(from_fn(compress::pack))
         .layer(from_fn_with_state(state.clone(), measure))
-        .with_state(state)
+        .with_state(state.clone());
+    prefix::around(routes, state)
 }
 
 async fn metrics(State(api): State<ApiState>) -> Response {

@@ -349,3 +349,29 @@ async fn administration_from_other_hosts_needs_authentication() {
         }
     }
 }
+
+#[tokio::test]
+async fn everything_is_below_the_external_urls_path() {
+    let mut config = Config::without_file();
+    config.web.external_url = crate::config::values::Url::parse("https://watch.example.org/mon/watch/").unwrap();
+    let world = world_with(config);
+    for prefix in ["", "/mon/watch"] {
+        assert_eq!(world.data(&format!("{prefix}/api/v1/query?query=1&time=1")).await["result"], json!([1, "1"]), "{prefix}");
+        assert_eq!(world.get(&format!("{prefix}/-/healthy")).await.0, StatusCode::OK);
+    }
+    let page = |uri: &str| {
+        let request = Request::get(uri).header(header::HOST, "watch.example.org").header(header::ACCEPT, "text/html");
+        request.body(Body::empty()).unwrap()
+    };
+    for uri in ["/mon/watch", "/mon/watch/", "/mon/watch/alerts"] {
+        let (status, headers, body) = world.ask(page(uri)).await;
+        assert_eq!(status, StatusCode::OK, "{uri}");
+        assert_eq!(headers[header::CONTENT_TYPE], "text/html; charset=utf-8", "{uri}");
+        assert!(!String::from_utf8(body).unwrap().contains("\"/assets/"), "files are named below the prefix");
+    }
+    let (_, headers, _) = world.ask(page("/mon/watch/graph?g0.expr=up")).await;
+    assert_eq!(headers[header::LOCATION], "/mon/watch/explore?q=up");
+    // Who may do what is decided by the path below the prefix.
+    let (status, _) = world.post("/mon/watch/-/reload", &[("origin", "http://evil.example")], "").await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+}
