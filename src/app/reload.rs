@@ -1,9 +1,14 @@
 //! Reload: everything that can fail comes first, then the new configuration is published once. A refused one changes nothing.
+//!
+//! A rule file that is refused does not hold back the rest: its last good version stays in force, everything else is taken,
+//! and the reload says what was wrong, at which line. It has failed then, as Prometheus's has.
 
 use super::configuration::{self, LoadError};
+use super::rule_files;
 use crate::alerting::Alerting;
 use crate::config::{Config, SENDABLE};
 use crate::env::Env;
+use crate::rules;
 use crate::telemetry::metrics::{Gauge, Registry};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,6 +23,24 @@ pub(super) async fn read(env: &Env, path: Option<PathBuf>) -> anyhow::Result<Arc
     anyhow::ensure!(unsupported.is_empty(), "{}", unsupported.join("; "));
     Alerting::check(env, &config).await?;
     Ok(config)
+}
+
+/// Returns what is wrong with the rule files that a configuration names, each with file, line and column.
+async fn refused_rules(env: &Env, config: &Config) -> anyhow::Result<Vec<String>> {
+    let patterns: Vec<PathBuf> = config.rule_files.iter().map(|file| file.path().to_owned()).collect();
+    let world = env.clone();
+    let check = move || {
+        let mut refused = Vec::new();
+        for source in rule_files::from_patterns(&world, &patterns) {
+            match source.text.as_deref().map(rules::file::read) {
+                Ok(Ok(_)) => {}
+                Ok(Err(errors)) => refused.extend(errors.iter().map(|error| format!("{}:{error}", source.origin))),
+                Err(error) => refused.push(format!("{}: {error}", source.origin)),
+            }
+        }
+        refused
+    };
+    Ok(env.tasks.blocking(check).await?)
 }
 
 /// Reloads on demand. Cheap to clone.
@@ -54,12 +77,23 @@ impl Reloader {
 
     /// Reads the configuration again and publishes it, or says what is wrong with it.
     pub(super) async fn reload(&self) -> Result<(), String> {
-        match read(&self.env, self.path.clone()).await {
-            Ok(config) => {
+        let taken = async {
+            let config = read(&self.env, self.path.clone()).await?;
+            let refused = refused_rules(&self.env, &config).await?;
+            anyhow::Ok((config, refused))
+        };
+        match taken.await {
+            Ok((config, refused)) => {
                 self.config.send_replace(config);
-                self.note_success();
-                tracing::info!("the configuration was read again");
-                Ok(())
+                if refused.is_empty() {
+                    self.note_success();
+                    tracing::info!("the configuration was read again");
+                    return Ok(());
+                }
+                self.successful.set(0.0);
+                let reason = refused.join("; ");
+                tracing::error!(error = %reason, "the configuration was read again, but not all rule files: what they said last goes on");
+                Err(reason)
             }
             Err(error) => {
                 self.successful.set(0.0);
@@ -68,5 +102,48 @@ impl Reloader {
                 Err(reason)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::Disk as _;
+    use crate::env::memory_disk::MemoryDisk;
+    use std::path::Path;
+
+    const GOOD: &str = "groups:\n- name: g\n  rules:\n  - alert: A\n    expr: up == 0\n";
+
+    #[tokio::test]
+    async fn a_refused_rule_file_fails_the_reload_with_its_place() {
+        let disk = MemoryDisk::new();
+        disk.create_dir_all(Path::new("/c")).unwrap();
+        let put = |path: &str, text: &str| disk.replace(Path::new(path), text.as_bytes()).unwrap();
+        put("/c/w.yml", "rule_files: [a.yml, 'more/*.yml']\n");
+        put("/c/a.yml", GOOD);
+        let env = Env { disk: Arc::new(disk.clone()), ..Env::real() };
+        let path = PathBuf::from("/c/w.yml");
+        let first = read(&env, Some(path.clone())).await.unwrap();
+        let (sender, mut config) = watch::channel(first);
+        let registry = Registry::new();
+        let reloader = Reloader::new(&env, Some(path), sender, &registry);
+        let successful = registry.gauge("watchkeeper_config_last_reload_successful", "", &[]);
+        let is_successful = || successful.get() > 0.5;
+        assert_eq!(reloader.reload().await, Ok(()));
+        assert!(is_successful());
+
+        put("/c/a.yml", &GOOD.replace("up == 0", "up == ("));
+        put("/c/w.yml", "global: {scrape_interval: 7s}\nrule_files: [a.yml, 'more/*.yml']\n");
+        config.mark_unchanged();
+        let refused = reloader.reload().await.unwrap_err();
+        assert!(refused.starts_with("/c/a.yml:5:") && refused.contains("group \"g\", rule 1, \"A\""), "{refused}");
+        assert!(!is_successful());
+        // The rest is taken all the same.
+        assert!(config.has_changed().unwrap());
+        assert_eq!(config.borrow_and_update().global.scrape_interval.as_secs(), 7);
+
+        put("/c/a.yml", GOOD);
+        assert_eq!(reloader.reload().await, Ok(()));
+        assert!(is_successful());
     }
 }
