@@ -85,7 +85,7 @@ pub(super) async fn post(env: &Env, config: &HttpClientConfig, url: &str, body: 
     let url = url.parse().map_err(|_| "the URL is none".to_owned())?;
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let request = Request { method: Method::POST, url, headers, body: body.into(), body_limit: ANSWER_BYTES_MAX };
+    let request = Request { method: Method::POST, url, headers, body: body.into(), body_limit: ANSWER_BYTES_MAX, budget: None };
     let response = client.send(request).await.map_err(|error| chain(&error))?;
     let status = response.status.as_u16();
     Ok(Answer { status, body: String::from_utf8_lossy(&response.body).into_owned() })

@@ -30,7 +30,7 @@ pub(crate) struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { bytes: 32 << 20, nodes: 4_000_000, expanded_nodes: 8_000_000, depth: 100 }
+        Self { bytes: crate::model::limits::YAML_BYTES, nodes: 4_000_000, expanded_nodes: 8_000_000, depth: 100 }
     }
 }
 

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The longest file.
-const FILE_BYTES_MAX: u64 = 64 << 20;
+const FILE_BYTES_MAX: u64 = crate::model::limits::TARGETS_BYTES;
 
 /// Says the groups of all files, now and at each change. Ends when nobody listens.
 pub async fn run(env: Env, config: FileDiscovery, failures: Counter, sink: Sink) {

@@ -13,7 +13,7 @@ use http::header::{ACCEPT, HeaderName, HeaderValue};
 use std::time::Duration;
 
 /// The longest list.
-const BODY_BYTES_MAX: u64 = 64 << 20;
+const BODY_BYTES_MAX: u64 = crate::model::limits::TARGETS_BYTES;
 
 /// Asks the server again and again, and says what it lists. Ends when nobody listens.
 pub async fn run(env: Env, config: HttpDiscovery, failures: Counter, sink: Sink) {

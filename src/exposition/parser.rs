@@ -6,6 +6,7 @@ use super::number::{format_bound, parse_value};
 use super::{Dialect, open_metrics, text};
 use crate::model::exemplar::Exemplar;
 use crate::model::labels::{BUCKET_LABEL, Labels, LabelsBuilder, METRIC_NAME};
+use crate::model::limits;
 use crate::model::metadata::MetricType;
 use crate::model::number::parse_float;
 use std::borrow::Cow;
@@ -108,8 +109,28 @@ impl<'a> Parser<'a> {
             Dialect::Text => text::next_entry(self),
             Dialect::OpenMetrics => open_metrics::next_entry(self),
         };
+        let found = found.and_then(|found| self.check_length(found).map(|()| found));
         self.done = !matches!(found, Ok(Some(_)));
         found
+    }
+
+    /// Refuses a line that is too long. Values have a bound of their own, so that a line whose labels passed once passes again.
+    fn check_length(&self, found: Option<Entry>) -> Result<(), ParseError> {
+        let (labels_end, rest) = match found {
+            Some(Entry::Sample) => (self.value_span.start, self.lexer.at - self.value_span.start),
+            Some(_) => (self.lexer.at, 0),
+            None => return Ok(()),
+        };
+        let length = labels_end - self.entry_start;
+        if length > limits::LINE_BYTES {
+            let message = format!("line too long (length: {length}, limit: {})", limits::LINE_BYTES);
+            return Err(self.error_at(self.entry_start, message));
+        }
+        if rest > limits::VALUE_BYTES {
+            let message = format!("value too long (length: {rest}, limit: {})", limits::VALUE_BYTES);
+            return Err(self.error_at(self.value_span.start, message));
+        }
+        Ok(())
     }
 
     /// Goes on at the line that begins at `at`, whose predecessors were understood without the parser.

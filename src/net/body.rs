@@ -1,5 +1,6 @@
 //! Bodies, with their bounds: no answer makes us hold more than its limit, packed or unpacked.
 
+use super::budget::Claim;
 use super::error::ClientError;
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
@@ -34,54 +35,122 @@ impl Encoding {
     }
 }
 
-/// Reads a body to its end into `out`, which is emptied first.
+/// Reads a body to its end into `out`, which is emptied first; its memory counts in `claim`.
 ///
 /// # Errors
-/// When the connection fails or the body passes `limit`.
-pub async fn read(mut body: Incoming, out: &mut Vec<u8>, limit: u64) -> Result<(), ClientError> {
+/// When the connection fails, the body passes `limit`, or it is given up for want of memory.
+pub async fn read(mut body: Incoming, out: &mut Vec<u8>, limit: u64, claim: &mut Option<Claim>) -> Result<(), ClientError> {
     out.clear();
     if let Some(exact) = body.size_hint().exact() {
         if exact > limit {
             return Err(ClientError::BodyTooLong { limit });
         }
         // A stated length is believed only so far: memory comes with the bytes.
-        out.reserve(usize::try_from(exact).unwrap_or(0).min(1 << 20));
+        room(out, usize::try_from(exact).unwrap_or(0).min(1 << 20), limit, claim).await?;
     }
-    while let Some(frame) = body.frame().await {
+    loop {
+        let frame = match claim {
+            Some(claim) => tokio::select! {
+                biased;
+                frame = body.frame() => frame,
+                () = claim.given_up() => return Err(ClientError::NoMemory),
+            },
+            None => body.frame().await,
+        };
+        let Some(frame) = frame else { return Ok(()) };
         let frame = frame.map_err(|error| super::connection::http_error(&error))?;
         if let Some(data) = frame.data_ref() {
-            if out.len() as u64 + data.len() as u64 > limit {
-                return Err(ClientError::BodyTooLong { limit });
-            }
+            room(out, data.len(), limit, claim).await?;
             out.extend_from_slice(data);
         }
     }
+}
+
+/// Makes room for `more` bytes.
+async fn room(out: &mut Vec<u8>, more: usize, limit: u64, claim: &mut Option<Claim>) -> Result<(), ClientError> {
+    if let Some(claim) = claim {
+        return claim.make_room(out, more, limit).await;
+    }
+    if out.len() as u64 + more as u64 > limit {
+        return Err(ClientError::BodyTooLong { limit });
+    }
+    out.reserve(more);
     Ok(())
 }
 
-/// Unpacks `packed` into `out`, which is emptied first.
+/// Unpacks `packed` into `out`, which is emptied first; its memory counts in `claim`.
 ///
 /// # Errors
-/// When the data are damaged or unpack to more than `limit`.
-pub fn unpack(encoding: Encoding, packed: &[u8], out: &mut Vec<u8>, limit: u64) -> Result<(), ClientError> {
+/// When the data are damaged or unpack to more than `limit`, or when it is given up for want of memory.
+pub async fn unpack(
+    encoding: Encoding,
+    packed: &[u8],
+    out: &mut Vec<u8>,
+    limit: u64,
+    claim: &mut Option<Claim>,
+) -> Result<(), ClientError> {
     out.clear();
-    let bound = limit.saturating_add(1);
-    let (name, read) = match encoding {
+    match encoding {
         Encoding::Identity => {
+            room(out, packed.len(), limit, claim).await?;
             out.extend_from_slice(packed);
+            Ok(())
+        }
+        Encoding::Gzip => pour("gzip", flate2::bufread::MultiGzDecoder::new(packed), packed.len(), out, limit, claim).await,
+        Encoding::Zstd => {
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(packed)
+                .map_err(|error| ClientError::Unpack { encoding: "zstd", message: error.to_string() })?;
+            // The window is memory, too: 8 MiB is what RFC 8878 asks every decoder to take.
+            decoder.window_log_max(23).map_err(|error| ClientError::Unpack { encoding: "zstd", message: error.to_string() })?;
+            pour("zstd", decoder, packed.len(), out, limit, claim).await
+        }
+    }
+}
+
+/// How much is unpacked between two looks at the room.
+const CHUNK_BYTES: usize = 128 << 10;
+
+async fn pour(
+    name: &'static str,
+    mut from: impl std::io::Read,
+    packed: usize,
+    out: &mut Vec<u8>,
+    limit: u64,
+    claim: &mut Option<Claim>,
+) -> Result<(), ClientError> {
+    // What was unpacked last time fits mostly: then this is one read and one that finds the end.
+    let mut chunk = out.capacity().clamp(packed.clamp(1024, CHUNK_BYTES), CHUNK_BYTES);
+    loop {
+        let failed = |error: std::io::Error| ClientError::Unpack { encoding: name, message: error.to_string() };
+        let left = usize::try_from(limit.saturating_sub(out.len() as u64)).unwrap_or(usize::MAX);
+        if left == 0 {
+            return match from.read(&mut [0]).map_err(failed)? {
+                0 => Ok(()),
+                _ => Err(ClientError::BodyTooLong { limit }),
+            };
+        }
+        // Never more than there is room for: a vector that grows by itself would double.
+        let bound = chunk.min(left);
+        room(out, bound, limit, claim).await?;
+        let got = from.by_ref().take(bound as u64).read_to_end(out).map_err(failed)?;
+        if got < bound {
             return Ok(());
         }
-        Encoding::Gzip => ("gzip", flate2::bufread::MultiGzDecoder::new(packed).take(bound).read_to_end(out)),
-        Encoding::Zstd => {
-            let read = zstd::stream::read::Decoder::with_buffer(packed).and_then(|decoder| decoder.take(bound).read_to_end(out));
-            ("zstd", read)
-        }
-    };
-    read.map_err(|error| ClientError::Unpack { encoding: name, message: error.to_string() })?;
-    if out.len() as u64 > limit {
-        out.clear();
-        out.shrink_to_fit();
-        return Err(ClientError::BodyTooLong { limit });
+        chunk = CHUNK_BYTES;
+        // Unpacking a large body must not keep this thread from everybody else.
+        yield_now().await;
     }
-    Ok(())
+}
+
+/// Lets other tasks of this thread run.
+async fn yield_now() {
+    let mut yielded = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return std::task::Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        std::task::Poll::Pending
+    })
+    .await;
 }

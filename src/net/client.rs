@@ -1,6 +1,7 @@
 //! A client: requests over kept connections, redirects, unpacking.
 
 use super::body::{Encoding, read, unpack};
+use super::budget::{Budget, Claim};
 use super::connection::{Connection, Server};
 use super::error::ClientError;
 use super::options::ClientOptions;
@@ -30,6 +31,8 @@ pub struct Request {
     pub body: Bytes,
     /// The longest answer, packed or unpacked.
     pub body_limit: u64,
+    /// Where the answer's memory counts, beside its own limit.
+    pub budget: Option<Budget>,
 }
 
 impl Request {
@@ -39,12 +42,12 @@ impl Request {
     /// When `url` is none.
     pub fn get(url: &str, body_limit: u64) -> Result<Self, ClientError> {
         let url: Uri = url.parse().map_err(|error| ClientError::Url(url.to_owned(), format!("{error}")))?;
-        Ok(Self { method: Method::GET, url, headers: HeaderMap::new(), body: Bytes::new(), body_limit })
+        Ok(Self { method: Method::GET, url, headers: HeaderMap::new(), body: Bytes::new(), body_limit, budget: None })
     }
 }
 
 /// What was answered.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Response {
     /// The status.
     pub status: StatusCode,
@@ -54,6 +57,8 @@ pub struct Response {
     pub body: Vec<u8>,
     /// How many bytes came over the wire for it.
     pub wire_bytes: u64,
+    /// What the body holds of the request's budget.
+    pub claim: Option<Claim>,
 }
 
 impl Response {
@@ -178,22 +183,24 @@ impl Client {
         let host = HeaderValue::from_str(host).map_err(|_| ClientError::Header("Host".to_owned()))?;
         message.headers_mut().insert(HOST, host);
         message.headers_mut().entry(USER_AGENT).or_insert(HeaderValue::from_static(USER_AGENT_TEXT));
-        let limit = request.body_limit;
+        let (limit, budget) = (request.body_limit, request.budget.clone());
         let response = connection
             .exchange(message, async |response| {
                 let (parts, body) = response.into_parts();
                 let encoding = Encoding::of(&parts.headers)?;
+                let mut claim = budget.as_ref().map(Budget::claim);
                 let wire_bytes;
                 if encoding == Encoding::Identity {
-                    read(body, &mut buffer, limit).await?;
+                    read(body, &mut buffer, limit, &mut claim).await?;
                     wire_bytes = buffer.len() as u64;
                 } else {
                     let mut packed = Vec::new();
-                    read(body, &mut packed, limit).await?;
+                    let mut packed_claim = budget.as_ref().map(Budget::claim);
+                    read(body, &mut packed, limit, &mut packed_claim).await?;
                     wire_bytes = packed.len() as u64;
-                    unpack(encoding, &packed, &mut buffer, limit)?;
+                    unpack(encoding, &packed, &mut buffer, limit, &mut claim).await?;
                 }
-                Ok(Response { status: parts.status, headers: parts.headers, body: buffer, wire_bytes })
+                Ok(Response { status: parts.status, headers: parts.headers, body: buffer, wire_bytes, claim })
             })
             .await?;
         if connection.is_open() {

@@ -35,6 +35,9 @@ pub enum ClientError {
         /// The bound in bytes.
         limit: u64,
     },
+    /// All bodies that are under way together took more memory than they may, and this one was the largest.
+    #[error("body given up: too much memory is taken by bodies that are under way")]
+    NoMemory,
     /// The body cannot be unpacked.
     #[error("cannot unpack the {encoding} body: {message}")]
     Unpack {

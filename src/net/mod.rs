@@ -5,6 +5,7 @@
 //! sets around it.
 
 pub mod body;
+pub mod budget;
 pub mod client;
 pub mod connection;
 pub mod error;
@@ -15,6 +16,7 @@ pub mod proxy;
 mod tests;
 pub mod tls;
 
+pub use budget::{Budget, Claim};
 pub use client::{Client, Request, Response};
 pub use error::ClientError;
 pub use options::ClientOptions;

@@ -24,8 +24,12 @@ use super::cache_lines::{
 use crate::exposition::number::{parse_decimal, parse_value};
 use crate::exposition::{Dialect, Entry, ParseError, Parser, parser::ensure_newline};
 use crate::model::exemplar::Exemplar;
+use crate::model::limits::VALUE_BYTES;
 use crate::storage::append::SeriesId;
 use std::sync::Arc;
+
+/// How much more than its body a cache may hold.
+const SPARE_BYTES: usize = 64 << 10;
 
 /// What the cold way asks.
 pub(super) trait Lookup {
@@ -152,6 +156,9 @@ impl Cache {
             self.finish(rebuild, &mut outcome);
         }
         std::mem::swap(&mut self.body, body);
+        if self.body.capacity() - self.body.len() > self.body.len() / 4 + SPARE_BYTES {
+            self.body.shrink_to_fit();
+        }
         outcome.scraped = self.lines.len();
         outcome.kept = self.lines.len() - self.dropped;
         outcome.repeated = self.repeated;
@@ -440,7 +447,8 @@ fn plain_value(rest: &[u8]) -> Option<(f64, usize)> {
     {
         return Some((value, length));
     }
-    let length = memchr::memchr(b'\n', rest)?;
+    // A longer one is for the grammar to refuse.
+    let length = memchr::memchr(b'\n', rest.get(..VALUE_BYTES).unwrap_or(rest))?;
     let token = &rest[..length];
     if token.is_empty() || token.iter().any(|byte| matches!(byte, b' ' | b'\t' | b'{' | 0)) {
         return None;

@@ -5,13 +5,11 @@ use crate::config::ScrapeConfig;
 use crate::config::global::{NameEscaping, ScrapeProtocol};
 use crate::env::Env;
 use crate::exposition::Dialect;
-use crate::net::{Client, ClientError, ClientOptions, Request};
+use crate::model::limits::SCRAPE_BODY_BYTES;
+use crate::net::{Budget, Claim, Client, ClientError, ClientOptions, Request};
 use http::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// The longest body where `body_size_limit` says nothing, packed or unpacked.
-pub(super) const BODY_BYTES_MAX: u64 = 256 << 20;
 
 /// Where bodies come from.
 pub(super) enum Fetcher {
@@ -30,6 +28,8 @@ pub(super) struct Fetched {
     pub(super) body: Vec<u8>,
     pub(super) dialect: Dialect,
     pub(super) content_type: String,
+    /// What the body holds of the memory for bodies under way.
+    pub(super) _claim: Option<Claim>,
 }
 
 /// Why none came.
@@ -37,8 +37,8 @@ pub(super) struct Fetched {
 pub(super) enum FetchError {
     #[error("Get {url:?}: {source}")]
     Client { url: String, source: ClientError },
-    #[error("body size limit exceeded")]
-    BodyTooLong,
+    #[error("body size limit exceeded{0}")]
+    BodyTooLong(&'static str),
     #[error("server returned HTTP status {0}")]
     Status(String),
     #[error("{0}")]
@@ -100,16 +100,16 @@ fn dialect(content_type: &str, fallback: Option<ScrapeProtocol>) -> Result<Diale
 
 impl Fetcher {
     /// Returns the way to a target.
-    pub(super) fn http(env: &Env, config: &ScrapeConfig, url: &str, timeout: Duration) -> Self {
-        match Self::try_http(env, config, url, timeout) {
+    pub(super) fn http(env: &Env, config: &ScrapeConfig, url: &str, timeout: Duration, budget: &Budget) -> Self {
+        match Self::try_http(env, config, url, timeout, budget) {
             Ok(fetcher) => fetcher,
             Err(message) => Self::Broken(message),
         }
     }
 
-    fn try_http(env: &Env, config: &ScrapeConfig, url: &str, timeout: Duration) -> Result<Self, String> {
+    fn try_http(env: &Env, config: &ScrapeConfig, url: &str, timeout: Duration, budget: &Budget) -> Result<Self, String> {
         let options = ClientOptions::from_config(&config.http, url.starts_with("https:"))?;
-        let limit = if config.body_size_limit.0 == 0 { BODY_BYTES_MAX } else { config.body_size_limit.0 };
+        let limit = if config.body_size_limit.0 == 0 { SCRAPE_BODY_BYTES } else { config.body_size_limit.0 };
         let mut request = Request::get(url, limit).map_err(|error| error.to_string())?;
         let mut headers = HeaderMap::new();
         let accept = accept_header(&config.scrape_protocols, config.metric_name_escaping_scheme);
@@ -120,6 +120,7 @@ impl Fetcher {
         let name = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
         headers.insert(name, seconds.map_err(|error| error.to_string())?);
         request.headers = headers;
+        request.budget = Some(budget.clone());
         Ok(Self::Http { client: Client::new(env, options), request: Box::new(request) })
     }
 
@@ -139,14 +140,21 @@ impl Fetcher {
             Self::InProcess(source) => {
                 let source = Arc::clone(source);
                 let body = env.tasks.blocking(move || source.collect()).await.map_err(|_| FetchError::Collector)?;
-                Ok(Fetched { body, dialect: Dialect::Text, content_type: "text/plain".to_owned() })
+                Ok(Fetched { body, dialect: Dialect::Text, content_type: "text/plain".to_owned(), _claim: None })
             }
             Self::Http { client, request } => {
                 let url = request.url.to_string();
                 let sent = env.clock.timeout(timeout, client.send_into((**request).clone(), buffer)).await;
                 let response = match sent.unwrap_or(Err(ClientError::Deadline)) {
                     Ok(response) => response,
-                    Err(ClientError::BodyTooLong { .. }) => return Err(FetchError::BodyTooLong),
+                    Err(ClientError::BodyTooLong { .. }) => {
+                        let is_default = config.body_size_limit.0 == 0;
+                        return Err(FetchError::BodyTooLong(if is_default {
+                            " (64 MiB by default; body_size_limit sets another)"
+                        } else {
+                            ""
+                        }));
+                    }
                     Err(source) => return Err(FetchError::Client { url, source }),
                 };
                 if response.status != http::StatusCode::OK {
@@ -155,7 +163,7 @@ impl Fetcher {
                 }
                 let content_type = response.header("content-type").to_owned();
                 let dialect = dialect(&content_type, config.fallback_scrape_protocol)?;
-                Ok(Fetched { body: response.body, dialect, content_type })
+                Ok(Fetched { body: response.body, dialect, content_type, _claim: response.claim })
             }
         }
     }

@@ -9,9 +9,11 @@ use crate::config::{Config, ScrapeConfig};
 use crate::env::Env;
 use crate::env::tasks::TaskHandle;
 use crate::model::labels::Labels;
+use crate::model::limits::SCRAPE_BODIES_BYTES;
 use crate::model::metadata::Metadata;
 use crate::model::relabel::RelabelStep;
 use crate::model::target::JobTargets;
+use crate::net::Budget;
 use crate::storage::append::Append;
 use crate::telemetry::metrics::Registry;
 use arc_swap::ArcSwap;
@@ -53,6 +55,8 @@ pub struct ScrapeManager {
     append: Arc<dyn Append>,
     registry: Registry,
     metrics: LoopMetrics,
+    /// Memory for bodies under way, of all loops together.
+    budget: Budget,
     pools: BTreeMap<PoolKey, Pool>,
     published: Arc<ArcSwap<Published>>,
     /// Loops that were told to stop and may still be at it.
@@ -109,6 +113,7 @@ impl ScrapeManager {
             append: deps.append,
             metrics: LoopMetrics::new(&deps.registry),
             registry: deps.registry,
+            budget: Budget::new(&deps.env, SCRAPE_BODIES_BYTES),
             pools: BTreeMap::new(),
             published: Arc::clone(&published),
             ending: Vec::new(),
@@ -223,7 +228,7 @@ impl ScrapeManager {
     fn start_loop(&self, pool: &str, config: &Arc<ScrapeConfig>, target: Target, source: Option<InProcessTarget>) -> Running {
         let (fetcher, first_ms) = match &source {
             Some(source) => (Fetcher::InProcess(Arc::clone(&source.source)), Some(self.env.clock.now_ms() + IN_PROCESS_FIRST_MS)),
-            None => (Fetcher::http(&self.env, config, &target.url, target.timeout), None),
+            None => (Fetcher::http(&self.env, config, &target.url, target.timeout, &self.budget), None),
         };
         let shared = Arc::new(Shared::new(pool, target));
         let runner = ScrapeLoop {

@@ -5,6 +5,7 @@ use crate::config::ScrapeConfig;
 use crate::config::global::NameValidation;
 use crate::exposition::{Entry, ParseError, Parser};
 use crate::model::labels::{Labels, LabelsBuilder, METRIC_NAME, is_legacy_metric_name, is_legacy_name};
+use crate::model::limits::{self, shortened};
 use crate::model::metadata::Metadata;
 use crate::model::number::quote;
 use crate::model::relabel;
@@ -75,39 +76,34 @@ impl<'a> SampleLabels<'a> {
         self.check_limits(labels)
     }
 
+    /// Checks the configured limits, and the defaults of those that are not configured.
     fn check_limits(&self, labels: &Labels) -> Result<(), String> {
-        let metric = shortened(labels.metric_name());
-        let passes = |length: usize, limit: u64| limit > 0 && length as u64 > limit;
-        let limit = self.config.label_limit;
-        if limit > 0 && passes(labels.len(), limit) {
-            let count = labels.len();
-            return Err(format!("label_limit exceeded (metric: {metric}, number of labels: {count}, limit: {limit})"));
+        let metric = || shortened(labels.metric_name());
+        let or_default =
+            |limit: u64, default: usize| if limit == 0 { (default as u64, "the default limit") } else { (limit, "limit") };
+        let (limit, word) = or_default(self.config.label_limit, limits::LABELS);
+        if labels.len() as u64 > limit {
+            let (metric, count) = (metric(), labels.len());
+            return Err(format!("label_limit exceeded (metric: {metric}, number of labels: {count}, {word}: {limit})"));
         }
-        let (name_limit, value_limit) = (self.config.label_name_length_limit, self.config.label_value_length_limit);
-        if name_limit == 0 && value_limit == 0 {
-            return Ok(());
-        }
+        let (name_limit, name_word) = or_default(self.config.label_name_length_limit, limits::LABEL_NAME_BYTES);
+        let (value_limit, value_word) = or_default(self.config.label_value_length_limit, limits::LABEL_VALUE_BYTES);
         for (name, value) in labels {
-            let (shown, length) = (shortened(name), name.len());
-            if passes(length, name_limit) {
+            if name.len() as u64 > name_limit {
+                let (metric, shown, length) = (metric(), shortened(name), name.len());
                 return Err(format!(
-                    "label_name_length_limit exceeded (metric: {metric}, label name: {shown}, length: {length}, limit: {name_limit})"
+                    "label_name_length_limit exceeded (metric: {metric}, label name: {shown}, length: {length}, {name_word}: {name_limit})"
                 ));
             }
-            if passes(value.len(), value_limit) {
-                let (quoted, length) = (quote(&shortened(value)), value.len());
+            if value.len() as u64 > value_limit {
+                let (metric, shown, quoted, length) = (metric(), shortened(name), quote(&shortened(value)), value.len());
                 return Err(format!(
-                    "label_value_length_limit exceeded (metric: {metric}, label name: {shown}, value: {quoted}, length: {length}, limit: {value_limit})"
+                    "label_value_length_limit exceeded (metric: {metric}, label name: {shown}, value: {quoted}, length: {length}, {value_word}: {value_limit})"
                 ));
             }
         }
         Ok(())
     }
-}
-
-/// Returns the first 50 characters.
-fn shortened(text: &str) -> String {
-    text.chars().take(50).collect()
 }
 
 impl Lookup for SampleLabels<'_> {

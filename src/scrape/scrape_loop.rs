@@ -31,6 +31,8 @@ const REPORT: [&str; 5] =
 const EXTRA_REPORT: [&str; 3] = ["scrape_timeout_seconds", "scrape_sample_limit", "scrape_body_size_bytes"];
 /// How far from the plan a scrape still counts as planned.
 const TOLERANCE_MS: i64 = 2;
+/// How large a buffer is kept between scrapes.
+const BUFFER_BYTES_KEPT: usize = 1 << 20;
 /// How much of a bad response is kept to be shown.
 const RESPONSE_BYTES_MAX: usize = 16 * 1024;
 
@@ -220,7 +222,8 @@ impl ScrapeLoop {
         let report = self.report_values(result.is_ok(), took, counts);
         match result {
             Ok((outcome, buffer)) => {
-                known.buffer = buffer;
+                // The memory of a large body is not kept for the next one.
+                known.buffer = if buffer.capacity() > BUFFER_BYTES_KEPT { Vec::new() } else { buffer };
                 let written = self.write(known, at_ms, &report, outcome);
                 self.note(at_ms, took, counts, written.err().map(ScrapeError::Append).as_ref().map(|error| (error, None)));
             }
@@ -359,7 +362,7 @@ impl ScrapeLoop {
         self.metrics.failed.inc();
         match error {
             ScrapeError::SampleLimit => self.metrics.sample_limit.inc(),
-            ScrapeError::Fetch(FetchError::BodyTooLong) => self.metrics.body_limit.inc(),
+            ScrapeError::Fetch(FetchError::BodyTooLong(_)) => self.metrics.body_limit.inc(),
             ScrapeError::Fetch(_) | ScrapeError::Line(_) | ScrapeError::Append(_) => {}
         }
     }
@@ -375,6 +378,8 @@ impl ScrapeLoop {
             last_error: failure.as_ref().map(|(error, _)| error.to_string()).unwrap_or_default(),
             failure: failure.map(|(error, fetched)| Arc::new(describe(at_ms, error, fetched))),
             last_scrape_ms: Some(at_ms),
+            since_ms: None,
+            failures: 0,
             last_duration: took,
             samples_scraped: counts.scraped as u64,
             samples_kept: counts.kept as u64,

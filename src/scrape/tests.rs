@@ -226,10 +226,15 @@ async fn a_bad_line_fails_the_scrape_and_is_shown() {
     assert_eq!(view.active[0].health, TargetHealth::Down);
     world.until("stale", |world, _| world.recorder.values(&a).last().is_some_and(|value| is_stale(*value))).await;
     world.until("down twice", |world, _| world.recorder.values(&up).ends_with(&[0.0, 0.0])).await;
+    world.until("counted", |_, view| view.active[0].failures >= 2).await;
+    let later = world.handle.view();
+    assert_eq!(later.active[0].since_ms, Some(failure.at_ms), "down since its first failure");
+    assert!(later.active[0].last_scrape_ms > later.active[0].since_ms);
     assert_eq!(world.recorder.values(&a).iter().filter(|value| is_stale(**value)).count(), 1);
     assert!(!world.recorder.values(&a).contains(&3.0), "nothing of a bad body counts");
     world.say(text("a 4\n"));
     world.until("up again", |world, _| world.recorder.values(&a).last() == Some(&4.0)).await;
+    world.until("shown", |_, view| view.active[0].failures == 0 && view.active[0].since_ms > later.active[0].since_ms).await;
 }
 
 #[tokio::test]
@@ -323,4 +328,38 @@ async fn exemplars_and_limits() {
     world.until("exemplar", |world, _| world.recorder.0.lock().unwrap().exemplars > 0).await;
     world.say(text(&format!("a{{x=\"{}\"}} 1\n", "v".repeat(31))));
     world.until_error("label_value_length_limit exceeded (metric: a, label name: x, value: \"vvvv").await;
+}
+
+#[tokio::test]
+async fn limits_hold_where_none_is_configured() {
+    // Large bodies take their time: asked for one by one.
+    let slow = PLAIN.replace("100ms", "30s").replace("90ms", "30s");
+    let world = World::start(&slow, text("a 1\n")).await;
+    world.until("found", |_, view| !view.active.is_empty()).await;
+    let many: String = (0..300).map(|number| format!("l{number}=\"v\",")).collect();
+    let long = "v".repeat(5 << 20);
+    for (body, words) in [
+        (format!("a{{x=\"{long}\"}} 1\n"), "line too long (length: 5242888, limit: 1048576)"),
+        (format!("a{{x=\"{long}"), "expected label value, got \"\\\"vvv"),
+        (format!("# HELP a {long}\na 1\n"), "line too long"),
+        (format!("#{long}\na 1\n"), "line too long"),
+        (format!("a {}1\n", "0".repeat(1 << 20)), "value too long"),
+        (format!("a {long}\n"), "strconv.ParseFloat: parsing \"vvv"),
+        (
+            format!("a{{x=\"{}\"}} 1\n", "v".repeat(70_000)),
+            "label_value_length_limit exceeded (metric: a, label name: x, value: \"vvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvv\", length: 70000, the default limit: 65536)",
+        ),
+        (format!("a{{{}=\"y\"}} 1\n", "v".repeat(2000)), "label_name_length_limit exceeded"),
+        (format!("a{{{many}}} 1\n"), "label_limit exceeded (metric: a, number of labels: 304, the default limit: 256)"),
+    ] {
+        world.say(text(&body));
+        assert_eq!(world.handle.scrape_now("j", None).await, 1);
+        let error = world.handle.view().active[0].last_error.clone();
+        assert!(error.contains(words), "{words}: {error}");
+        assert!(error.len() < 10_000, "what is kept of a refused line is short");
+    }
+    // A configured limit replaces the default.
+    world.say(text(&format!("a{{x=\"{}\"}} 1\n", "v".repeat(70_000))));
+    world.reload(&PLAIN.replace("scrape_timeout: 90ms", "scrape_timeout: 90ms\n  label_value_length_limit: 100000"));
+    world.until("up", |_, view| view.active.first().is_some_and(|target| target.health == TargetHealth::Up)).await;
 }

@@ -45,6 +45,10 @@ pub struct ActiveTarget {
     pub failure: Option<Arc<ScrapeFailure>>,
     /// When it was.
     pub last_scrape_ms: Option<i64>,
+    /// Since when it is up, or down.
+    pub since_ms: Option<i64>,
+    /// How many scrapes failed in a row.
+    pub failures: u64,
     /// How long it took.
     pub last_duration: Duration,
     /// Sample lines of the last scrape.
@@ -92,6 +96,9 @@ pub(super) struct Status {
     pub(super) last_error: String,
     pub(super) failure: Option<Arc<ScrapeFailure>>,
     pub(super) last_scrape_ms: Option<i64>,
+    /// Filled in by [`Shared::set_status`], as are the failures in a row.
+    pub(super) since_ms: Option<i64>,
+    pub(super) failures: u64,
     pub(super) last_duration: Duration,
     pub(super) samples_scraped: u64,
     pub(super) samples_kept: u64,
@@ -141,8 +148,12 @@ impl Shared {
         self.ends.load(std::sync::atomic::Ordering::SeqCst)
     }
 
-    pub(super) fn set_status(&self, status: Status) {
-        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
+    pub(super) fn set_status(&self, mut status: Status) {
+        let mut held = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        let goes_on = held.health == status.health;
+        status.since_ms = held.since_ms.filter(|_| goes_on).or(status.last_scrape_ms);
+        status.failures = if status.health == TargetHealth::Down { held.failures + 1 } else { 0 };
+        *held = status;
     }
 
     /// Puts a question; the loop answers it when it comes to it. A stopping loop drops it.
@@ -175,6 +186,8 @@ impl Shared {
             last_error: status.last_error,
             failure: status.failure,
             last_scrape_ms: status.last_scrape_ms,
+            since_ms: status.since_ms,
+            failures: status.failures,
             last_duration: status.last_duration,
             samples_scraped: status.samples_scraped,
             samples_kept: status.samples_kept,

@@ -8,6 +8,7 @@ use super::super::state::ApiState;
 use crate::exposition::parser::ensure_newline;
 use crate::exposition::{Dialect, Entry, Parser};
 use crate::model::labels::LabelsBuilder;
+use crate::model::limits;
 use crate::storage::append::{Append, BatchSample, BatchValue, Durability};
 use axum::body::Bytes;
 use axum::extract::State;
@@ -77,7 +78,9 @@ fn store(
         for (name, value) in extra {
             labels.set(name, value);
         }
-        let series = append.series(&labels.build()).map_err(failed)?;
+        let labels = labels.build();
+        limits::check_labels(&labels).map_err(|message| bad(parser.refuse(message)))?;
+        let series = append.series(&labels).map_err(failed)?;
         let at_ms = parser.timestamp_ms().unwrap_or(at_ms);
         samples.push(BatchSample { series, at_ms, value: BatchValue::Float(parser.value()) });
     }

@@ -35,8 +35,12 @@ fn active(target: &ActiveTarget) -> Value {
         "scrapeInterval": format(target.interval),
         "scrapeTimeout": format(target.timeout),
     });
-    // Beyond Prometheus: how much came, and the line that was wrong.
+    // Beyond Prometheus: how much came, since when it is up or down, and the line that was wrong.
     if let Some(fields) = shown.as_object_mut() {
+        if target.since_ms.is_some() {
+            fields.insert("since".to_owned(), rfc3339(target.since_ms).into());
+        }
+        fields.insert("failures".to_owned(), target.failures.into());
         fields.insert("samplesScraped".to_owned(), target.samples_scraped.into());
         fields.insert("bodyBytes".to_owned(), target.body_bytes.into());
         if let Some(failure) = &target.failure {
