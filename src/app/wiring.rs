@@ -141,7 +141,7 @@ pub(super) async fn start(
     let (alerts, alerts_waiting) = mpsc::channel(ALERT_BATCHES_WAITING);
     let courier = env.tasks.spawn("alert-courier", carry_alerts(alerts_waiting, alerting.clone()));
 
-    let targets = discovery::start(&env, config.clone(), &registry);
+    let targets = discovery::start(&env, config.clone(), &registry, Some(Arc::clone(&state)));
     let in_process = own::in_process(&env, config.clone(), &registry, listen.clone());
     let scrape_deps = ScrapeDeps { env: env.clone(), append: Arc::clone(&append), registry: registry.clone(), in_process };
     let scrape = ScrapeManager::start(scrape_deps, config.clone(), targets);

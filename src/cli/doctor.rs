@@ -123,7 +123,7 @@ async fn try_targets(chart: &mut Chart, config: &Arc<Config>) {
         return;
     }
     let (_keep, configs) = watch::channel(Arc::clone(config));
-    let mut found = discovery::start(&chart.env, configs, &Registry::new());
+    let mut found = discovery::start(&chart.env, configs, &Registry::new(), None);
     // Slow sources get their time; what is there by then is tried.
     let complete = async {
         let all_there = |jobs: &Arc<std::collections::BTreeMap<_, crate::model::target::JobTargets>>| {

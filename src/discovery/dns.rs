@@ -28,8 +28,10 @@ enum Found {
 }
 
 /// Looks the names up again and again, and says what they hold. Ends when nobody listens.
-pub async fn run(env: Env, config: DnsDiscovery, failures: Counter, sink: Sink) {
-    let mut groups: BTreeMap<String, TargetGroup> = BTreeMap::new();
+///
+/// `known` are the groups of when they were last looked up.
+pub async fn run(env: Env, config: DnsDiscovery, known: Vec<TargetGroup>, failures: Counter, sink: Sink) {
+    let mut groups: BTreeMap<String, TargetGroup> = known.into_iter().map(|group| (group.source.clone(), group)).collect();
     let mut resolver = None;
     let mut said = None;
     loop {

@@ -16,10 +16,11 @@ use std::time::Duration;
 const BODY_BYTES_MAX: u64 = crate::model::limits::TARGETS_BYTES;
 
 /// Asks the server again and again, and says what it lists. Ends when nobody listens.
-pub async fn run(env: Env, config: HttpDiscovery, failures: Counter, sink: Sink) {
+///
+/// `groups` are those that it listed when it was last asked.
+pub async fn run(env: Env, config: HttpDiscovery, mut groups: Vec<TargetGroup>, failures: Counter, sink: Sink) {
     let client = ClientOptions::from_config(&config.http, config.url.scheme() == Some("https"));
     let client = client.map(|options| Client::new(&env, options));
-    let mut groups = Vec::new();
     let mut said = None;
     loop {
         let mut errors = Vec::new();

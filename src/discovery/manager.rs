@@ -1,11 +1,13 @@
 //! Runs the sources that the configuration names, and joins what they say by job.
 
+use super::last_known::LastKnown;
 use super::{Sink, Update, dns, file, http, static_targets};
 use crate::config::discovery::{DiscoveryConfigs, DnsDiscovery, FileDiscovery, HttpDiscovery};
 use crate::config::{Config, ScrapeConfig};
 use crate::env::Env;
 use crate::env::tasks::TaskHandle;
 use crate::model::target::{JobTargets, TargetGroup};
+use crate::state::State;
 use crate::telemetry::metrics::{Counter, Registry};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,6 +25,15 @@ enum Spec {
 }
 
 impl Spec {
+    /// Returns what tells the source from others of its kind; `None` where nothing is kept of it.
+    fn identity(&self) -> Option<String> {
+        match self {
+            Self::File(_) => None,
+            Self::Http(config) => Some(config.url.as_str().to_owned()),
+            Self::Dns(config) => Some(format!("{} {} {}", config.kind, config.port, config.names.join(" "))),
+        }
+    }
+
     const fn kind(&self) -> &'static str {
         match self {
             Self::File(_) => "file",
@@ -35,6 +46,8 @@ impl Spec {
 struct Running {
     id: u64,
     spec: Spec,
+    /// Under which its targets are kept.
+    key: Option<String>,
     task: TaskHandle<()>,
     last: Update,
 }
@@ -59,19 +72,24 @@ struct Manager {
     jobs: BTreeMap<String, Job>,
     next_id: u64,
     updates: mpsc::Sender<(u64, Update)>,
+    last_known: LastKnown,
 }
 
 /// Starts discovery; the receiver's map has every job of the configuration, also those without targets.
 ///
-/// What the configuration itself names is there at once, the rest when its source has spoken. Ends when nobody listens.
+/// What the configuration itself names is there at once, and what sources in the network last said where there is a `state`
+/// to keep it in; the rest when its source has spoken. Ends when nobody listens.
 #[must_use]
 pub fn start(
     env: &Env,
     config: watch::Receiver<Arc<Config>>,
     registry: &Registry,
+    state: Option<Arc<dyn State>>,
 ) -> watch::Receiver<Arc<BTreeMap<String, JobTargets>>> {
     let (updates, incoming) = mpsc::channel(UPDATES_WAITING_MAX);
-    let mut manager = Manager { env: env.clone(), registry: registry.clone(), jobs: BTreeMap::new(), next_id: 0, updates };
+    let last_known = LastKnown::read(env, state);
+    let mut manager =
+        Manager { env: env.clone(), registry: registry.clone(), jobs: BTreeMap::new(), next_id: 0, updates, last_known };
     let mut config = config;
     let first = Arc::clone(&config.borrow_and_update());
     manager.apply(&first);
@@ -117,12 +135,16 @@ impl Manager {
                 }
                 differs
             });
+            self.last_known.save().await;
         }
     }
 
     fn take(&mut self, id: u64, update: Update) {
         let mut sources = self.jobs.values_mut().flat_map(|job| &mut job.sources);
         if let Some(source) = sources.find(|source| source.id == id) {
+            if let Some(key) = &source.key {
+                self.last_known.note(key, &update);
+            }
             source.last = update;
         }
     }
@@ -138,6 +160,8 @@ impl Manager {
         for name in before.into_keys() {
             self.registry.remove("watchkeeper_sd_discovered_targets", &[("name", "scrape"), ("config", &name)]);
         }
+        let keys = self.jobs.values().flat_map(|job| &job.sources).filter_map(|source| source.key.clone()).collect();
+        self.last_known.retain(&keys);
     }
 
     fn job(&mut self, scrape: &ScrapeConfig, old: &mut Vec<Running>) -> Job {
@@ -149,14 +173,16 @@ impl Manager {
         for spec in files.chain(https).chain(names) {
             let running = match old.iter().position(|running| running.spec == spec) {
                 Some(place) => old.swap_remove(place),
-                None => self.start(spec),
+                None => self.start(&scrape.job_name, spec),
             };
             sources.push(running);
         }
         Job { fixed: static_targets::groups(&configs.static_configs), unsupported: unsupported(configs), sources }
     }
 
-    fn start(&mut self, spec: Spec) -> Running {
+    fn start(&mut self, job: &str, spec: Spec) -> Running {
+        let key = spec.identity().map(|identity| LastKnown::key(job, spec.kind(), &identity));
+        let known = key.as_ref().map(|key| self.last_known.of(key)).unwrap_or_default();
         self.next_id += 1;
         let sink = Sink { source: self.next_id, sender: self.updates.clone() };
         let failures: Counter = self.registry.counter(
@@ -167,10 +193,10 @@ impl Manager {
         let env = self.env.clone();
         let task = match spec.clone() {
             Spec::File(config) => self.env.tasks.spawn("file discovery", file::run(env, config, failures, sink)),
-            Spec::Http(config) => self.env.tasks.spawn("http discovery", http::run(env, *config, failures, sink)),
-            Spec::Dns(config) => self.env.tasks.spawn("dns discovery", dns::run(env, config, failures, sink)),
+            Spec::Http(config) => self.env.tasks.spawn("http discovery", http::run(env, *config, known.clone(), failures, sink)),
+            Spec::Dns(config) => self.env.tasks.spawn("dns discovery", dns::run(env, config, known.clone(), failures, sink)),
         };
-        Running { id: self.next_id, spec, task, last: Update::default() }
+        Running { id: self.next_id, spec, key, task, last: Update { groups: known, errors: Vec::new() } }
     }
 
     fn joined(&self) -> BTreeMap<String, JobTargets> {

@@ -2,11 +2,13 @@
 //!
 //! Each source (a list in the configuration, a file pattern, a URL, a DNS name) runs as a task of its own and says all its
 //! groups whenever they change. The manager joins them by job and publishes one map; its readers compare. A source that
-//! fails keeps what it last said, and its error stands beside it. A reload restarts only the sources that changed.
+//! fails keeps what it last said, also over a restart of the server, and its error stands beside it. A reload restarts only
+//! the sources that changed.
 
 pub mod dns;
 pub mod file;
 pub mod http;
+mod last_known;
 mod manager;
 pub mod static_targets;
 #[cfg(test)]

@@ -156,7 +156,7 @@ impl World {
         let (own, in_process) = watch::channel(Vec::new());
         let append: Arc<dyn Append> = Arc::<Recorder>::clone(&recorder);
         let deps = ScrapeDeps { env: env.clone(), append, registry: registry.clone(), in_process };
-        let targets = discovery::start(&env, receiver.clone(), &registry);
+        let targets = discovery::start(&env, receiver.clone(), &registry, None);
         let handle = ScrapeManager::start(deps, receiver, targets);
         Self { env, recorder, handle, config: sender, own, answer, address }
     }
