@@ -4,6 +4,7 @@ use super::body::{Encoding, read, unpack};
 use super::budget::{Budget, Claim};
 use super::connection::{Connection, Server};
 use super::error::ClientError;
+use super::oauth2::TokenSource;
 use super::options::ClientOptions;
 use crate::env::Env;
 use bytes::Bytes;
@@ -77,6 +78,7 @@ pub struct Client(Arc<Shared>);
 struct Shared {
     env: Env,
     options: ClientOptions,
+    tokens: Option<TokenSource>,
     idle: Mutex<Vec<Connection>>,
 }
 
@@ -84,7 +86,8 @@ impl Client {
     /// Returns a client without connections.
     #[must_use]
     pub fn new(env: &Env, options: ClientOptions) -> Self {
-        Self(Arc::new(Shared { env: env.clone(), options, idle: Mutex::new(Vec::new()) }))
+        let tokens = options.oauth2.as_ref().map(|oauth2| TokenSource::new(env, oauth2));
+        Self(Arc::new(Shared { env: env.clone(), options, tokens, idle: Mutex::new(Vec::new()) }))
     }
 
     /// Sends a request and reads the whole answer, whatever its status. The caller sets the deadline around it.
@@ -102,9 +105,17 @@ impl Client {
     pub async fn send_into(&self, mut request: Request, mut buffer: Vec<u8>) -> Result<Response, ClientError> {
         let home = Server::of(&request.url)?;
         self.0.options.add_headers(&self.0.env, &mut request.headers).await?;
+        if let Some(tokens) = &self.0.tokens {
+            request.headers.insert(AUTHORIZATION, tokens.header().await?);
+        }
         for _ in 0..=REDIRECTS_MAX {
             let response = self.once(&request, buffer).await?;
-            let Some(next) = self.redirect(&request, &response)? else { return Ok(response) };
+            let Some(next) = self.redirect(&request, &response)? else {
+                if let (StatusCode::UNAUTHORIZED, Some(tokens)) = (response.status, &self.0.tokens) {
+                    tokens.forget();
+                }
+                return Ok(response);
+            };
             buffer = response.body;
             if Server::of(&next)? != home {
                 // Secrets stay with the server that they were meant for.

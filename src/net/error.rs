@@ -57,6 +57,9 @@ pub enum ClientError {
         /// Why.
         source: io::Error,
     },
+    /// No OAuth 2.0 token.
+    #[error("oauth2: {0}")]
+    Token(String),
     /// A header cannot be sent.
     #[error("invalid header {0:?}")]
     Header(String),

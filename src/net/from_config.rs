@@ -1,8 +1,9 @@
 //! The configuration's `http_config` as client options.
 
+use super::oauth2::OAuth2Options;
 use super::options::{Auth, ClientOptions, SecretSource};
 use super::tls::TlsOptions;
-use crate::config::http_client::{BasicAuth, ProxyConfig};
+use crate::config::http_client::{BasicAuth, OAuth2, ProxyConfig};
 use crate::config::{FilePath, HttpClientConfig, Secret, TlsConfig};
 use std::collections::BTreeMap;
 
@@ -35,6 +36,30 @@ fn basic(config: &BasicAuth) -> Auth {
     }
 }
 
+fn oauth2(config: &OAuth2) -> Result<OAuth2Options, String> {
+    if !matches!(config.grant_type.as_str(), "" | "client_credentials") {
+        return Err(format!("oauth2 grant_type {:?} is not supported; supported: client_credentials", config.grant_type));
+    }
+    if !config.client_secret_ref.is_empty() {
+        return Err("oauth2 client_secret_ref is not supported; supported: client_secret, client_secret_file".to_owned());
+    }
+    let (proxy_url, no_proxy) = proxy(&config.proxy, config.token_url.starts_with("https:"));
+    Ok(OAuth2Options {
+        client_id: config.client_id.clone(),
+        client_secret: source(config.client_secret.reveal(), &config.client_secret_file),
+        token_url: config.token_url.clone(),
+        scopes: config.scopes.clone(),
+        endpoint_params: config.endpoint_params.clone().into_iter().collect(),
+        client: ClientOptions {
+            tls: tls(&config.tls_config),
+            proxy_url,
+            no_proxy,
+            proxy_headers: proxy_headers(&config.proxy.proxy_connect_header),
+            ..ClientOptions::default()
+        },
+    })
+}
+
 fn proxy_headers(headers: &BTreeMap<String, Vec<Secret>>) -> Vec<(String, SecretSource)> {
     let pairs = headers.iter().flat_map(|(name, values)| values.iter().map(move |value| (name, value)));
     pairs.map(|(name, value)| (name.clone(), SecretSource::Text(value.reveal().to_owned()))).collect()
@@ -61,9 +86,7 @@ impl ClientOptions {
     /// # Errors
     /// In words, where it asks for what this client cannot do.
     pub fn from_config(config: &HttpClientConfig, tls_scheme: bool) -> Result<Self, String> {
-        if config.oauth2.is_some() {
-            return Err("oauth2 is not supported".to_owned());
-        }
+        let oauth2 = config.oauth2.as_ref().map(|config| oauth2(config).map(Box::new)).transpose()?;
         let auth = match (&config.basic_auth, &config.authorization) {
             (Some(config), _) => basic(config),
             (None, Some(config)) => Auth::Header {
@@ -81,6 +104,7 @@ impl ClientOptions {
         let (proxy_url, no_proxy) = proxy(&config.proxy, tls_scheme);
         Ok(Self {
             auth,
+            oauth2,
             tls: tls(&config.tls_config),
             headers,
             proxy_url,

@@ -10,6 +10,7 @@ pub mod client;
 pub mod connection;
 pub mod error;
 mod from_config;
+pub mod oauth2;
 pub mod options;
 pub mod proxy;
 #[cfg(test)]

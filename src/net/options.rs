@@ -1,6 +1,7 @@
 //! How a client shows itself: authentication, headers, TLS, proxy.
 
 use super::error::ClientError;
+use super::oauth2::OAuth2Options;
 use super::tls::TlsOptions;
 use crate::env::Env;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
@@ -76,6 +77,8 @@ pub enum Auth {
 pub struct ClientOptions {
     /// Authentication.
     pub auth: Auth,
+    /// OAuth 2.0 in place of it.
+    pub oauth2: Option<Box<OAuth2Options>>,
     /// TLS.
     pub tls: TlsOptions,
     /// Further headers; a name may stand there more than once.
@@ -94,6 +97,7 @@ impl Default for ClientOptions {
     fn default() -> Self {
         Self {
             auth: Auth::None,
+            oauth2: None,
             tls: TlsOptions::default(),
             headers: Vec::new(),
             proxy_url: None,

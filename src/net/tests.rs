@@ -150,3 +150,50 @@ fn encodes_base64() {
         assert_eq!(base64(text.as_bytes()), encoded);
     }
 }
+
+#[tokio::test]
+async fn oauth2_asks_once_and_again_when_refused() {
+    let count = std::sync::atomic::AtomicUsize::new(0);
+    let (address, asked) = server(move |request| {
+        let lower = request.to_ascii_lowercase();
+        // What is left of the form before stands in front.
+        if request.contains("POST /token") {
+            // This server takes no basic authentication.
+            if lower.contains("authorization: basic") {
+                return b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n".to_vec();
+            }
+            let number = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            return ok(
+                "",
+                format!("{{\"access_token\":\"t{number}\",\"token_type\":\"bearer\",\"expires_in\":3600}}").as_bytes(),
+            );
+        }
+        if request.contains("Bearer t") && !request.starts_with("GET /refused") {
+            return ok("", b"inside");
+        }
+        b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n".to_vec()
+    })
+    .await;
+    let oauth2 = super::oauth2::OAuth2Options {
+        client_id: "me".into(),
+        client_secret: Some(SecretSource::Text("s&cret".into())),
+        token_url: format!("http://{address}/token"),
+        scopes: vec!["a".into(), "b".into()],
+        endpoint_params: vec![("audience".into(), "x y".into())],
+        client: ClientOptions::default(),
+    };
+    let client = Client::new(&Env::real(), ClientOptions { oauth2: Some(Box::new(oauth2)), ..ClientOptions::default() });
+    for _ in 0..3 {
+        assert_eq!(get(&client, &format!("http://{address}/metrics"), 100).await.unwrap(), "200 inside");
+    }
+    assert_eq!(get(&client, &format!("http://{address}/refused"), 100).await.unwrap(), "401 ");
+    assert_eq!(get(&client, &format!("http://{address}/metrics"), 100).await.unwrap(), "200 inside");
+    let asked = asked.lock().unwrap();
+    let with = |words: &str| asked.iter().filter(|request| request.contains(words)).count();
+    // Twice for the first token (the second way worked, and is remembered), once for the token after the refusal.
+    assert_eq!((with("POST /token"), with("GET /metrics")), (3, 4), "{asked:?}");
+    assert_eq!((with("Bearer t0"), with("Bearer t1")), (4, 1));
+    // The form that worked came before the second token's request on one connection.
+    assert_eq!(with("client_id=me&client_secret=s%26cret"), 1);
+    assert_eq!(with("grant_type=client_credentials&scope=a+b&audience=x+y"), 2);
+}
