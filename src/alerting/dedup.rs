@@ -30,6 +30,8 @@ pub enum Due {
     Repeat,
     /// An alert fired and ended while nobody could be told.
     EndedUntold,
+    /// Nobody acknowledged an alert in time: somebody else hears of it.
+    Escalated,
     /// Only ended alerts, and the receiver never heard of them.
     NeverTold,
     /// The receiver knows all this.
@@ -41,7 +43,8 @@ impl Due {
     #[must_use]
     pub const fn is_due(self) -> bool {
         match self {
-            Self::First | Self::NewFiring | Self::AllResolved | Self::NewResolved | Self::Repeat | Self::EndedUntold => true,
+            Self::First | Self::NewFiring | Self::AllResolved | Self::NewResolved | Self::Repeat => true,
+            Self::EndedUntold | Self::Escalated => true,
             Self::NeverTold | Self::Unchanged => false,
         }
     }
@@ -56,6 +59,7 @@ impl Due {
             Self::NewResolved => "new resolved alerts in group",
             Self::Repeat => "repeat interval elapsed",
             Self::EndedUntold => "fired and ended before it could be told",
+            Self::Escalated => "not acknowledged in time",
             Self::NeverTold => "resolved before anyone was told",
             Self::Unchanged => "already told",
         }
@@ -64,8 +68,8 @@ impl Due {
     /// Reads the reason's words.
     #[must_use]
     pub fn from_words(words: &str) -> Option<Self> {
-        use Due::{AllResolved, EndedUntold, First, NeverTold, NewFiring, NewResolved, Repeat, Unchanged};
-        let all = [First, NewFiring, AllResolved, NewResolved, Repeat, EndedUntold, NeverTold, Unchanged];
+        use Due::{AllResolved, EndedUntold, Escalated, First, NeverTold, NewFiring, NewResolved, Repeat, Unchanged};
+        let all = [First, NewFiring, AllResolved, NewResolved, Repeat, EndedUntold, Escalated, NeverTold, Unchanged];
         all.into_iter().find(|due| due.as_str() == words)
     }
 }

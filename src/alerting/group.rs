@@ -50,6 +50,8 @@ pub struct Group {
     pub stood_by: bool,
     /// Whether messages of an earlier life, whose outcome is not known, are to be sent again now.
     pub resumes: bool,
+    /// When an alert becomes too old to be without an acknowledgement; `i64::MAX`: not in sight.
+    pub next_escalation_ms: i64,
     /// The flush that is going on.
     pub flushing: Option<Flushing>,
     /// Why nobody was told when it was last flushed, for noting a reason once.
@@ -67,6 +69,7 @@ impl Group {
             has_flushed: false,
             stood_by: false,
             resumes: false,
+            next_escalation_ms: i64::MAX,
             flushing: None,
             last_silence: String::new(),
         }
@@ -77,13 +80,28 @@ impl Group {
         if !self.has_flushed && alert.starts_at_ms.saturating_add(route.group_wait_ms) < now_ms {
             self.next_flush_ms = self.next_flush_ms.min(now_ms);
         }
+        if let Some(late_ms) = route.late_at(alert).filter(|late_ms| *late_ms > now_ms) {
+            self.next_escalation_ms = self.next_escalation_ms.min(late_ms);
+        }
         self.members.insert(alert.fingerprint)
     }
 
     /// Returns whether a flush is due: its time has come, and none is going on.
     #[must_use]
     pub const fn is_due(&self, now_ms: i64) -> bool {
-        (self.resumes || self.next_flush_ms <= now_ms) && self.flushing.is_none()
+        self.next_look_ms() <= now_ms && self.flushing.is_none()
+    }
+
+    /// Returns when there is something to do, where no flush is going on.
+    #[must_use]
+    pub const fn next_look_ms(&self) -> i64 {
+        if self.resumes {
+            i64::MIN
+        } else if self.next_flush_ms < self.next_escalation_ms {
+            self.next_flush_ms
+        } else {
+            self.next_escalation_ms
+        }
     }
 
     /// Notes that a delivery came back; returns the flush when it was the last one.

@@ -16,6 +16,7 @@
 pub mod ack;
 pub mod alerts;
 pub mod dedup;
+pub mod external;
 pub mod group;
 pub mod history;
 mod http;
@@ -145,7 +146,15 @@ impl AlertingHandle {
     /// # Errors
     /// When alerting has stopped.
     pub async fn post(&self, alerts: Vec<Alert>) -> Result<Vec<String>, Stopped> {
-        self.ask(|answer| Command::Post(alerts, answer)).await
+        self.ask(|answer| Command::Post { alerts, is_seen: true, answer }).await
+    }
+
+    /// As [`Self::post`], but pictures may show the alerts a little later: for senders that do not look, and send thousands.
+    ///
+    /// # Errors
+    /// When alerting has stopped.
+    pub async fn hand_on(&self, alerts: Vec<Alert>) -> Result<Vec<String>, Stopped> {
+        self.ask(|answer| Command::Post { alerts, is_seen: false, answer }).await
     }
 
     /// Returns all silences, expired ones that are still remembered included.

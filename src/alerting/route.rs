@@ -5,6 +5,7 @@
 //! except for time intervals. Follows Alertmanager's `dispatch/route.go`, its keys and ids included: the key
 //! (matchers from the root down) names a group in the notification log, the id (key with places) tells siblings apart.
 
+use super::alerts::StoredAlert;
 use crate::model::labels::Labels;
 use crate::model::matcher::Matcher;
 use crate::model::matcher_text;
@@ -87,6 +88,12 @@ impl Route {
     #[must_use]
     pub fn group_labels(&self, labels: &Labels) -> Labels {
         labels.only(|name| self.group_by_all || self.group_by.binary_search_by(|by| by.as_str().cmp(name)).is_ok())
+    }
+
+    /// Returns when an alert that nobody has acknowledged is told to somebody else, where the route escalates.
+    #[must_use]
+    pub fn late_at(&self, alert: &StoredAlert) -> Option<i64> {
+        self.escalate.as_ref().map(|escalate| alert.starts_at_ms.saturating_add(escalate.after_ms))
     }
 
     /// Returns the key of a group, as the notification log and receivers see it.

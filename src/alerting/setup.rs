@@ -3,7 +3,7 @@
 use super::inhibit::InhibitRule;
 use super::notify::message::Templates;
 use super::notify::{EmailTarget, MailServer, SecretSource, Target, TlsOptions, WebhookTarget};
-use super::route::{Escalation, RouteSpec, RouteTree};
+use super::route::{Escalation, Route, RouteSpec, RouteTree};
 use crate::config::alertmanager::{self, AlertmanagerConfig};
 use crate::config::receivers::{self, EmailConfig, WebhookConfig};
 use crate::config::{FilePath, Secret};
@@ -61,6 +61,14 @@ pub struct Setup {
     pub resolve_timeout_ms: i64,
     /// The configuration as YAML, secrets hidden, for the status page.
     pub original: String,
+}
+
+impl Setup {
+    /// Returns everybody whom a route may tell: its receiver, then the one it escalates to.
+    pub fn told_by<'a>(&'a self, route: &'a Route) -> impl Iterator<Item = &'a Arc<Receiver>> + use<'a> {
+        let names = std::iter::once(&route.receiver).chain(route.escalate.as_ref().map(|escalate| &escalate.receiver));
+        names.filter_map(|name| self.receivers.get(name))
+    }
 }
 
 /// Why the configuration cannot be followed.
@@ -199,6 +207,18 @@ pub fn build(config: &AlertmanagerConfig, files: &[(String, String)]) -> Result<
         }
         receivers.insert(receiver.name.clone(), Arc::new(receiver));
     }
+    let routes = RouteTree::new(&spec(root));
+    for route in routes.iter() {
+        let Some(escalate) = &route.escalate else { continue };
+        let to = &escalate.receiver;
+        if !receivers.contains_key(to) {
+            return Err(SetupError::Config(format!("undefined receiver {to:?} used in escalate")));
+        }
+        if *to == route.receiver {
+            let words = format!("route {}: escalate tells the route's own receiver {to:?}", route.id);
+            return Err(SetupError::Config(words));
+        }
+    }
     let intervals = config.mute_time_intervals.iter().chain(&config.time_intervals);
     let inhibit = |rule: &alertmanager::InhibitRule| InhibitRule {
         name: rule.name.clone(),
@@ -207,7 +227,7 @@ pub fn build(config: &AlertmanagerConfig, files: &[(String, String)]) -> Result<
         equal: rule.equal.clone(),
     };
     let setup = Setup {
-        routes: RouteTree::new(&spec(root)),
+        routes,
         receivers,
         inhibit_rules: config.inhibit_rules.iter().map(inhibit).collect(),
         intervals: intervals.map(|interval| (interval.name.clone(), interval.clone())).collect(),

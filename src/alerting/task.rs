@@ -10,7 +10,7 @@ use super::history::{RECORDS_MAX, RecordState};
 use super::machine::{Delivery, DeliveryReport, Effect, Machine};
 use super::metrics::AlertingMetrics;
 use super::notification_log::LogEntry;
-use super::notify::{Content, Failure, Listener, Notifier, Progress};
+use super::notify::{Content, Failure, Listener, Notifier, Progress, STOPPING};
 use super::setup::{self, Setup, SetupError};
 use super::silence::{SilenceError, Silences};
 use super::view::AlertingView;
@@ -37,8 +37,8 @@ const PICTURE_PAUSE: u32 = 10;
 /// What others ask for.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// Take alerts in; answers with why some were refused.
-    Post(Vec<Alert>, oneshot::Sender<Vec<String>>),
+    /// Take alerts in; answers with why some were refused. `is_seen`: who hears the answer may look for them at once.
+    Post { alerts: Vec<Alert>, is_seen: bool, answer: oneshot::Sender<Vec<String>> },
     /// Make or change a silence; answers with its id once it is kept.
     PutSilence(Box<Silence>, oneshot::Sender<Result<String, SilenceError>>),
     /// End a silence.
@@ -70,11 +70,6 @@ enum Answer {
 }
 
 impl Answer {
-    /// Whether who hears the answer may look at once for what changed: people do, senders of alerts do not.
-    const fn must_be_seen(&self) -> bool {
-        !matches!(self, Self::Post(..))
-    }
-
     /// Answers. `failed`: why nothing was kept. Whoever asked may have gone.
     fn give(self, failed: Option<&StateError>) {
         let not_stored = |error: &StateError| SilenceError::NotStored(error.to_string());
@@ -101,6 +96,8 @@ struct Batch {
     silences_before: Option<Silences>,
     /// Whether something changed that needs no effect.
     touched: bool,
+    /// Whether who hears an answer may look at once for what changed.
+    must_be_seen: bool,
     /// Who wants to know when alerting has ended; `Some(None)`: nobody speaks to it any more.
     stop: Option<Option<oneshot::Sender<()>>>,
 }
@@ -291,13 +288,14 @@ impl Task {
     fn obey(&mut self, command: Command, batch: &mut Batch) {
         let now_ms = self.env.clock.now_ms();
         match command {
-            Command::Post(alerts, answer) => {
+            Command::Post { alerts, is_seen, answer } => {
                 let total = alerts.len();
                 let resolved = alerts.iter().filter(|alert| alert.is_resolved_at(now_ms)).count();
                 let (effects, refused) = self.machine.post(now_ms, alerts);
                 let (resolved, invalid) = (resolved as u64, refused.len() as u64);
                 self.metrics.received((total as u64).saturating_sub(resolved), resolved, invalid);
                 batch.effects.extend(effects);
+                batch.must_be_seen |= is_seen;
                 batch.answers.push(Answer::Post(refused, answer));
             }
             Command::PutSilence(silence, answer) => {
@@ -308,6 +306,7 @@ impl Task {
                     batch.silences_before.get_or_insert(before);
                     id
                 });
+                batch.must_be_seen = true;
                 batch.answers.push(Answer::Silence(result, answer));
             }
             Command::ExpireSilence(id, answer) => {
@@ -316,10 +315,12 @@ impl Task {
                     batch.effects.extend(effects);
                     batch.silences_before.get_or_insert(before);
                 });
+                batch.must_be_seen = true;
                 batch.answers.push(Answer::Expired(result, answer));
             }
             Command::Acknowledge(ack, answer) => {
                 let effects = self.machine.acknowledge(ack);
+                batch.must_be_seen = true;
                 batch.answers.push(Answer::Acknowledged(effects.is_some(), answer));
                 batch.effects.extend(effects.unwrap_or_default());
             }
@@ -363,7 +364,7 @@ impl Task {
         if batch.is_empty() {
             return;
         }
-        let Batch { effects, answers, silences_before, .. } = batch;
+        let Batch { effects, answers, silences_before, must_be_seen, .. } = batch;
         let (mut changes, mut durable, mut others) = (Vec::new(), false, Vec::new());
         for effect in effects {
             match effect {
@@ -382,7 +383,6 @@ impl Task {
                 self.machine.silences = before;
             }
         }
-        let must_be_seen = answers.iter().any(Answer::must_be_seen);
         if must_be_seen || self.picture_due_in().is_zero() {
             self.publish();
         } else {
@@ -421,6 +421,8 @@ impl Task {
             }
         } else if report.worked {
             tracing::debug!(receiver, kind, group, words = report.words, "notified");
+        } else if report.reason == STOPPING {
+            tracing::debug!(receiver, kind, group, "a notification waits for the next start");
         } else {
             self.metrics.failed(kind, report.reason).inc();
             tracing::error!(receiver, kind, group, error = report.words, "a notification failed");

@@ -4,6 +4,7 @@
 //! known tree -> rules, discovery, scraping, alerting -> the real routes -> ready. What can fail fails before anything runs. Stop: the other way round, in phases with deadlines.
 
 pub mod configuration;
+mod courier;
 mod own;
 mod reload;
 pub mod rule_files;
@@ -18,7 +19,6 @@ use crate::config::storage::SyncPromise;
 use crate::env::Env;
 use crate::env::signals::{Signals, Wish};
 use crate::env::tasks::TaskHandle;
-use crate::model::alert::Alert;
 use crate::rules::RulesHandle;
 use crate::scrape::ScrapeHandle;
 use crate::state::State;
@@ -125,28 +125,6 @@ struct Running {
     zookeeper: Option<ZooKeeperLink>,
     dumper: TaskHandle<()>,
     data: Data,
-}
-
-/// How many batches of alerts are handed on at once, at most.
-const BATCHES_AT_ONCE: usize = 1024;
-
-/// Hands alerts from the rules to the notifier: what waits goes together, so that it shares one synced transaction. A batch
-/// waits until it is taken, none is dropped.
-async fn carry_alerts(mut alerts: mpsc::Receiver<Vec<Alert>>, alerting: AlertingHandle) {
-    let mut batches = Vec::new();
-    while alerts.recv_many(&mut batches, BATCHES_AT_ONCE).await > 0 {
-        match alerting.post(batches.drain(..).flatten().collect()).await {
-            Ok(refused) => {
-                for reason in refused {
-                    tracing::warn!(%reason, "the notifier refused an alert");
-                }
-            }
-            Err(error) => {
-                tracing::debug!(%error, "alerts come after the end");
-                return;
-            }
-        }
-    }
 }
 
 /// Returns where links lead to: what the configuration says, else the listen address.

@@ -1,7 +1,7 @@
 //! What goes into what. Nothing here decides anything.
 
 use super::zookeeper_link::{self, ZooKeeperLink};
-use super::{Data, Running, ServeOptions, carry_alerts, external_url, keep_dump, own, reload::Reloader, sources};
+use super::{Data, Running, ServeOptions, courier, external_url, keep_dump, own, reload::Reloader, sources};
 use crate::alerting::{Alerting, AlertingDeps};
 use crate::api::{self, ApiLimits, ApiParts, ApiState, Lifecycle, Views};
 use crate::cluster::view::{self, ClusterView};
@@ -139,7 +139,9 @@ pub(super) async fn start(
     let alerting_deps = alerting_deps(&env, &state, &registry, &external_url, &options);
     let alerting = Alerting::start(alerting_deps, config.clone()).await?;
     let (alerts, alerts_waiting) = mpsc::channel(ALERT_BATCHES_WAITING);
-    let courier = env.tasks.spawn("alert-courier", carry_alerts(alerts_waiting, alerting.clone()));
+    let external = courier::find_external(&env, config.clone(), &registry);
+    let carrying = courier::carry(alerts_waiting, config.clone(), alerting.clone(), external.clone());
+    let courier = env.tasks.spawn("alert-courier", carrying);
 
     let targets = discovery::start(&env, config.clone(), &registry, Some(Arc::clone(&state)));
     let in_process = own::in_process(&env, config.clone(), &registry, listen.clone());
@@ -175,9 +177,9 @@ pub(super) async fn start(
         scrape: Some(scrape.clone()),
         rules: Some(rules.clone()),
         alerting: Some(alerting.clone()),
+        alertmanagers: Arc::new(move || external.urls()),
         cluster: cluster_view(zookeeper.as_ref()),
         history: Some(Arc::clone(&data.history)),
-        ..Views::default()
     };
     let api_state = ApiState::new(ApiParts {
         env: env.clone(),

@@ -5,7 +5,7 @@
 
 use super::super::alerts::{StoredAlert, notification_order};
 use super::super::dedup::{Due, due};
-use super::super::group::{Flushing, GroupId};
+use super::super::group::{Flushing, Group, GroupId};
 use super::super::history::{RECORD_ALERTS_MAX, RecipientOutcome, Record, RecordAlert, RecordState};
 use super::super::mute::{self, Mute};
 use super::super::notification_log::{self as log, Intent};
@@ -58,7 +58,7 @@ impl Machine {
     #[must_use]
     pub fn next_tick_ms(&self, now_ms: i64) -> i64 {
         let idle = self.groups.values().filter(|group| group.flushing.is_none());
-        let flushes = idle.map(|group| if group.resumes { now_ms } else { group.next_flush_ms });
+        let flushes = idle.map(Group::next_look_ms);
         let silences = self.silences.next_change_ms(now_ms);
         flushes.chain(silences).chain([self.next_maintenance_ms]).min().unwrap_or(now_ms)
     }
@@ -68,9 +68,12 @@ impl Machine {
         let setup = Arc::clone(&self.setup);
         let Some(route) = setup.routes.get(group.route) else { return };
         let resumes = std::mem::take(&mut group.resumes);
-        if !resumes {
+        // Otherwise only an alert has become late.
+        let is_regular = !resumes && group.next_flush_ms <= now_ms;
+        if is_regular {
             group.next_flush_ms = now_ms.saturating_add(route.group_interval_ms);
         }
+        group.next_escalation_ms = i64::MAX;
         if group.members.is_empty() {
             return;
         }
@@ -78,20 +81,23 @@ impl Machine {
             group.stood_by = true;
             return;
         }
-        let receiver = setup.receivers.get(&route.receiver);
+        let to = |receiver| Flush { now_ms, id, route, receiver, group_key: route.group_key(&id.labels) };
         if resumes {
-            let Some(receiver) = receiver else { return };
-            let flush = Flush { now_ms, id, route, receiver, group_key: route.group_key(&id.labels) };
+            self.note_next_escalation(now_ms, id, route);
             let mut pending = 0;
-            for integration in &receiver.integrations {
-                pending += usize::from(self.tell_again(&flush, integration, effects));
+            for receiver in setup.told_by(route) {
+                for integration in &receiver.integrations {
+                    pending += usize::from(self.tell_again(&to(receiver), integration, effects));
+                }
             }
             // What has ended since stays in the group: the message does not say so.
             self.begin_flush(id, Flushing { pending, failed: false, resolved: Vec::new() });
             return;
         }
-        group.has_flushed = true;
-        effects.changes.push(persist::put_group(id, group));
+        if is_regular {
+            group.has_flushed = true;
+            effects.changes.push(persist::put_group(id, group));
+        }
         let mut alerts: Vec<Arc<StoredAlert>> =
             group.members.iter().filter_map(|fingerprint| self.alerts.get(*fingerprint)).cloned().collect();
         alerts.sort_by(|a, b| notification_order(&a.labels, &b.labels));
@@ -102,18 +108,58 @@ impl Machine {
         let sifted = mute::sift(now_ms, alerts, route_mute.as_ref(), &self.inhibitor, &self.silences);
         self.note_muted(now_ms, id, route, &sifted.muted, effects);
         let mut pending = 0;
-        if let Some(receiver) = receiver {
-            let flush = Flush { now_ms, id, route, receiver, group_key: route.group_key(&id.labels) };
+        for receiver in setup.told_by(route) {
+            let is_escalation = receiver.name != route.receiver;
+            if !is_regular && !is_escalation {
+                resolved.clear();
+                continue;
+            }
+            let flush = to(receiver);
             for integration in &receiver.integrations {
                 if self.tell_again(&flush, integration, effects) {
                     pending += 1;
                     resolved.clear();
-                } else if !sifted.told.is_empty() {
-                    pending += usize::from(self.tell(&flush, integration, &sifted.told, effects));
+                    continue;
+                }
+                let late = is_escalation.then(|| self.late(&flush, integration, &sifted.told));
+                let told = late.as_deref().unwrap_or(&sifted.told);
+                if !told.is_empty() {
+                    pending += usize::from(self.tell(&flush, integration, told, is_escalation, effects));
                 }
             }
         }
+        self.note_next_escalation(now_ms, id, route);
         self.begin_flush(id, Flushing { pending, failed: false, resolved });
+    }
+
+    /// Picks what somebody hears of to whom a route escalates: what has fired for long without an acknowledgement, and what
+    /// they were told before.
+    fn late(&self, flush: &Flush<'_>, integration: &Integration, told: &[Arc<StoredAlert>]) -> Vec<Arc<StoredAlert>> {
+        let log_key = log::key(&flush.group_key, &flush.receiver.log_name(integration));
+        let last = self.log.get(flush.now_ms, &log_key);
+        let intent = self.log.intent(&log_key);
+        let is_late = |alert: &StoredAlert| {
+            !alert.is_resolved_at(flush.now_ms)
+                && !self.acks.contains_key(&alert.fingerprint)
+                && flush.route.late_at(alert).is_some_and(|late_ms| late_ms <= flush.now_ms)
+        };
+        let knows = |fingerprint: u64| {
+            last.is_some_and(|entry| entry.told.firing.contains(&fingerprint))
+                || intent.is_some_and(|intent| intent.firing.contains(&fingerprint))
+        };
+        told.iter().filter(|alert| is_late(alert) || knows(alert.fingerprint)).cloned().collect()
+    }
+
+    /// Notes when the next alert of a group becomes late.
+    fn note_next_escalation(&mut self, now_ms: i64, id: &GroupId, route: &Route) {
+        if route.escalate.is_none() {
+            return;
+        }
+        let Some(group) = self.groups.get_mut(id) else { return };
+        let firing = group.members.iter().filter_map(|fingerprint| self.alerts.get(*fingerprint));
+        let firing = firing.filter(|alert| !alert.is_resolved_at(now_ms));
+        let late = firing.filter_map(|alert| route.late_at(alert)).filter(|late_ms| *late_ms > now_ms);
+        group.next_escalation_ms = late.min().unwrap_or(i64::MAX);
     }
 
     fn begin_flush(&mut self, id: &GroupId, flushing: Flushing) {
@@ -203,7 +249,14 @@ impl Machine {
     }
 
     /// Decides whether an integration must hear of the group, and asks for the delivery. Returns whether one is on its way.
-    fn tell(&mut self, flush: &Flush<'_>, integration: &Integration, told: &[Arc<StoredAlert>], effects: &mut Effects) -> bool {
+    fn tell(
+        &mut self,
+        flush: &Flush<'_>,
+        integration: &Integration,
+        told: &[Arc<StoredAlert>],
+        is_escalation: bool,
+        effects: &mut Effects,
+    ) -> bool {
         let now_ms = flush.now_ms;
         let repeat_interval_ms = flush.route.repeat_interval_ms;
         let name = flush.receiver.log_name(integration);
@@ -223,6 +276,9 @@ impl Machine {
         });
         if !missed.is_empty() && (!reason.is_due() || (firing.is_empty() && !integration.send_resolved)) {
             reason = Due::EndedUntold;
+        }
+        if is_escalation && matches!(reason, Due::First | Due::NewFiring) {
+            reason = Due::Escalated;
         }
         if !reason.is_due() {
             return false;
@@ -307,6 +363,7 @@ impl Machine {
             integration: format!("{}/{}", integration.kind, integration.index),
             message_id: telling.message_id.clone(),
             alerts_total: telling.alerts.len(),
+            receiver: flush.receiver.name.clone(),
             ..blank_record(now_ms, flush.route, &flush.id.labels, alerts)
         };
         (self.add_record(record, effects), Vec::new())

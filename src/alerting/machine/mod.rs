@@ -248,19 +248,14 @@ impl Machine {
         let setup = Arc::clone(&self.setup);
         for (id, group) in &mut self.groups {
             let Some(route) = setup.routes.get(group.route) else { continue };
-            let Some(receiver) = setup.receivers.get(&route.receiver) else { continue };
-            let group_key = route.group_key(&id.labels);
-            let mut keys = receiver.integrations.iter().map(|one| log::key(&group_key, &receiver.log_name(one)));
+            let mut keys = log_keys(&setup, route, &id.labels);
             group.resumes = keys.any(|log_key| self.log.unsettled(&log_key).is_some());
         }
     }
 
     /// Returns whether some integration of the route's receiver was last told that the alert fires, or was to be told of it.
     fn is_believed_firing(&self, route: &Route, labels: &Labels, fingerprint: u64) -> bool {
-        let group_key = route.group_key(labels);
-        let Some(receiver) = self.setup.receivers.get(&route.receiver) else { return false };
-        receiver.integrations.iter().any(|integration| {
-            let log_key = log::key(&group_key, &receiver.log_name(integration));
+        log_keys(&self.setup, route, labels).any(|log_key| {
             let is_in = |intent: &log::Intent| intent.firing.contains(&fingerprint) || intent.resolved.contains(&fingerprint);
             self.log.get(i64::MIN, &log_key).is_some_and(|entry| entry.told.firing.contains(&fingerprint))
                 || self.log.intent(&log_key).is_some_and(is_in)
@@ -368,9 +363,7 @@ impl Machine {
         let mut present = BTreeSet::new();
         for (id, group) in &self.groups {
             let Some(route) = self.setup.routes.get(group.route) else { continue };
-            let Some(receiver) = self.setup.receivers.get(&route.receiver) else { continue };
-            let group_key = route.group_key(&id.labels);
-            present.extend(receiver.integrations.iter().map(|one| log::key(&group_key, &receiver.log_name(one))));
+            present.extend(log_keys(&self.setup, route, &id.labels));
         }
         let gone: Vec<String> =
             self.log.intents().map(|(log_key, _)| log_key).filter(|key| !present.contains(*key)).cloned().collect();
@@ -456,4 +449,13 @@ impl Machine {
         }
         effects.finish()
     }
+}
+
+/// Returns the keys in the notification log of everybody whom a group may be told to.
+fn log_keys<'a>(setup: &'a Setup, route: &'a Route, labels: &Labels) -> impl Iterator<Item = String> + use<'a> {
+    let group_key = route.group_key(labels);
+    setup.told_by(route).flat_map(move |receiver| {
+        let keys = receiver.integrations.iter().map(|one| log::key(&group_key, &receiver.log_name(one)));
+        keys.collect::<Vec<_>>()
+    })
 }

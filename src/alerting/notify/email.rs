@@ -9,8 +9,8 @@
 
 use super::auth::authenticate;
 use super::message::Mail;
-use super::pool::{Pool, goodbye};
-use super::{Accepted, EmailTarget, Failure, TlsOptions};
+use super::pool::goodbye;
+use super::{Accepted, EmailTarget, Failure, Notifier, TlsOptions};
 use crate::alerting::history::RecipientOutcome;
 use crate::env::Env;
 use crate::env::network::BoxStream;
@@ -238,15 +238,16 @@ fn last_words(response: &Response) -> String {
 /// # Errors
 /// When nobody took it, or somebody was put off and is to be tried again.
 pub async fn attempt(
-    env: &Env,
-    pool: &Pool,
+    notifier: &Notifier,
     target: &EmailTarget,
     (host, port): (&str, &str),
     mail: &Mail,
     session: &mut Session,
 ) -> Result<Accepted, Failure> {
+    let Notifier { env, pool, stopping, .. } = notifier;
     let server = format!("{host}:{port}");
-    let _permit = pool.permit(&server, target.max_connections).await;
+    let permit = pool.permit(&server, target.max_connections, stopping).await;
+    let _permit = permit.ok_or_else(Failure::stopping)?;
     let mut connection = match pool.take(env, &server, target).await {
         Some(connection) => connection,
         None => open(env, target, host, port).await?,

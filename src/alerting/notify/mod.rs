@@ -23,7 +23,7 @@ use retry::Retry;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 /// A secret, or the file that holds it. Never shown.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -149,6 +149,9 @@ pub enum Target {
     Webhook(Box<WebhookTarget>),
 }
 
+/// The reason of what ends because the server stops, as Alertmanager's metric names it.
+pub const STOPPING: &str = "contextCanceled";
+
 /// Why an attempt did not work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -166,6 +169,12 @@ impl Failure {
     /// Something that may pass.
     pub fn transient(words: impl Into<String>) -> Self {
         Self { words: words.into(), retry: true, reason: "other", recipients: Vec::new() }
+    }
+
+    /// The server stops: the next start goes on.
+    #[must_use]
+    pub fn stopping() -> Self {
+        Self { reason: STOPPING, ..Self::transient("the server is stopping; goes on after its next start") }
     }
 
     /// Something that stays.
@@ -249,11 +258,14 @@ impl Notifier {
                 let result = loop {
                     let result = match &target.server {
                         MailServer::Outbox => {
-                            let _turn = self.writing.acquire().await;
-                            retry.attempt(self.outbox.deliver(&self.env, &delivery, &mail)).await
+                            let attempt = async {
+                                let _turn = self.turn(&self.writing).await?;
+                                self.outbox.deliver(&self.env, &delivery, &mail).await
+                            };
+                            retry.attempt(attempt).await
                         }
                         MailServer::Smtp { host, port } => {
-                            let attempt = email::attempt(&self.env, &self.pool, target, (host, port), &mail, &mut session);
+                            let attempt = email::attempt(self, target, (host, port), &mail, &mut session);
                             retry.attempt(Box::pin(attempt)).await
                         }
                     };
@@ -280,9 +292,14 @@ impl Notifier {
 }
 
 impl Notifier {
+    /// Waits for a turn; refused when the server stops, so that nothing begins then that could not end.
+    async fn turn(&self, turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Failure> {
+        pool::turn(turns, &self.stopping).await.ok_or_else(Failure::stopping)
+    }
+
     /// Renders a mail, away from the tasks that must not wait: thousands of alerts take a while.
     async fn render(&self, delivery: &Arc<Delivery>) -> Result<message::Mail, Failure> {
-        let _turn = self.rendering.acquire().await;
+        let _turn = self.turn(&self.rendering).await?;
         let (notifier, delivery) = (self.clone(), Arc::clone(delivery));
         let work = move || match &*delivery.integration.target {
             Target::Email(target) => message::render(&notifier, target, &delivery),

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 /// How many connections to one server there are at most, where `max_connections` does not say.
 pub const CONNECTIONS_MAX: usize = 5;
@@ -61,8 +61,13 @@ impl Pool {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the right to have a connection to `server`.
-    pub(super) async fn permit(&self, server: &str, limit: usize) -> Option<OwnedSemaphorePermit> {
+    /// Waits for the right to have a connection to `server`; `None` when the server stops.
+    pub(super) async fn permit(
+        &self,
+        server: &str,
+        limit: usize,
+        stopping: &watch::Receiver<bool>,
+    ) -> Option<OwnedSemaphorePermit> {
         let limit = if limit == 0 { CONNECTIONS_MAX } else { limit };
         let semaphore = {
             let mut kept = self.kept();
@@ -72,8 +77,7 @@ impl Pool {
             }
             Arc::clone(&entry.1)
         };
-        // It is never closed.
-        semaphore.acquire_owned().await.ok()
+        turn(&semaphore, stopping).await
     }
 
     /// Takes a kept connection that is still good. Who gets none may open one: the permit is held.
@@ -122,6 +126,17 @@ impl Pool {
                 goodbye(&env, old.connection).await;
             }
         }));
+    }
+}
+
+/// Waits for a turn; `None` when the server stops (or is gone).
+pub(super) async fn turn(turns: &Arc<Semaphore>, stopping: &watch::Receiver<bool>) -> Option<OwnedSemaphorePermit> {
+    let mut stopping = stopping.clone();
+    tokio::select! {
+        biased;
+        _ = stopping.wait_for(|stop| *stop) => None,
+        // Nobody closes it.
+        turn = Arc::clone(turns).acquire_owned() => turn.ok(),
     }
 }
 

@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream};
 
 /// How the end of a message is answered.
@@ -46,6 +47,8 @@ pub(super) struct Script {
     pub(super) recipients: BTreeMap<String, VecDeque<&'static str>>,
     /// Answers to messages, in order; 250 when they are used up.
     pub(super) endings: VecDeque<Ending>,
+    /// How long the server thinks about each message.
+    pub(super) thinks: Duration,
     pub(super) taken: Vec<Taken>,
     pub(super) connections: usize,
 }
@@ -141,6 +144,8 @@ impl MailServer {
             }
             text.push_str(line.strip_prefix('.').unwrap_or(&line));
         }
+        let thinks = self.script.lock().expect("unpoisoned").thinks;
+        self.clock.sleep(thinks).await;
         if self.is_dead() {
             return Ok(None);
         }

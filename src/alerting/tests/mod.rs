@@ -1,6 +1,7 @@
 //! Timelines on a paused clock, against a mail server within the test.
 
 mod crashes;
+mod external;
 mod mail_server;
 mod timelines;
 mod troubles;

@@ -170,6 +170,80 @@ async fn a_standby_tells_when_it_becomes_leader() {
     world.want(&[(10.0, 10.5, &["[FIRING:1]"])]);
 }
 
+fn escalating() -> std::sync::Arc<crate::config::Config> {
+    config(
+        r"
+global: {smtp_smarthost: 'mail.example.org:25', smtp_from: w@example.org, smtp_require_tls: false}
+route:
+  receiver: ops
+  group_by: [alertname]
+  group_wait: 2s
+  group_interval: 40s
+  escalate: {after: 10s, receiver: boss}
+receivers:
+- name: ops
+  email_configs: [{to: ops@example.org, send_resolved: true}]
+- name: boss
+  email_configs: [{to: boss@example.org, send_resolved: true}]
+",
+    )
+}
+
+/// Returns who got which mail, in whole seconds since the beginning.
+fn told_to(world: &World) -> Vec<(i64, String, String)> {
+    let mail = |mail: super::mail_server::Taken| {
+        let state = mail.header("Subject").split(']').next().unwrap_or("").trim_start_matches('[').to_owned();
+        ((mail.at_ms - BEGIN_MS) / 1000, mail.recipients.join(","), state)
+    };
+    world.mail.taken().into_iter().map(mail).collect()
+}
+
+fn told(list: &[(i64, &str, &str)]) -> Vec<(i64, String, String)> {
+    list.iter().map(|(at, to, state)| (*at, format!("{to}@example.org"), (*state).to_owned())).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_acknowledges_is_told_to_somebody_else() {
+    let mut world = World::start(escalating()).await;
+    world.fire("Down", "a").await;
+    world.until(5.0).await;
+    world.fire("Down", "b").await;
+    world.until(12.0).await;
+    world.crash().await;
+    world.until(30.0).await;
+    // The first is late at 10, the second at 15. Whom the route tells first hears of the second with the next interval, at 42.
+    let wanted = [(2, "ops", "FIRING:1"), (10, "boss", "FIRING:1"), (15, "boss", "FIRING:2")];
+    assert_eq!(told_to(&world), told(&wanted));
+    let why = world.alerting.view().history.first().map(|record| format!("{}: {}", record.receiver, record.why));
+    assert_eq!(why.as_deref(), Some("boss: not acknowledged in time"));
+    world.resolve("Down", "a").await;
+    world.resolve("Down", "b").await;
+    world.until(100.0).await;
+    let mut ends: Vec<_> = told_to(&world).into_iter().skip(3).map(|(_, to, state)| (to, state)).collect();
+    ends.sort();
+    let ended = |to: &str| (format!("{to}@example.org"), "RESOLVED".to_owned());
+    assert_eq!(ends, [ended("boss"), ended("ops")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_acknowledged_alert_does_not_escalate() {
+    let world = World::start(escalating()).await;
+    world.fire("Down", "a").await;
+    world.until(5.0).await;
+    let fingerprint = world.alerting.view().alerts[0].alert.fingerprint;
+    let ack = crate::alerting::ack::Ack { fingerprint, at_ms: BEGIN_MS, by: "li".to_owned(), comment: String::new() };
+    assert_eq!(world.alerting.acknowledge(ack).await, Ok(true));
+    world.until(100.0).await;
+    assert_eq!(told_to(&world), told(&[(2, "ops", "FIRING:1")]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_escalation_to_the_same_receiver_is_refused() {
+    let wrong = "route: {receiver: a, escalate: {after: 1m, receiver: a}}\nreceivers: [{name: a}]";
+    let error = crate::alerting::Alerting::check(&crate::env::Env::real(), &config(wrong)).await.expect_err("refused");
+    assert!(error.to_string().contains("own receiver"), "{error}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_reload_keeps_timers_and_what_was_told() {
     let world = World::start(simple("")).await;

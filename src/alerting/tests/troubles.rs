@@ -195,6 +195,28 @@ async fn a_failure_survives_a_crash_and_keeps_its_id() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stop_amid_a_storm_is_quick_and_doubles_nothing() {
+    let mut world = World::start(simple("")).await;
+    world.mail.change(|script| script.thinks = std::time::Duration::from_millis(300));
+    for number in 0..60 {
+        world.fire(&format!("Down{number}"), "a").await;
+    }
+    world.until(3.0).await;
+    let before = world.mails().len();
+    assert!((5..50).contains(&before), "{before} of 60, at five connections");
+    let began_ms = world.env.clock.now_ms();
+    world.restart().await;
+    assert!(world.env.clock.now_ms() - began_ms <= 1000, "a stop waits for what is under way, and for nothing that is not");
+    assert!(world.mails().len() <= before + 5, "nothing begins while the server stops");
+    world.until(20.0).await;
+    let ids: std::collections::BTreeSet<String> = world.mail.taken().iter().map(|mail| mail.header("Message-Id")).collect();
+    assert_eq!((world.mails().len(), ids.len()), (60, 60));
+    let states: Vec<RecordState> = world.alerting.view().history.iter().map(|record| record.state).collect();
+    assert!(states.iter().all(|state| *state == RecordState::Sent), "{states:?}");
+    assert!(world.mail.script.lock().expect("unpoisoned").connections <= 12, "connections are used again");
+}
+
+#[tokio::test(start_paused = true)]
 async fn silences_survive_a_crash() {
     let mut world = World::start(simple("")).await;
     let silence = crate::model::silence::Silence {

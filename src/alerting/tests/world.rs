@@ -112,6 +112,12 @@ impl World {
         self.alerting = Self::alerting(&self.env, &self.state, &self.registry, &self.config, &self.may_send).await;
     }
 
+    /// Stops in good order and starts again.
+    pub(super) async fn restart(&mut self) {
+        self.alerting.stop().await;
+        self.alerting = Self::alerting(&self.env, &self.state, &self.registry, &self.config, &self.may_send).await;
+    }
+
     /// Waits until the world is that many seconds old.
     pub(super) async fn until(&self, seconds: f64) {
         self.env.clock.sleep_until_ms(BEGIN_MS + (seconds * 1000.0) as i64).await;
