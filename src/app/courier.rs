@@ -116,7 +116,7 @@ pub(super) fn find_external(env: &Env, mut config: watch::Receiver<Arc<Config>>,
     let present = Arc::clone(&config.borrow_and_update());
     let (jobs, jobs_seen) = watch::channel(as_jobs(&present));
     // The metrics of discovery speak of scraping.
-    let mut found = discovery::start(env, jobs_seen, &Registry::new());
+    let mut found = discovery::start(env, jobs_seen, &Registry::new(), None);
     external.set(destinations(&present, &found.borrow_and_update().clone()));
     let outlets = external.clone();
     drop(env.tasks.spawn("external alertmanagers", async move {
