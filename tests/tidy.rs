@@ -39,7 +39,6 @@ const FORBIDDEN: &[(&str, &str)] = &[
 const DOORS: &[(&str, &[&str])] = &[
     ("axum", &["api/"]),
     ("lettre", &["alerting/notify/"]),
-    ("md5", &["alerting/notify/auth.rs"]),
     ("zookeeper_client", &["zookeeper/live.rs"]),
     ("sled", &["state/sled.rs"]),
     ("serde_saphyr", &["config/yaml.rs"]),

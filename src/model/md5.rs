@@ -1,4 +1,5 @@
-//! MD5 (RFC 1321), for `hashmod` alone: its targets must fall into the same shares as with Prometheus. Not for secrets.
+//! MD5 (RFC 1321), where others prescribe it: `hashmod`, whose targets must fall into the same shares as with Prometheus,
+//! and SMTP's CRAM-MD5. For nothing else.
 
 const SHIFTS: [[u32; 4]; 4] = [[7, 12, 17, 22], [5, 9, 14, 20], [4, 11, 16, 23], [6, 10, 15, 21]];
 

@@ -5,8 +5,10 @@
 
 use super::email::{STEP, step};
 use super::{EmailTarget, Failure, SecretSource};
+use crate::alerting::notification_log::hex;
 use crate::config::decode_base64;
 use crate::env::Env;
+use crate::model::md5;
 use crate::net::options::base64;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::AsyncSmtpConnection;
@@ -25,14 +27,14 @@ fn offered(response: &Response) -> Option<Vec<String>> {
 /// The answer to a challenge: the user and the challenge's HMAC-MD5 under the secret (RFC 2195).
 fn cram_md5_answer(user: &str, secret: &str, challenge: &[u8]) -> String {
     const BLOCK: usize = 64;
-    let mut key = if secret.len() > BLOCK { md5::compute(secret).to_vec() } else { secret.as_bytes().to_vec() };
+    let mut key = if secret.len() > BLOCK { md5::digest(secret.as_bytes()).to_vec() } else { secret.as_bytes().to_vec() };
     key.resize(BLOCK, 0);
     let padded = |pad: u8| key.iter().map(|byte| byte ^ pad).collect::<Vec<u8>>();
     let mut inner = padded(0x36);
     inner.extend_from_slice(challenge);
     let mut outer = padded(0x5c);
-    outer.extend_from_slice(&md5::compute(inner).0);
-    base64(format!("{user} {:x}", md5::compute(outer)).as_bytes())
+    outer.extend_from_slice(&md5::digest(&inner));
+    base64(format!("{user} {}", hex(&md5::digest(&outer))).as_bytes())
 }
 
 async fn read(env: &Env, what: &str, source: &SecretSource) -> Result<String, Failure> {
