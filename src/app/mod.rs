@@ -39,6 +39,9 @@ const HISTORY_MS: i64 = 90 * 86_400_000;
 /// How often changed state is written to `state.dump`.
 const DUMP_EVERY: Duration = Duration::from_secs(5);
 
+/// Space that is kept back for what must be written when the disk is full.
+const RESERVE_BYTES: u64 = 16 << 20;
+
 /// What `serve` was asked for.
 #[derive(Clone, Debug)]
 pub struct ServeOptions {
@@ -66,6 +69,7 @@ fn store_options(config: &Config, options: &ServeOptions, progress: Progress) ->
         out_of_order_window_ms: milliseconds(config.storage.out_of_order_window),
         exemplars_max: config.storage.max_exemplars(),
         sync: config.storage.sync == SyncPromise::Acknowledged,
+        reserve_bytes: RESERVE_BYTES,
         progress,
         ..StoreOptions::default()
     }

@@ -43,6 +43,21 @@ pub trait DiskFile: Send + Sync {
     /// What the disk says.
     fn set_len(&self, length: u64) -> io::Result<()>;
 
+    /// Makes the file at least `length` bytes long, all of them with space on the disk: writes within find it later.
+    ///
+    /// # Errors
+    /// `StorageFull` where there is no such space; a part may have been taken.
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        const PART: u64 = 1 << 20;
+        let mut at = self.len()?;
+        while at < length {
+            let part = PART.min(length - at);
+            self.write_at(&vec![0; usize::try_from(part).unwrap_or(usize::MAX)], at)?;
+            at += part;
+        }
+        Ok(())
+    }
+
     /// Waits until data (and the length) are on stable storage: `fdatasync`. After an error the file is suspect.
     ///
     /// # Errors
@@ -155,6 +170,23 @@ impl DiskFile for RealFile {
 
     fn set_len(&self, length: u64) -> io::Result<()> {
         self.0.set_len(length)
+    }
+
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        match rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::empty(), 0, length) {
+            Ok(()) => Ok(()),
+            // Not every file system can; then zeros are written, which a file system that packs them may not keep.
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
+                let mut at = self.len()?;
+                while at < length {
+                    let part = usize::try_from(length - at).unwrap_or(usize::MAX).min(1 << 20);
+                    self.write_at(&vec![0; part], at)?;
+                    at += part as u64;
+                }
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn sync_data(&self) -> io::Result<()> {

@@ -398,7 +398,7 @@ pub(super) async fn bury(shared: &Arc<Shared>, group: &str, rules: Vec<RuleState
                 markers.push(BatchSample { series, at_ms, value: BatchValue::Float(sample::stale_nan()) });
             }
         }
-        writer.append.append_samples(None, &markers, Durability::Written)
+        writer.append.append_samples(None, &markers, Durability::Kept)
     });
     if let Ok(Err(error)) = done.await {
         tracing::warn!(group, %error, "stale markers of removed rules were not written");

@@ -230,7 +230,7 @@ impl RuleState {
             append.append_row(group, at_ms, &self.layout, &values).map_err(|error| error.to_string())?;
         }
         if !histograms.is_empty() {
-            let done = append.append_samples(Some(group), &histograms, Durability::Written);
+            let done = append.append_samples(Some(group), &histograms, Durability::Kept);
             done.map_err(|error| error.to_string())?;
         }
         Ok(())

@@ -317,7 +317,7 @@ impl ScrapeLoop {
             value: BatchValue::Float(*value),
         }));
         if !samples.is_empty() {
-            let appended = self.append.append_samples(Some(memory.group), &samples, Durability::Written)?;
+            let appended = self.append.append_samples(Some(memory.group), &samples, Durability::Kept)?;
             self.metrics.count(&appended);
         }
         for (series, mut exemplar) in outcome.exemplars {
@@ -340,7 +340,7 @@ impl ScrapeLoop {
         };
         self.metrics.count(&appended);
         if !timed.is_empty() {
-            self.append.append_samples(Some(memory.group), &timed, Durability::Written)?;
+            self.append.append_samples(Some(memory.group), &timed, Durability::Kept)?;
         }
         Ok(())
     }
@@ -352,7 +352,7 @@ impl ScrapeLoop {
         let values = vec![stale_nan(); layout.len()];
         let timed: Vec<BatchSample> = memory.live_timed.iter().map(|series| stale_sample(*series, at_ms)).collect();
         let row = self.append.append_row(memory.group, at_ms, layout, &values);
-        let rest = self.append.append_samples(Some(memory.group), &timed, Durability::Written);
+        let rest = self.append.append_samples(Some(memory.group), &timed, Durability::Kept);
         if let Err(error) = row.and(rest) {
             tracing::warn!(target = self.shared.target.url, %error, "cannot mark the series of a former target as stale");
         }

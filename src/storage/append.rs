@@ -52,6 +52,8 @@ pub struct Appended {
 /// How durable a batch must be before the call returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
+    /// In memory, and handed to the system unless the log cannot be written just now: what is scraped or computed here.
+    Kept,
     /// Handed to the system: survives the death of the process.
     Written,
     /// On stable storage (`fdatasync` done): survives a power cut.

@@ -25,6 +25,8 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 const PERIOD: Duration = Duration::from_secs(1);
+/// While the log cannot be written.
+const QUICK: Duration = Duration::from_millis(100);
 /// A half hour is cut so long after its end.
 const CUT_DELAY_MS: i64 = 60_000;
 /// Sealed generations and late samples beyond this are cut at once.
@@ -41,8 +43,10 @@ impl Inner {
     pub(super) fn keep(&self) {
         let mut last_cut = window_of(self.env.clock.now_ms() - CUT_DELAY_MS);
         let mut not_before = Duration::ZERO;
-        while self.wait(PERIOD) {
-            if self.env.clock.monotonic() < not_before && self.log.suspect().is_none() {
+        // As soon as the log can be written again, what it missed is saved.
+        while self.wait(if self.log.has_failed() { QUICK } else { PERIOD }) {
+            let to_save = self.log.suspect().is_some() && !self.log.has_failed();
+            if self.env.clock.monotonic() < not_before && !to_save {
                 continue;
             }
             if let Err(error) = self.keep_once(&mut last_cut)
@@ -50,6 +54,10 @@ impl Inner {
             {
                 tracing::error!(error = &error as &dyn std::error::Error, "keeping the store failed; it is tried again");
                 self.metrics.failed_compactions.inc();
+                // It may have failed for want of room.
+                if let Err(error) = self.retain(self.env.clock.now_ms()) {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "retention could not be applied");
+                }
                 not_before = self.env.clock.monotonic() + RETRY;
             }
         }
@@ -135,6 +143,9 @@ impl Inner {
             }
         };
         self.head.finish_cut(&cut);
+        if end_ms == i64::MAX {
+            self.unlogged.store(0, Ordering::Relaxed);
+        }
         super::head::write(&self.head.registry).optimize();
         let samples: u64 = blocks.iter().map(|block| block.header.samples).sum();
         let took = self.env.clock.monotonic() - began;

@@ -19,6 +19,7 @@ mod keeper;
 mod metadata;
 pub mod progress;
 mod quarantine;
+mod reserve;
 pub mod select;
 mod snapshot;
 pub mod stats;

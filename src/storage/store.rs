@@ -9,6 +9,7 @@ use super::head::points::{Limits, Point};
 use super::head::{self, Head, TIME_MAX_MS, lock, read, write};
 use super::inventory::{BlockInfo, Width};
 use super::progress::Progress;
+use super::reserve::Reserve;
 use super::select::{Hints, Querier, SelectError, Selection, TimeRange, label_values, series_set};
 use super::stats::{Cardinality, StoreStats};
 use super::wal::Log;
@@ -23,7 +24,7 @@ use crate::model::metadata::Metadata;
 use crate::telemetry::metrics::{Counter, Histogram, Registry, SECONDS};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 /// How a store behaves.
@@ -43,6 +44,10 @@ pub struct StoreOptions {
     pub exemplars_max: usize,
     /// Whether acknowledged samples wait for the disk (`storage.sync: always`) or for the system alone (`written`).
     pub sync: bool,
+    /// Bytes of disk that are kept back for the day when it is full; 0: none.
+    pub reserve_bytes: u64,
+    /// Samples that are kept in memory alone while the log cannot be written.
+    pub unlogged_samples_max: u64,
     /// Is told how far opening has come.
     pub progress: Progress,
     /// Whether a thread keeps house: cuts the head, merges blocks, applies retention. Commands on a stopped server's
@@ -60,6 +65,8 @@ impl Default for StoreOptions {
             series_limit: 0,
             exemplars_max: 100_000,
             sync: true,
+            reserve_bytes: 0,
+            unlogged_samples_max: 32 << 20,
             progress: Progress::default(),
             housekeeping: true,
         }
@@ -125,6 +132,8 @@ pub(super) struct Inner {
     pub(super) metrics: Metrics,
     /// One cut, merge or deletion at a time.
     pub(super) compacting: Mutex<()>,
+    /// Samples taken since the log failed.
+    pub(super) unlogged: AtomicU64,
     closed: AtomicBool,
     pub(super) closing: Mutex<bool>,
     pub(super) wake: Condvar,
@@ -182,7 +191,11 @@ impl Store {
             tracing::error!(records = replayed.damaged, "parts of the log could not be read; see the quarantine folder");
         }
         tracing::info!(samples = replayed.samples, took = ?env.clock.monotonic() - began, "the log was read back");
-        let log = Log::open(env, &options.dir, replayed, registry)?;
+        let damaged =
+            registry.counter("watchkeeper_tsdb_wal_corruptions_total", "Records of the log that could not be read back.", &[]);
+        damaged.add(replayed.damaged);
+        let reserve = Reserve::new(env, &options.dir, options.reserve_bytes);
+        let log = Log::open(env, &options.dir, replayed, reserve, registry)?;
         let inner = Arc::new(Inner {
             env: env.clone(),
             options,
@@ -192,6 +205,7 @@ impl Store {
             covers: Mutex::new(covers),
             metrics: Metrics::new(registry),
             compacting: Mutex::new(()),
+            unlogged: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             closing: Mutex::new(false),
             wake: Condvar::new(),
@@ -339,6 +353,20 @@ impl Store {
         if self.inner.closed.load(Ordering::Acquire) { Err(AppendError::Closed) } else { Ok(()) }
     }
 
+    /// Refuses samples when memory holds too many that the log does not.
+    fn check_room(&self, samples: usize) -> Result<(), AppendError> {
+        let inner = &self.inner;
+        if !inner.log.has_failed() {
+            return Ok(());
+        }
+        let held = inner.unlogged.fetch_add(samples as u64, Ordering::Relaxed);
+        if held < inner.options.unlogged_samples_max {
+            return Ok(());
+        }
+        let failure = inner.log.failure().unwrap_or_default();
+        Err(AppendError::Log(format!("{failure}; {held} samples are in memory alone, more are not kept")))
+    }
+
     /// Returns which times are taken: of scraped samples a window, of pushed ones all that retention allows.
     fn limits(&self, pushed: bool) -> Limits {
         let inner = &self.inner;
@@ -408,6 +436,7 @@ impl Append for Store {
 
     fn append_row(&self, group: GroupId, at_ms: i64, series: &Arc<[SeriesId]>, values: &[f64]) -> Result<Appended, AppendError> {
         self.check_open()?;
+        self.check_room(values.len())?;
         let inner = &self.inner;
         let appended = inner.head.append_row(&inner.log, group, at_ms, series, values, self.limits(false))?;
         inner.metrics.count(&appended);
@@ -422,9 +451,9 @@ impl Append for Store {
     ) -> Result<Appended, AppendError> {
         self.check_open()?;
         let inner = &self.inner;
-        if durability == Durability::Synced
-            && let Some(failure) = inner.log.failure()
-        {
+        if durability == Durability::Kept {
+            self.check_room(samples.len())?;
+        } else if let Some(failure) = inner.log.failure() {
             return Err(AppendError::Log(failure));
         }
         let limits = self.limits(group.is_none());
@@ -443,7 +472,7 @@ impl Append for Store {
         inner.metrics.count(&appended);
         match self.settle(durability) {
             // Scraped samples stay in memory when the log fails; it has said so itself.
-            Err(_) if durability == Durability::Written => Ok(appended),
+            Err(_) if durability == Durability::Kept => Ok(appended),
             settled => settled.map(|()| appended),
         }
     }

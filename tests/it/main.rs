@@ -13,7 +13,9 @@
 )]
 
 mod clients;
+mod disk_full;
 mod host;
 mod main_job;
 mod support;
+mod tsdb;
 mod zookeeper_session;

@@ -52,6 +52,7 @@ pub(in crate::api) async fn write(State(api): State<ApiState>, headers: HeaderMa
             let status = match &error {
                 WriteError::Bad(_) | WriteError::Samples(_) => StatusCode::BAD_REQUEST,
                 WriteError::Append(AppendError::Limit(_)) => StatusCode::TOO_MANY_REQUESTS,
+                // Senders keep what they have and come again.
                 WriteError::Append(AppendError::Closed | AppendError::Log(_)) => StatusCode::SERVICE_UNAVAILABLE,
             };
             plain(status, error.to_string())

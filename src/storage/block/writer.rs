@@ -90,6 +90,20 @@ pub(crate) struct BlockWriter<'a> {
     samples: u64,
     min_ms: i64,
     max_ms: i64,
+    /// The file has its name.
+    done: bool,
+}
+
+impl Drop for BlockWriter<'_> {
+    /// What is not finished is removed: on a full disk its space is wanted.
+    fn drop(&mut self) {
+        if self.done {
+            return;
+        }
+        if let Err(error) = self.env.disk.remove_file(&self.tmp) {
+            tracing::debug!(file = %self.tmp.display(), %error, "an unfinished block is left for the next start");
+        }
+    }
 }
 
 /// Cuts rows evenly into columns.
@@ -129,6 +143,7 @@ impl<'a> BlockWriter<'a> {
             samples: 0,
             min_ms: i64::MAX,
             max_ms: i64::MIN,
+            done: false,
         })
     }
 
@@ -259,16 +274,15 @@ impl<'a> BlockWriter<'a> {
         self.file.write_at(&header, 0).map_err(StoreError::io("writing", &self.tmp))?;
         self.file.sync_data().map_err(StoreError::io("syncing", &self.tmp))?;
         self.env.disk.rename(&self.tmp, &self.path).map_err(StoreError::io("naming", &self.path))?;
+        self.done = true;
         let folder = self.path.parent().unwrap_or(Path::new("."));
         self.env.disk.sync_dir(folder).map_err(StoreError::io("syncing", folder))?;
-        Ok(self.path)
+        Ok(self.path.clone())
     }
 
     /// Gives up; the unfinished file is removed.
     pub(crate) fn abandon(self) {
-        if let Err(error) = self.env.disk.remove_file(&self.tmp) {
-            tracing::debug!(file = %self.tmp.display(), %error, "an unfinished block is left for the next start");
-        }
+        drop(self);
     }
 
     fn header(&self) -> Header {

@@ -1,6 +1,7 @@
 //! Writing what a cut took as level-0 blocks: one for each half hour, and overlap blocks of late samples by UTC day.
 
 use crate::env::Env;
+use crate::model::histogram::FloatHistogram;
 use crate::storage::append::SeriesId;
 use crate::storage::block::writer::{BlockPlan, BlockWriter, ColumnInput, ColumnValues, divide};
 use crate::storage::column::histogram::put_histogram;
@@ -254,7 +255,6 @@ fn by_period<T>(lists: &BTreeMap<SeriesId, Vec<(i64, T)>>, period_ms: i64) -> By
 /// log to be read, and what is then there twice is the same.
 pub(crate) fn write_cut(env: &Env, head: &Head, folder: &Path, cut: &Cut) -> Result<Vec<PathBuf>, StoreError> {
     let no_generations: &[SharedGeneration] = &[];
-    let no_histograms = BTreeMap::new();
     let histogram_windows = by_period(&cut.aside.histograms, WINDOW_MS);
     let mut windows: BTreeMap<i64, &[SharedGeneration]> =
         histogram_windows.keys().map(|window| (*window, no_generations)).collect();
@@ -262,6 +262,29 @@ pub(crate) fn write_cut(env: &Env, head: &Head, folder: &Path, cut: &Cut) -> Res
     let mut pieces: Vec<Piece<'_>> = windows.into_iter().map(|(window, list)| Piece::Window(window, list)).collect();
     pieces.extend(by_period(&cut.aside.late, DAY_MS).into_values().map(Piece::Late));
     let mut paths = Vec::new();
+    let written = write_pieces(env, head, folder, cut, pieces, &histogram_windows, &mut paths);
+    if let Err(error) = written {
+        // They would lie there unseen, and the next try writes them again.
+        for path in paths {
+            if let Err(error) = env.disk.remove_file(&path) {
+                tracing::debug!(file = %path.display(), %error, "a block of a cut that failed is left for the next start");
+            }
+        }
+        return Err(error);
+    }
+    Ok(paths)
+}
+
+fn write_pieces(
+    env: &Env,
+    head: &Head,
+    folder: &Path,
+    cut: &Cut,
+    pieces: Vec<Piece<'_>>,
+    histogram_windows: &ByPeriod<'_, Arc<FloatHistogram>>,
+    paths: &mut Vec<PathBuf>,
+) -> Result<(), StoreError> {
+    let no_histograms = BTreeMap::new();
     let count = pieces.len();
     for (number, piece) in pieces.into_iter().enumerate() {
         let covers = if number + 1 == count { vec![cut.cover] } else { Vec::new() };
@@ -275,5 +298,5 @@ pub(crate) fn write_cut(env: &Env, head: &Head, folder: &Path, cut: &Cut) -> Res
         };
         paths.extend(path);
     }
-    Ok(paths)
+    Ok(())
 }

@@ -5,6 +5,7 @@ mod codecs;
 mod crash;
 mod crash_table;
 mod damage;
+mod full;
 mod golden;
 mod model;
 mod random;

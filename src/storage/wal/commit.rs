@@ -61,7 +61,10 @@ fn is_dirty(state: &State) -> bool {
 fn next(shared: &Shared) -> Option<Commit> {
     let mut state = lock(&shared.state);
     while !is_dirty(&state) && !state.stop {
-        state = wait(shared, state, None);
+        // Nobody may write for a long time, but the log shall be ready again by then.
+        let limit = state.failure.is_some().then_some(RETRY);
+        state = wait(shared, state, limit);
+        shared.recover(&mut state);
     }
     if !is_dirty(&state) {
         return None;
@@ -100,7 +103,6 @@ fn sync(shared: &Shared, commit: &Commit) -> Result<(), (std::io::Error, std::pa
 /// A failed sync is never believed later: the system may have dropped the pages and call the next sync a success. The
 /// segment is left as it is and a new one begun; the store cuts the head to blocks.
 fn fail(shared: &Shared, state: &mut State, commit: &Commit, error: &std::io::Error, failed: &std::path::Path) {
-    shared.metrics.failed_writes.inc();
     tracing::error!(file = %failed.display(), %error, "a sync failed; what it should have made durable is written elsewhere");
     state.lost = state.lost.max(commit.upto);
     state.synced = state.synced.max(commit.upto);
@@ -112,6 +114,5 @@ fn fail(shared: &Shared, state: &mut State, commit: &Commit, error: &std::io::Er
     }
     state.names_suspect |= failed.starts_with(&shared.names_dir);
     state.close_segment();
-    state.failure = Some(error.to_string());
-    state.retry_at = shared.env.clock.monotonic() + RETRY;
+    shared.note_failure(state, error);
 }

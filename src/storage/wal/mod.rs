@@ -9,7 +9,8 @@
 //!           ^ define: names buffer goes out first                                  `-> waiters are answered
 //! ```
 //!
-//! A write that fails closes the segment: what follows goes to a new one, whose rows are absolute. A sync that fails makes
+//! A write that fails closes the segment: what follows goes to a new one, whose rows are absolute. On a full disk a reserve
+//! is given up for what others must write, and the log goes on when it could be built again. A sync that fails makes
 //! the segment suspect: it is never synced again, waiters are told, and the head is cut to blocks, which hold everything
 //! that the segment should have held.
 
@@ -24,19 +25,21 @@ use crate::env::Env;
 use crate::env::disk::{DiskFile, Open};
 use crate::storage::error::StoreError;
 use crate::storage::head::lock;
+use crate::storage::reserve::{Reserve, is_full};
 use crate::telemetry::metrics::{Counter, Gauge, Histogram, Registry, SECONDS};
 use files::{GrowingFile, file_name, numbers};
 use replay::{Cover, Replayed};
 use segment::{LOG_MAGIC, NAMES_MAGIC, put_record};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 /// A segment that grew to this is followed by the next.
 const SEGMENT_BYTES: u64 = 64 << 20;
-/// After a failed write, so long until the next try.
-const RETRY: Duration = Duration::from_secs(1);
+/// After a failed write, so long until the next try: writing resumes within a second of the space that it needs.
+const RETRY: Duration = Duration::from_millis(250);
 /// Lies beside the segments while what a failed sync has lost is not in blocks.
 const SUSPECT: &str = "SUSPECT";
 /// Kind of the names log's records.
@@ -77,6 +80,8 @@ struct State {
     lost: u64,
     waiting: usize,
     failure: Option<String>,
+    /// The failure is that the disk is full.
+    full: bool,
     retry_at: Duration,
     next_number: u64,
     next_names: u64,
@@ -116,6 +121,8 @@ struct Metrics {
     bytes: Counter,
     sync_seconds: Histogram,
     segment: Gauge,
+    failed: Gauge,
+    full: Gauge,
 }
 
 struct Shared {
@@ -125,6 +132,10 @@ struct Shared {
     state: Mutex<State>,
     changed: Condvar,
     metrics: Metrics,
+    /// Given up when the disk is full, and built again before the log goes on.
+    reserve: Reserve,
+    /// Whether there is a failure; asked on each append.
+    has_failed: AtomicBool,
 }
 
 /// The log's writing face. Without files behind it (replay, tests) it takes everything and keeps nothing.
@@ -155,10 +166,8 @@ impl Shared {
         }
         let result = self.write_out(state);
         if let Err(error) = &result {
-            self.metrics.failed_writes.inc();
             tracing::error!(%error, "the log cannot be written; samples are kept in memory until it can");
-            state.failure = Some(error.to_string());
-            state.retry_at = self.env.clock.monotonic() + RETRY;
+            self.note_failure(state, error);
             for file in [&state.names, &state.segment].into_iter().flatten() {
                 file.cut_back();
             }
@@ -196,6 +205,28 @@ impl Shared {
         Ok(())
     }
 
+    /// Notes that the log cannot be written at present. A full disk gets the reserve, so that others can write.
+    fn note_failure(&self, state: &mut State, error: &io::Error) {
+        self.metrics.failed_writes.inc();
+        state.failure = Some(error.to_string());
+        state.full = is_full(error);
+        state.retry_at = self.env.clock.monotonic() + RETRY;
+        if state.full && self.reserve.release() {
+            tracing::error!("the disk is full: the reserve was given up for what must be written; pushed samples are refused");
+        }
+        self.show(state);
+    }
+
+    /// Shows the present state in the metrics and to those who append.
+    fn show(&self, state: &State) {
+        let number = |yes: bool| if yes { 1.0 } else { 0.0 };
+        self.metrics.failed.set(number(state.failure.is_some()));
+        self.metrics.full.set(number(state.failure.is_some() && state.full));
+        self.has_failed.store(state.failure.is_some(), Ordering::Release);
+        // The thread that syncs tries again by itself, also when nobody writes.
+        self.changed.notify_all();
+    }
+
     /// Opens the next segment.
     fn rotate(&self, state: &mut State) -> io::Result<()> {
         state.close_segment();
@@ -204,6 +235,11 @@ impl Shared {
         let segment = GrowingFile::create(disk, &self.log_dir, LOG_MAGIC, number, self.env.clock.now_ms());
         // A number whose file could not be made whole is not tried again.
         state.next_number += 1;
+        if segment.is_err()
+            && let Err(error) = disk.remove_file(&self.log_dir.join(file_name(number)))
+        {
+            tracing::debug!(number, %error, "a segment that could not be begun is left");
+        }
         let segment = segment?;
         remember(&mut state.unsynced, segment.handle(), segment.path.clone(), false);
         state.new_names = true;
@@ -217,17 +253,17 @@ impl Shared {
         if state.failure.is_none() || self.env.clock.monotonic() < state.retry_at || state.names_suspect {
             return;
         }
-        match self.rotate(state) {
+        // The reserve first: while there is no space for it, what is left is for others.
+        match self.reserve.build().and_then(|()| self.rotate(state)) {
             Ok(()) => {
                 tracing::warn!("the log can be written again");
                 state.failure = None;
+                state.full = false;
+                self.show(state);
                 // What was not logged meanwhile is in the head alone.
                 state.lost_times += 1;
             }
-            Err(error) => {
-                state.failure = Some(error.to_string());
-                state.retry_at = self.env.clock.monotonic() + RETRY;
-            }
+            Err(error) => self.note_failure(state, &error),
         }
     }
 }
@@ -244,7 +280,13 @@ impl Log {
     /// Opens a new segment and a names log behind what is there, and starts the thread that syncs.
     ///
     /// `replayed` says which files are there.
-    pub(crate) fn open(env: &Env, dir: &Path, replayed: Replayed, registry: &Registry) -> Result<Self, StoreError> {
+    pub(crate) fn open(
+        env: &Env,
+        dir: &Path,
+        replayed: Replayed,
+        reserve: Reserve,
+        registry: &Registry,
+    ) -> Result<Self, StoreError> {
         let (log_dir, names_dir) = (dir.join("wal"), dir.join("names"));
         let metrics = Metrics {
             failed_writes: registry.counter(
@@ -260,6 +302,12 @@ impl Log {
                 SECONDS,
             ),
             segment: registry.gauge("watchkeeper_tsdb_wal_segment_current", "Number of the log's open segment.", &[]),
+            failed: registry.gauge(
+                "watchkeeper_tsdb_wal_failed",
+                "Whether the log cannot be written: scraped samples are in memory alone, pushed ones are refused.",
+                &[],
+            ),
+            full: registry.gauge("watchkeeper_tsdb_disk_full", "Whether the log cannot be written for want of space.", &[]),
         };
         let mut state =
             State { next_number: replayed.next_segment, newest_ms: i64::MIN, older: replayed.segments, ..State::default() };
@@ -293,8 +341,20 @@ impl Log {
             state: Mutex::default(),
             changed: Condvar::new(),
             metrics,
+            reserve,
+            has_failed: AtomicBool::new(false),
         });
-        shared.rotate(&mut state).map_err(StoreError::io("making a log segment in", &log_dir))?;
+        shared.show(&state);
+        match shared.reserve.build() {
+            // A server must start on a full disk, too: how else would it say so?
+            Err(error) if is_full(&error) => shared.note_failure(&mut state, &error),
+            built => {
+                if let Err(error) = built {
+                    tracing::warn!(folder = %dir.display(), %error, "the reserve could not be built");
+                }
+                shared.rotate(&mut state).map_err(StoreError::io("making a log segment in", &log_dir))?;
+            }
+        }
         *lock(&shared.state) = state;
         let worker = Arc::clone(&shared);
         let thread = env.tasks.background("log-sync", move || commit::run(&worker));
@@ -441,6 +501,11 @@ impl Log {
         Err(io::Error::other(state.failure.clone().unwrap_or_else(|| "the log could not be synced".to_owned())))
     }
 
+    /// Returns whether the log cannot be written at present.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.shared.as_ref().is_some_and(|shared| shared.has_failed.load(Ordering::Acquire))
+    }
+
     /// Returns why samples cannot be made durable, if they cannot; tries to mend it first.
     pub(crate) fn failure(&self) -> Option<String> {
         let shared = self.shared.as_ref()?;
@@ -468,8 +533,7 @@ impl Log {
         let has_records = state.segment.as_ref().is_some_and(|segment| segment.length > segment::HEADER_BYTES as u64);
         let rotated = if has_records { shared.rotate(&mut state) } else { Ok(()) };
         if let Err(error) = &rotated {
-            state.failure = Some(error.to_string());
-            state.retry_at = shared.env.clock.monotonic() + RETRY;
+            shared.note_failure(&mut state, error);
         }
         rotated
     }
