@@ -28,7 +28,8 @@ impl Labels {
     /// Returns the empty label set.
     #[must_use]
     pub fn empty() -> Self {
-        Self(Arc::from(""))
+        static EMPTY: std::sync::LazyLock<Arc<str>> = std::sync::LazyLock::new(|| Arc::from(""));
+        Self(Arc::clone(&EMPTY))
     }
 
     /// Builds a set from pairs in any order; the last of several equal names wins, empty values drop out.
@@ -96,6 +97,12 @@ impl Labels {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Returns where the set lies in memory. As long as both live, sets at the same address are equal; the reverse does not hold.
+    #[must_use]
+    pub fn address(&self) -> usize {
+        self.0.as_ptr().addr()
     }
 
     /// Returns the packed form: equal sets have equal bytes, which makes it a key for maps and hashes.

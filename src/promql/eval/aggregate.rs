@@ -13,7 +13,7 @@ use crate::promql::column::{ABSENT, Column, Floats, Series, is_absent};
 use crate::promql::expr::{Aggregate, AggregateOp, Span};
 use crate::promql::functions::quantile::quantile_of;
 use crate::promql::functions::sums::{HistogramSum, Mean};
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
 use std::sync::Arc;
 
@@ -40,6 +40,57 @@ fn hash_of<'l>(hasher: &DefaultHashBuilder, labels: impl Iterator<Item = (&'l st
     state.finish()
 }
 
+/// Finds the group of one series after the other. Labels of a group are built once for the group, not for each series: a hash
+/// over the labels that count finds it, or the address of a label set that was seen already.
+struct GroupFinder<'a> {
+    aggregate: &'a Aggregate,
+    hasher: DefaultHashBuilder,
+    by_labels: HashTable<(u64, usize)>,
+    by_address: HashMap<usize, usize, foldhash::fast::RandomState>,
+    /// Keeps the sets alive whose addresses are known.
+    seen: Vec<Labels>,
+}
+
+impl<'a> GroupFinder<'a> {
+    fn new(aggregate: &'a Aggregate) -> Self {
+        let (by_labels, by_address) = (HashTable::new(), HashMap::default());
+        Self { aggregate, hasher: DefaultHashBuilder::default(), by_labels, by_address, seen: Vec::new() }
+    }
+
+    /// Returns the place of the group; `known` says what the labels of a group are, `add` adds one.
+    fn place<G>(
+        &mut self,
+        labels: &Labels,
+        groups: &mut Vec<G>,
+        known: fn(&G) -> &Labels,
+        add: impl FnOnce(Labels) -> G,
+    ) -> usize {
+        if let Some(place) = self.by_address.get(&labels.address()) {
+            return *place;
+        }
+        let all_in_one = !self.aggregate.without && self.aggregate.grouping.is_empty();
+        let hash = if all_in_one { 0 } else { hash_of(&self.hasher, kept(labels, self.aggregate)) };
+        let same = |(other, place): &(u64, usize)| {
+            *other == hash && (all_in_one || known(&groups[*place]).iter().eq(kept(labels, self.aggregate)))
+        };
+        let place = self.by_labels.find(hash, same).map(|(_, place)| *place).unwrap_or_else(|| {
+            groups.push(add(group_labels(labels, self.aggregate)));
+            let place = groups.len() - 1;
+            self.by_labels.insert_unique(hash, (hash, place), |(hash, _)| *hash);
+            place
+        });
+        // Sets that the store gives out once for many series are few; sets of single series would only fill the table.
+        if self.seen.len() < ADDRESSES_MAX {
+            self.by_address.insert(labels.address(), place);
+            self.seen.push(labels.clone());
+        }
+        place
+    }
+}
+
+/// Addresses of label sets that are remembered.
+const ADDRESSES_MAX: usize = 1024;
+
 /// Series by group, groups in the order of their first series.
 pub(super) struct Groups {
     pub(super) labels: Vec<Labels>,
@@ -49,28 +100,42 @@ pub(super) struct Groups {
 
 impl Groups {
     pub(super) fn of(series: &[Series], aggregate: &Aggregate) -> Self {
-        let all_in_one = !aggregate.without && aggregate.grouping.is_empty();
-        if all_in_one {
-            let labels = series.first().map(|_| Labels::empty()).into_iter().collect();
-            return Self { labels, of: vec![0; series.len()] };
+        let mut finder = GroupFinder::new(aggregate);
+        let mut labels = Vec::new();
+        let of = series.iter().map(|one| finder.place(&one.labels, &mut labels, |labels| labels, |labels| labels)).collect();
+        Self { labels, of }
+    }
+}
+
+/// The accumulators of an aggregation: for each group its labels, whether its name is to be dropped, and its row.
+struct Rows<'a> {
+    aggregate: &'a Aggregate,
+    steps: usize,
+    finder: GroupFinder<'a>,
+    groups: Vec<(Labels, bool, Row)>,
+    added: usize,
+}
+
+impl<'a> Rows<'a> {
+    fn new(aggregate: &'a Aggregate, steps: usize) -> Self {
+        Self { aggregate, steps, finder: GroupFinder::new(aggregate), groups: Vec::new(), added: 0 }
+    }
+
+    fn add(&mut self, context: &Context<'_>, one: &Series) -> Outcome<()> {
+        self.added += 1;
+        if self.added.is_multiple_of(256) {
+            context.check_cancelled()?;
         }
-        // Labels of a group are built once for the group, not for each series: a hash over the labels that count finds it.
-        let hasher = DefaultHashBuilder::default();
-        let mut places: HashTable<(u64, usize)> = HashTable::new();
-        let mut groups = Self { labels: Vec::new(), of: Vec::with_capacity(series.len()) };
-        for one in series {
-            let hash = hash_of(&hasher, kept(&one.labels, aggregate));
-            let same =
-                |(known, place): &(u64, usize)| *known == hash && groups.labels[*place].iter().eq(kept(&one.labels, aggregate));
-            let place = places.find(hash, same).map(|(_, place)| *place).unwrap_or_else(|| {
-                groups.labels.push(group_labels(&one.labels, aggregate));
-                let place = groups.labels.len() - 1;
-                places.insert_unique(hash, (hash, place), |(hash, _)| *hash);
-                place
-            });
-            groups.of.push(place);
+        let (op, steps) = (self.aggregate.op, self.steps);
+        let place =
+            self.finder.place(&one.labels, &mut self.groups, |group| &group.0, |labels| (labels, false, Row::new(op, steps)));
+        let (_, drop_name, row) = &mut self.groups[place];
+        *drop_name |= one.drop_name;
+        row.add(&one.column);
+        if one.column.has_histograms() {
+            row.add_histograms(context, one, op, self.aggregate.expr.span);
         }
-        groups
+        Ok(())
     }
 }
 
@@ -80,34 +145,32 @@ impl Context<'_> {
             return self.count_values(grid, aggregate);
         }
         let param = aggregate.param.as_ref().map(|param| self.scalar(grid, param)).transpose()?;
+        let streams = !aggregate.op.has_param();
+        if streams && let Some(wanted) = self.stream_of(grid, aggregate) {
+            let mut rows = Rows::new(aggregate, grid.steps);
+            if self.stream(grid, &aggregate.expr, &wanted, &mut |one| rows.add(self, &one))? {
+                return self.finish_rows(rows);
+            }
+        }
         let series = self.vector(grid, &aggregate.expr)?;
         match (aggregate.op, param) {
             (AggregateOp::TopK | AggregateOp::BottomK | AggregateOp::LimitK | AggregateOp::LimitRatio, Some(param)) => {
                 self.pick(grid, aggregate, series, &param)
             }
             (AggregateOp::Quantile, Some(param)) => self.quantile(grid, aggregate, &series, &param),
-            _ => self.accumulate(grid, aggregate, series),
+            _ => {
+                let mut rows = Rows::new(aggregate, grid.steps);
+                series.iter().try_for_each(|one| rows.add(self, one))?;
+                self.finish_rows(rows)
+            }
         }
     }
 
-    fn accumulate(&self, grid: Grid, aggregate: &Aggregate, series: Vec<Series>) -> Outcome<Vec<Series>> {
-        let groups = Groups::of(&series, aggregate);
-        let mut rows: Vec<Row> = groups.labels.iter().map(|_| Row::new(aggregate.op, grid.steps)).collect();
-        let mut drop_names = vec![false; rows.len()];
-        let span = aggregate.expr.span;
-        for (place, (one, group)) in series.into_iter().zip(&groups.of).enumerate() {
-            if place % 256 == 0 {
-                self.check_cancelled()?;
-            }
-            drop_names[*group] |= one.drop_name;
-            rows[*group].add(&one.column);
-            if one.column.has_histograms() {
-                rows[*group].add_histograms(self, &one, aggregate.op, span);
-            }
-        }
-        let finished = groups.labels.into_iter().zip(rows).zip(drop_names);
-        let series = finished.map(|((labels, row), drop_name)| Series { labels, drop_name, column: row.finish(self, span) });
-        self.named(series.filter(|one| !one.column.is_blank()).collect())
+    fn finish_rows(&self, rows: Rows<'_>) -> Outcome<Vec<Series>> {
+        let span = rows.aggregate.expr.span;
+        let finished =
+            rows.groups.into_iter().map(|(labels, drop_name, row)| Series { labels, drop_name, column: row.finish(self, span) });
+        self.named(finished.filter(|one| !one.column.is_blank()).collect())
     }
 
     fn quantile(&self, grid: Grid, aggregate: &Aggregate, series: &[Series], wanted: &Floats) -> Outcome<Vec<Series>> {

@@ -168,10 +168,10 @@ impl Context<'_> {
                 Ok(Evaluated::Scalar(values.collect()))
             }
             (Evaluated::Vector(series), Evaluated::Scalar(scalar)) => {
-                self.with_scalar(grid, operation, series, &scalar, false).map(Evaluated::Vector)
+                self.with_scalar(operation, series, &scalar, false).map(Evaluated::Vector)
             }
             (Evaluated::Scalar(scalar), Evaluated::Vector(series)) => {
-                self.with_scalar(grid, operation, series, &scalar, true).map(Evaluated::Vector)
+                self.with_scalar(operation, series, &scalar, true).map(Evaluated::Vector)
             }
             (Evaluated::Vector(left), Evaluated::Vector(right)) => {
                 let Some(matching) = &binary.matching else { return Err(Self::fail("vectors without matching")) };
@@ -187,7 +187,6 @@ impl Context<'_> {
 
     fn with_scalar(
         &self,
-        grid: Grid,
         operation: Operation,
         mut series: Vec<Series>,
         scalar: &Floats,
@@ -196,27 +195,31 @@ impl Context<'_> {
         let operand = Column::of(scalar.clone());
         let renamed = operation.return_bool || changes_metric(operation.op);
         for one in &mut series {
-            let filter_left = scalar_left && operation.op.is_comparison() && !operation.return_bool;
-            let floats = if filter_left { None } else { operation.floats(&one.column, &operand, scalar_left) };
-            one.column = match floats {
-                Some(floats) => Column::of(floats),
-                None => self.with_scalar_slowly(grid, operation, &one.column, scalar, scalar_left),
-            };
+            one.column = self.column_with_scalar(operation, &one.column, &operand, scalar_left);
             one.drop_name |= renamed;
         }
         series.retain(|one| !one.column.is_blank());
         self.named(series)
     }
 
-    fn with_scalar_slowly(
+    /// Combines a column with the column of a scalar.
+    pub(super) fn column_with_scalar(
         &self,
-        grid: Grid,
         operation: Operation,
         column: &Column,
-        scalar: &Floats,
+        operand: &Column,
         scalar_left: bool,
     ) -> Column {
-        let mut out = Column::absent(grid.steps);
+        let filter_left = scalar_left && operation.op.is_comparison() && !operation.return_bool;
+        let floats = if filter_left { None } else { operation.floats(column, operand, scalar_left) };
+        match floats {
+            Some(floats) => Column::of(floats),
+            None => self.with_scalar_slowly(operation, column, &operand.floats, scalar_left),
+        }
+    }
+
+    fn with_scalar_slowly(&self, operation: Operation, column: &Column, scalar: &Floats, scalar_left: bool) -> Column {
+        let mut out = Column::absent(column.len());
         for (step, scalar) in scalar.iter().enumerate() {
             let Some(value) = column.get(step) else { continue };
             let scalar = Value::Float(*scalar);

@@ -1,15 +1,15 @@
 //! Function calls: from the name to what computes it.
 
 use super::context::{Context, Grid, Outcome};
-use super::select::Take;
-use super::window::Samples;
+use super::select::{RangeSeries, Take};
+use super::window::{Samples, Windows};
 use super::{Evaluated, call_histogram, call_labels};
 use crate::model::labels::{Labels, METRIC_NAME};
 use crate::model::sample::Value;
 use crate::promql::annotations::Note;
 use crate::promql::column::{Column, Floats, Series};
 use crate::promql::expr::{Call, Expr, ExprKind, Extension, Span, ValueType};
-use crate::promql::functions::columns::columns;
+use crate::promql::functions::columns::{Columns, columns};
 use crate::promql::functions::{self, Kernel, RangeCall, buckets, dates, math};
 
 /// Name endings that say "counter".
@@ -20,12 +20,17 @@ impl Context<'_> {
         if let Some(values) = self.scalar_call(grid, call)? {
             return Ok(Evaluated::Scalar(values));
         }
-        let count_resets = match call.function {
+        let count_resets = self.call_counts_resets(call.function);
+        self.counting_resets(count_resets, || self.vector_call(grid, call, span)).map(Evaluated::Vector)
+    }
+
+    /// Returns whether resets between histograms are looked for in the arguments of a function.
+    pub(super) fn call_counts_resets(&self, function: &str) -> bool {
+        match function {
             "histogram_count" | "histogram_sum" | "histogram_avg" => true,
             "histogram_quantile" | "histogram_quantiles" | "histogram_fraction" => false,
             _ => self.counts_resets(),
-        };
-        self.counting_resets(count_resets, || self.vector_call(grid, call, span)).map(Evaluated::Vector)
+        }
     }
 
     fn scalar_call(&self, grid: Grid, call: &Call) -> Outcome<Option<Floats>> {
@@ -55,8 +60,8 @@ impl Context<'_> {
 
     fn vector_call(&self, grid: Grid, call: &Call, span: Span) -> Outcome<Vec<Series>> {
         let args = call.args.as_slice();
-        if let Some((kernel, keeps_name)) = functions::kernel(call.function) {
-            return self.range_call(grid, call, kernel, keeps_name);
+        if functions::kernel(call.function).is_some() {
+            return self.range_call(grid, call);
         }
         if let (Some(f), [vector]) = (math::function(call.function), args) {
             return self.mapped(grid, vector, |column| column.map_floats(f));
@@ -185,58 +190,19 @@ impl Context<'_> {
         Some(series).into_iter().filter(|one| !one.column.is_blank()).collect()
     }
 
-    fn range_call(&self, grid: Grid, call: &Call, kernel: Kernel, keeps_name: bool) -> Outcome<Vec<Series>> {
-        let is_range = |arg: &&Expr| arg.value_type() == ValueType::Matrix;
-        let Some(range) = call.args.iter().find(is_range) else { return Err(Self::fail("expected a range vector")) };
-        let others = call.args.iter().filter(|arg| !is_range(arg));
-        let scalars = others.map(|arg| self.scalar(grid, arg)).collect::<Outcome<Vec<_>>>()?;
-        let extension = match &without_parens(range).kind {
-            ExprKind::Matrix(matrix) => matrix.selector.extension,
-            _ => Extension::None,
-        };
-        check_extension(call.function, extension)?;
-        self.check_quantiles(call, &scalars);
-        let first_span = call.args.first().map_or(range.span, |arg| arg.span);
-        let counter = matches!(call.function, "rate" | "increase");
+    fn range_call(&self, grid: Grid, call: &Call) -> Outcome<Vec<Series>> {
+        let mut function = RangeFunction::new(self, grid, call)?;
+        let is_subquery = matches!(without_parens(function.range).kind, ExprKind::Subquery(_));
         let mut out = Vec::new();
-        let is_subquery = matches!(without_parens(range).kind, ExprKind::Subquery(_));
         let mut held = 0;
-        let mut whole = columns(call.function);
-        self.ranges(grid, range, &mut |series, windows| {
+        self.ranges(grid, function.range, &mut |series, windows| {
             let (largest, last) = self.count_windows(windows, is_subquery);
             self.peak(held + largest)?;
-            let simple = extension == Extension::None
-                && series_of_floats(windows.samples, self.engine.use_start_timestamps)
-                && !windows.samples.times.is_empty();
-            let quick = whole.as_mut().filter(|_| simple).and_then(|whole| whole.column(windows));
-            let computed = quick.is_some();
-            let mut column = quick.map_or_else(|| Column::absent(grid.steps), Column::of);
-            let mut arguments = [0.0; 2];
-            for step in 0..if computed { 0 } else { grid.steps } {
-                let window = windows.at(step);
-                if window.is_empty() && extension == Extension::None {
-                    continue;
-                }
-                arguments.iter_mut().zip(&scalars).for_each(|(argument, values)| *argument = values[step]);
-                let call = RangeCall {
-                    context: self,
-                    metric: series.labels.metric_name(),
-                    span: range.span,
-                    first_span,
-                    scalars: arguments.get(..scalars.len()).unwrap_or_default(),
-                    extension,
-                };
-                if let Some(value) = kernel(&window, &call)? {
-                    column.set(step, Some(value));
-                }
-            }
-            if counter {
-                self.note_non_counter(&series.labels, &column, range.span);
-            }
+            let column = function.column(self, grid, &series, windows)?;
             if !column.is_blank() {
                 held += column.size();
                 self.peak(held + last)?;
-                out.push(Series { labels: series.labels, drop_name: series.drop_name || !keeps_name, column });
+                out.push(Series { labels: series.labels, drop_name: series.drop_name || !function.keeps_name, column });
             }
             Ok(())
         })?;
@@ -265,6 +231,87 @@ impl Context<'_> {
         } else if !COUNTER_SUFFIXES.iter().any(|suffix| name.ends_with(suffix)) {
             self.note(&Note::PossibleNonCounter(name.to_owned()), span);
         }
+    }
+}
+
+/// A call of a function over ranges, ready for one series after the other.
+pub(super) struct RangeFunction<'c> {
+    name: &'static str,
+    kernel: Kernel,
+    /// Whether the metric keeps its name.
+    pub(super) keeps_name: bool,
+    /// The range argument.
+    pub(super) range: &'c Expr,
+    first_span: Span,
+    scalars: Vec<Floats>,
+    extension: Extension,
+    whole: Option<Box<dyn Columns>>,
+}
+
+impl<'c> RangeFunction<'c> {
+    pub(super) fn new(context: &Context<'_>, grid: Grid, call: &'c Call) -> Outcome<Self> {
+        let is_range = |arg: &&Expr| arg.value_type() == ValueType::Matrix;
+        let (Some(range), Some((kernel, keeps_name))) = (call.args.iter().find(is_range), functions::kernel(call.function))
+        else {
+            return Err(Context::fail("expected a range vector"));
+        };
+        let others = call.args.iter().filter(|arg| !is_range(arg));
+        let scalars = others.map(|arg| context.scalar(grid, arg)).collect::<Outcome<Vec<_>>>()?;
+        let extension = match &without_parens(range).kind {
+            ExprKind::Matrix(matrix) => matrix.selector.extension,
+            _ => Extension::None,
+        };
+        check_extension(call.function, extension)?;
+        context.check_quantiles(call, &scalars);
+        let first_span = call.args.first().map_or(range.span, |arg| arg.span);
+        let whole = columns(call.function);
+        Ok(Self { name: call.function, kernel, keeps_name, range, first_span, scalars, extension, whole })
+    }
+
+    /// Computes the column of one series; it may be blank.
+    pub(super) fn column(
+        &mut self,
+        context: &Context<'_>,
+        grid: Grid,
+        series: &RangeSeries,
+        windows: &Windows<'_>,
+    ) -> Outcome<Column> {
+        let simple = self.extension == Extension::None
+            && series_of_floats(windows.samples, context.engine.use_start_timestamps)
+            && !windows.samples.times.is_empty();
+        let quick = self.whole.as_mut().filter(|_| simple).and_then(|whole| whole.column(windows));
+        let column = match quick {
+            Some(floats) => Column::of(floats),
+            None => self.by_windows(context, grid, series, windows)?,
+        };
+        if matches!(self.name, "rate" | "increase") {
+            context.note_non_counter(&series.labels, &column, self.range.span);
+        }
+        Ok(column)
+    }
+
+    fn by_windows(&self, context: &Context<'_>, grid: Grid, series: &RangeSeries, windows: &Windows<'_>) -> Outcome<Column> {
+        let mut column = Column::absent(grid.steps);
+        let mut arguments = [0.0; 2];
+        for step in 0..grid.steps {
+            let window = windows.at(step);
+            if window.is_empty() && self.extension == Extension::None {
+                continue;
+            }
+            arguments.iter_mut().zip(&self.scalars).for_each(|(argument, values)| *argument = values[step]);
+            let call = RangeCall {
+                context,
+                metric: series.labels.metric_name(),
+                span: self.range.span,
+                first_span: self.first_span,
+                scalars: arguments.get(..self.scalars.len()).unwrap_or_default(),
+                extension: self.extension,
+            };
+            if let Some(value) = (self.kernel)(&window, &call)? {
+                column.set(step, Some(value));
+            }
+        }
+        Ok(column)
     }
 }
 

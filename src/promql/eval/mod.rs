@@ -2,6 +2,7 @@
 //!
 //! * [`context`]: what a query carries along: settings, limits, notes
 //! * [`select`]: selectors become columns; [`window`] slides ranges over samples; [`subquery`] makes samples of columns
+//! * [`stream`]: columns one after the other, for aggregations
 //! * [`binary`], [`sets`], [`aggregate`]: operators
 //! * [`call`]: functions that work on columns, by name
 
@@ -19,6 +20,7 @@ mod matching;
 mod select;
 mod sets;
 mod smooth;
+mod stream;
 mod subquery;
 mod tally;
 pub(super) mod window;

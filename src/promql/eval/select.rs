@@ -1,13 +1,14 @@
 //! Selectors: what the store holds becomes columns, or windows for the functions over ranges.
 
 use super::context::{Context, Grid, Outcome, References};
+use super::stream::SeriesSink;
 use super::window::{EdgeCache, Samples, Windows, edges};
 use crate::model::histogram::{CounterResetHint, FloatHistogram};
 use crate::model::labels::Labels;
 use crate::model::sample::Value;
 use crate::promql::column::{ABSENT, Column, Floats, Series};
 use crate::promql::expr::{Expr, ExprKind, Extension, MatrixSelector, Span, VectorSelector};
-use crate::storage::select::{Hints, SelectedSeries, SeriesSamples, TimeRange, Values};
+use crate::storage::select::{Hints, LabelNeed, SelectedSeries, SeriesSamples, TimeRange, Values};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -25,6 +26,26 @@ pub(super) enum Take {
     Time,
     /// Its start timestamp, in seconds.
     Start,
+}
+
+/// What the reader of a selector's series looks at besides their samples.
+pub(super) struct Wanted {
+    pub(super) labels: LabelNeed,
+    /// Whether the series must come in the order of their labels.
+    pub(super) sorted: bool,
+    /// Refuse series with a type or unit label.
+    pub(super) no_metadata: bool,
+}
+
+impl Wanted {
+    /// All labels, in order.
+    pub(super) const fn all() -> Self {
+        Self { labels: LabelNeed::All, sorted: true, no_metadata: false }
+    }
+
+    fn hints(&self) -> Hints {
+        Hints { labels: self.labels.clone(), sorted: self.sorted, ..Hints::default() }
+    }
 }
 
 /// Whose windows they are.
@@ -47,17 +68,10 @@ impl Context<'_> {
 
     /// Evaluates an instant selector for its values, times or start timestamps.
     pub(super) fn taken(&self, grid: Grid, selector: &VectorSelector, take: Take) -> Outcome<Vec<Series>> {
-        let references = self.references(grid, &selector.shift)?;
-        let range = TimeRange { start_ms: references.first().saturating_sub(self.lookback_ms - 1), end_ms: references.last() };
-        let last_only = take == Take::Value && !self.counts_resets() && (grid.steps == 1 || references.at_ms.is_some());
-        let hints = Hints { step_ms: grid.step_ms, last_only, sorted: true, ..Hints::default() };
-        let mut cache = EdgeCache::default();
         let mut out = Vec::new();
-        self.read(selector, range, &hints, &mut |labels, samples| {
-            let edges = cache.edges(&samples.times, &references, self.lookback_ms);
-            let column = newest(&samples, &edges, take);
-            if !column.is_blank() {
-                out.push(Series { labels, drop_name: false, column });
+        self.each_taken(grid, selector, take, &Wanted::all(), &mut |one| {
+            if !one.column.is_blank() {
+                out.push(one);
             }
             Ok(())
         })?;
@@ -65,15 +79,41 @@ impl Context<'_> {
         Ok(out)
     }
 
-    /// Reads the series of a selector, in batches.
+    /// Gives the columns of an instant selector, also blank ones. Returns false, before the first, where `wanted` forbids the
+    /// series' labels.
+    pub(super) fn each_taken(
+        &self,
+        grid: Grid,
+        selector: &VectorSelector,
+        take: Take,
+        wanted: &Wanted,
+        sink: &mut SeriesSink<'_>,
+    ) -> Outcome<bool> {
+        let references = self.references(grid, &selector.shift)?;
+        let range = TimeRange { start_ms: references.first().saturating_sub(self.lookback_ms - 1), end_ms: references.last() };
+        let last_only = take == Take::Value && !self.counts_resets() && (grid.steps == 1 || references.at_ms.is_some());
+        let hints = Hints { step_ms: grid.step_ms, last_only, ..wanted.hints() };
+        let mut cache = EdgeCache::default();
+        self.read(selector, range, &hints, wanted.no_metadata, &mut |labels, samples| {
+            let edges = cache.edges(&samples.times, &references, self.lookback_ms);
+            sink(Series { labels, drop_name: false, column: newest(&samples, &edges, take) })
+        })
+    }
+
+    /// Reads the series of a selector, in batches. Returns false, before the first, where `no_metadata` is set and a series
+    /// has a type or unit beside its name.
     pub(super) fn read(
         &self,
         selector: &VectorSelector,
         range: TimeRange,
         hints: &Hints,
+        no_metadata: bool,
         sink: &mut dyn FnMut(Labels, SeriesSamples) -> Outcome<()>,
-    ) -> Outcome<()> {
+    ) -> Outcome<bool> {
         let selection = self.querier.select(&selector.matchers, range, hints)?;
+        if no_metadata && selection.series.iter().any(|series| series.labels.has("__type__") || series.labels.has("__unit__")) {
+            return Ok(false);
+        }
         self.warn_of_store(selection.warnings);
         let mut end = 0;
         while end < selection.series.len() {
@@ -88,20 +128,27 @@ impl Context<'_> {
                 }
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Gives the windows of a range selector or subquery, series by series.
     pub(in crate::promql) fn ranges(&self, grid: Grid, expr: &Expr, sink: &mut WindowSink<'_>) -> Outcome<()> {
         match &expr.kind {
             ExprKind::Paren(inner) => self.ranges(grid, inner, sink),
-            ExprKind::Matrix(matrix) => self.matrix(grid, matrix, sink),
+            ExprKind::Matrix(matrix) => self.matrix(grid, matrix, &Wanted::all(), sink).map(|_| ()),
             ExprKind::Subquery(subquery) => self.subquery(grid, subquery, sink),
             _ => Err(Self::fail("expected a range vector")),
         }
     }
 
-    fn matrix(&self, grid: Grid, matrix: &MatrixSelector, sink: &mut WindowSink<'_>) -> Outcome<()> {
+    /// Gives the windows of a range selector. Returns false, before the first, where `wanted` forbids the series' labels.
+    pub(super) fn matrix(
+        &self,
+        grid: Grid,
+        matrix: &MatrixSelector,
+        wanted: &Wanted,
+        sink: &mut WindowSink<'_>,
+    ) -> Outcome<bool> {
         let references = self.references(grid, &matrix.selector.shift)?;
         let range_ms = self.range_ms(&matrix.range)?;
         let mut range = TimeRange { start_ms: references.first().saturating_sub(range_ms - 1), end_ms: references.last() };
@@ -111,9 +158,9 @@ impl Context<'_> {
         if matrix.selector.extension == Extension::Smoothed {
             range.end_ms = range.end_ms.saturating_add(self.lookback_ms);
         }
-        let hints = Hints { step_ms: grid.step_ms, range_ms, sorted: true, ..Hints::default() };
+        let hints = Hints { step_ms: grid.step_ms, range_ms, ..wanted.hints() };
         let mut windower = Windower::new(references, range_ms);
-        self.read(&matrix.selector, range, &hints, &mut |labels, samples| {
+        self.read(&matrix.selector, range, &hints, wanted.no_metadata, &mut |labels, samples| {
             windower.give(RangeSeries { labels, drop_name: false }, &Samples::from(samples), sink)
         })
     }

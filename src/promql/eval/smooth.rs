@@ -18,7 +18,7 @@ impl Context<'_> {
             end_ms: references.last().saturating_add(self.lookback_ms),
         };
         let mut out = Vec::new();
-        self.read(selector, range, &Hints { sorted: true, ..Hints::default() }, &mut |labels, samples| {
+        self.read(selector, range, &Hints { sorted: true, ..Hints::default() }, false, &mut |labels, samples| {
             let samples = Samples::from(samples);
             let mut column = Column::absent(grid.steps);
             for step in 0..grid.steps {

@@ -37,12 +37,37 @@ pub struct Hints {
     pub step_ms: i64,
     /// Length of the range selector in milliseconds; 0 for an instant selector.
     pub range_ms: i64,
-    /// Label names that the query needs; `None`: all. The store may leave others out of [`SelectedSeries::labels`].
-    pub labels: Option<Vec<String>>,
+    /// Labels that the query looks at. The store may leave others out of [`SelectedSeries::labels`]; series that then have
+    /// equal labels come with the same allocation, so that a reader may group them by address ([`Labels::address`]).
+    pub labels: LabelNeed,
     /// Only the newest sample within the range is wanted, of each series: nothing need be decoded.
     pub last_only: bool,
     /// Whether the series must come sorted by their labels.
     pub sorted: bool,
+}
+
+/// Which labels of the series a reader looks at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum LabelNeed {
+    /// All.
+    #[default]
+    All,
+    /// These alone.
+    Only(Vec<String>),
+    /// All but these.
+    Without(Vec<String>),
+}
+
+impl LabelNeed {
+    /// Returns whether the label of that name is looked at.
+    #[must_use]
+    pub fn wants(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(names) => names.iter().any(|listed| listed == name),
+            Self::Without(names) => !names.iter().any(|listed| listed == name),
+        }
+    }
 }
 
 /// Why a selection failed.

@@ -3,7 +3,7 @@
 use super::block::{BlockTimes, read_columns};
 use super::head::SeenGeneration;
 use super::join::{JoinedTimes, Piece, PieceValues, join, nothing, with_histograms};
-use super::{Hints, SelectError, SelectedSeries, Selection, SeriesReader, SeriesSamples, TimeRange, Values};
+use super::{Hints, LabelNeed, SelectError, SelectedSeries, Selection, SeriesReader, SeriesSamples, TimeRange, Values};
 use crate::model::exemplar::Exemplar;
 use crate::model::labels::Labels;
 use crate::model::matcher::Matcher;
@@ -160,10 +160,8 @@ impl HeadPart<'_> {
 
 fn labels_for(registry: &Registry, series: SeriesId, hints: &Hints) -> Labels {
     match &hints.labels {
-        None => registry.labels(series),
-        Some(wanted) => {
-            Labels::from_sorted(registry.labels_of(series).filter(|(name, _)| wanted.iter().any(|wanted| wanted == name)))
-        }
+        LabelNeed::All => registry.labels(series),
+        need => Labels::from_sorted(registry.labels_of(series).filter(|(name, _)| need.wants(name))),
     }
 }
 
@@ -209,8 +207,7 @@ impl Building {
             let at = *known.entry(index.hash(pairs)).or_insert(next);
             if at == next {
                 let texts = pairs.iter().map(|pair| index.pair_text(*pair));
-                let wanted = |name: &str| hints.labels.as_ref().is_none_or(|labels| labels.iter().any(|label| label == name));
-                self.labels.push(Labels::from_sorted(texts.filter(|(name, _)| wanted(name))));
+                self.labels.push(Labels::from_sorted(texts.filter(|(name, _)| hints.labels.wants(name))));
                 self.plans.push(Plan::default());
             }
             let from = self.columns.len() as u32;
@@ -248,7 +245,7 @@ pub(crate) fn select(
     hints: &Hints,
 ) -> Result<Selection, SelectError> {
     // Sorting needs whole label sets.
-    let whole = Hints { labels: if hints.sorted { None } else { hints.labels.clone() }, ..Hints::default() };
+    let whole = Hints { labels: if hints.sorted { LabelNeed::All } else { hints.labels.clone() }, ..Hints::default() };
     let mut ids: Vec<SeriesId> = Vec::new();
     let mut labels: Vec<Labels> = Vec::new();
     {
@@ -277,10 +274,8 @@ pub(crate) fn select(
 }
 
 fn finished(building: Building, generations: Vec<SeenGeneration>, range: TimeRange, hints: &Hints) -> Selection {
-    let projected = |labels: Labels| match &hints.labels {
-        Some(wanted) if hints.sorted => labels.only(|name| wanted.iter().any(|wanted| wanted == name)),
-        _ => labels,
-    };
+    let projects = hints.sorted && hints.labels != LabelNeed::All;
+    let projected = |labels: Labels| if projects { labels.only(|name| hints.labels.wants(name)) } else { labels };
     let Building { labels, plans, blocks, columns, warnings } = building;
     let estimate = |plan: &Plan| if hints.last_only { 1 } else { plan.estimated };
     let series = labels.into_iter().zip(&plans);
