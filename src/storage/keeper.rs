@@ -235,7 +235,11 @@ impl Inner {
         if !gone.is_empty() {
             tracing::info!(blocks = gone.len(), "retention removes blocks");
         }
-        self.blocks.remove(&gone)
+        let removed = self.blocks.remove(&gone);
+        if !gone.is_empty() {
+            self.changes.note(i64::MIN);
+        }
+        removed
     }
 
     /// Writes the names log anew with what is needed: all series, groups and newest layouts. The log's old rows may name

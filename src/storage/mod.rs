@@ -5,6 +5,7 @@
 pub mod append;
 mod block;
 mod blocks;
+pub mod changes;
 mod column;
 mod compact;
 mod dir;

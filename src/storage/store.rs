@@ -2,6 +2,7 @@
 
 use super::append::{Append, AppendError, Appended, BatchSample, BatchValue, Durability, GroupId, SeriesId};
 use super::blocks::BlockSet;
+use super::changes::ChangeLog;
 use super::dir;
 use super::error::StoreError;
 use super::head::histograms::HistogramAdded;
@@ -130,6 +131,7 @@ pub(super) struct Inner {
     /// What blocks hold of the segments that are still there.
     pub(super) covers: Mutex<Vec<Cover>>,
     pub(super) metrics: Metrics,
+    pub(super) changes: ChangeLog,
     /// One cut, merge or deletion at a time.
     pub(super) compacting: Mutex<()>,
     /// Samples taken since the log failed.
@@ -204,6 +206,7 @@ impl Store {
             blocks,
             covers: Mutex::new(covers),
             metrics: Metrics::new(registry),
+            changes: ChangeLog::default(),
             compacting: Mutex::new(()),
             unlogged: AtomicU64::new(0),
             closed: AtomicBool::new(false),
@@ -259,7 +262,9 @@ impl Store {
     /// # Errors
     /// When the head could not be written or the deletion not be made durable.
     pub fn delete_series(&self, matchers: &[Matcher], range: TimeRange) -> Result<(), StoreError> {
-        self.inner.delete(matchers, range)
+        let deleted = self.inner.delete(matchers, range);
+        self.inner.changes.note(range.start_ms);
+        deleted
     }
 
     /// Writes blocks anew without what was deleted, so that its space comes back. Blocks.
@@ -439,6 +444,7 @@ impl Append for Store {
         self.check_room(values.len())?;
         let inner = &self.inner;
         let appended = inner.head.append_row(&inner.log, group, at_ms, series, values, self.limits(false))?;
+        inner.changes.note(at_ms);
         inner.metrics.count(&appended);
         Ok(appended)
     }
@@ -469,6 +475,9 @@ impl Append for Store {
         if mixed {
             self.append_histograms(samples, limits, &mut appended);
         }
+        if let Some(oldest_ms) = samples.iter().map(|sample| sample.at_ms).min() {
+            inner.changes.note(oldest_ms);
+        }
         inner.metrics.count(&appended);
         match self.settle(durability) {
             // Scraped samples stay in memory when the log fails; it has said so itself.
@@ -495,6 +504,10 @@ impl Append for Store {
 impl Querier for Store {
     fn select(&self, matchers: &[Matcher], range: TimeRange, hints: &Hints) -> Result<Selection, SelectError> {
         series_set::select(&self.inner.head, &self.inner.blocks, matchers, range, hints)
+    }
+
+    fn changes(&self) -> Option<&ChangeLog> {
+        Some(&self.inner.changes)
     }
 
     fn label_names(&self, matchers: &[Vec<Matcher>], range: TimeRange, limit: usize) -> Result<Vec<String>, SelectError> {

@@ -6,6 +6,7 @@ use crate::model::labels::Labels;
 use crate::model::matcher::Matcher;
 use crate::model::metadata::Metadata;
 use crate::model::sample::Value;
+use crate::storage::changes::ChangeLog;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -23,6 +24,7 @@ struct Point {
 pub struct MemoryStore {
     series: RwLock<BTreeMap<Labels, Vec<Point>>>,
     metadata: RwLock<BTreeMap<String, Vec<Metadata>>>,
+    changes: ChangeLog,
 }
 
 impl MemoryStore {
@@ -45,11 +47,14 @@ impl MemoryStore {
             Ok(at) => points[at] = Point { at_ms, start_ms, value },
             Err(at) => points.insert(at, Point { at_ms, start_ms, value }),
         }
+        drop(series);
+        self.changes.note(at_ms);
     }
 
     /// Forgets all.
     pub fn clear(&self) {
         self.series.write().unwrap_or_else(PoisonError::into_inner).clear();
+        self.changes.note(i64::MIN);
     }
 
     /// Notes metadata of a metric.
@@ -118,6 +123,10 @@ impl Querier for MemoryStore {
             warnings: Vec::new(),
             reader: Arc::new(MemoryReader(points)),
         })
+    }
+
+    fn changes(&self) -> Option<&ChangeLog> {
+        Some(&self.changes)
     }
 
     fn label_names(&self, matchers: &[Vec<Matcher>], range: TimeRange, limit: usize) -> Result<Vec<String>, SelectError> {

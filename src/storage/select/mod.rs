@@ -8,6 +8,7 @@ mod head;
 pub(crate) mod join;
 pub(crate) mod label_values;
 pub mod memory;
+mod projection;
 pub(crate) mod series_set;
 
 use crate::model::exemplar::Exemplar;
@@ -15,6 +16,7 @@ use crate::model::histogram::FloatHistogram;
 use crate::model::labels::Labels;
 use crate::model::matcher::Matcher;
 use crate::model::metadata::Metadata;
+use crate::storage::changes::ChangeLog;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -200,6 +202,11 @@ pub trait Querier: Send + Sync {
     /// # Errors
     /// When the index could not be read.
     fn select(&self, matchers: &[Matcher], range: TimeRange, hints: &Hints) -> Result<Selection, SelectError>;
+
+    /// Returns the history of changes, where there is one: without it no answer can be kept.
+    fn changes(&self) -> Option<&ChangeLog> {
+        None
+    }
 
     /// Returns the label names of matching series, sorted. No matchers: of all series. `limit` 0: no limit.
     ///

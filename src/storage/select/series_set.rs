@@ -3,6 +3,7 @@
 use super::block::{BlockTimes, read_columns};
 use super::head::SeenGeneration;
 use super::join::{JoinedTimes, Piece, PieceValues, join, nothing, with_histograms};
+use super::projection::Projection;
 use super::{Hints, LabelNeed, SelectError, SelectedSeries, Selection, SeriesReader, SeriesSamples, TimeRange, Values};
 use crate::model::exemplar::Exemplar;
 use crate::model::labels::Labels;
@@ -19,7 +20,6 @@ use crate::storage::head::cut::within;
 use crate::storage::head::histograms::HistogramSample;
 use crate::storage::head::{Head, lock, read};
 use crate::storage::index::matchers::matching;
-use crate::storage::index::registry::Registry;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 use std::ops::Range;
@@ -158,13 +158,6 @@ impl HeadPart<'_> {
     }
 }
 
-fn labels_for(registry: &Registry, series: SeriesId, hints: &Hints) -> Labels {
-    match &hints.labels {
-        LabelNeed::All => registry.labels(series),
-        need => Labels::from_sorted(registry.labels_of(series).filter(|(name, _)| need.wants(name))),
-    }
-}
-
 /// Turns an error of the store into the reader's.
 pub(crate) fn select_error(error: StoreError) -> SelectError {
     match error {
@@ -202,12 +195,12 @@ impl Building {
         self.warnings.extend(block.warnings());
         let found = matching(&*index, None, matchers);
         let number = self.blocks.len() as u32;
+        let mut projection = Projection::new(&hints.labels);
         let visited = index.visit(found.iter(), |place, pairs, columns| {
             let next = self.plans.len() as u32;
             let at = *known.entry(index.hash(pairs)).or_insert(next);
             if at == next {
-                let texts = pairs.iter().map(|pair| index.pair_text(*pair));
-                self.labels.push(Labels::from_sorted(texts.filter(|(name, _)| hints.labels.wants(name))));
+                self.labels.push(projection.labels(pairs.iter().copied(), |pair| index.pair_text(pair)));
                 self.plans.push(Plan::default());
             }
             let from = self.columns.len() as u32;
@@ -251,7 +244,9 @@ pub(crate) fn select(
     {
         let registry = read(&head.registry);
         ids.extend(matching(&*registry, Some(&head.match_cache), matchers).into_iter().map(SeriesId));
-        labels.extend(ids.iter().map(|series| labels_for(&registry, *series, &whole)));
+        let mut projection = Projection::new(&whole.labels);
+        let texts = |pair| registry.pair_text(pair);
+        labels.extend(ids.iter().map(|series| projection.labels(registry.pairs_of_series(*series), texts)));
     }
     // The head before the blocks: what a cut moves meanwhile is seen twice rather than not at all.
     let mut part = HeadPart { head, range, generations: Vec::new(), by_group: HashMap::default() };
