@@ -26,7 +26,8 @@ pub(in crate::api) fn push_query_value(out: &mut String, value: &QueryValue) {
         QueryValue::Matrix(series) => {
             out.push_str("\"resultType\":\"matrix\",\"result\":");
             out.reserve(series.iter().map(|one| 64 + one.floats.len() * 28).sum());
-            push_list(out, series, push_matrix_series);
+            let mut times = Times::default();
+            push_list(out, series, |out, one| push_matrix_series(out, one, &mut times));
         }
     }
 }
@@ -47,12 +48,45 @@ fn push_vector_sample(out: &mut String, sample: &VectorSample) {
     out.push('}');
 }
 
-fn push_matrix_series(out: &mut String, series: &MatrixSeries) {
+/// Times as they are written, with bracket and comma: most series of an answer have the same.
+#[derive(Default)]
+struct Times {
+    text: String,
+    /// Each time, and where its text ends.
+    ends: Vec<(i64, usize)>,
+}
+
+impl Times {
+    /// Appends the beginning of the `place`th point of a series.
+    fn push(&mut self, out: &mut String, place: usize, at_ms: i64) {
+        let begin = if place == 0 { 0 } else { self.ends.get(place - 1).map_or(0, |(_, end)| *end) };
+        if let Some((known_ms, end)) = self.ends.get(place)
+            && *known_ms == at_ms
+        {
+            out.push_str(self.text.get(begin..*end).unwrap_or_default());
+            return;
+        }
+        // The first series with another time here: from now on its times are remembered.
+        self.ends.truncate(place);
+        self.text.truncate(begin);
+        self.text.push('[');
+        push_seconds(&mut self.text, at_ms);
+        self.text.push(',');
+        self.ends.push((at_ms, self.text.len()));
+        out.push_str(self.text.get(begin..).unwrap_or_default());
+    }
+}
+
+fn push_matrix_series(out: &mut String, series: &MatrixSeries, times: &mut Times) {
     out.push_str("{\"metric\":");
     push_labels(out, &series.labels);
     if !series.floats.is_empty() {
         out.push_str(",\"values\":");
-        push_list(out, &series.floats, |out, (at_ms, value)| push_point(out, *at_ms, *value));
+        push_list(out, series.floats.iter().enumerate(), |out, (place, (at_ms, value))| {
+            times.push(out, place, *at_ms);
+            push_value(out, *value);
+            out.push(']');
+        });
     }
     if !series.histograms.is_empty() {
         out.push_str(",\"histograms\":");
@@ -97,4 +131,26 @@ fn push_histogram_point(out: &mut String, at_ms: i64, histogram: &FloatHistogram
         });
     }
     out.push_str("}]");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::labels::Labels;
+
+    #[test]
+    fn series_with_other_times_have_their_own() {
+        let series =
+            |floats: &[(i64, f64)]| MatrixSeries { labels: Labels::empty(), floats: floats.to_vec(), histograms: Vec::new() };
+        let matrix = QueryValue::Matrix(vec![
+            series(&[(1000, 1.0), (2500, 0.5)]),
+            series(&[(2500, -0.0)]),
+            series(&[(2500, 3.0), (4000, f64::NAN), (5000, 1e300)]),
+            series(&[(2500, 1e-7), (4000, 1e21)]),
+        ]);
+        let mut out = String::new();
+        push_query_value(&mut out, &matrix);
+        let expected = r#""resultType":"matrix","result":[{"metric":{},"values":[[1,"1"],[2.500,"0.5"]]},{"metric":{},"values":[[2.500,"-0"]]},{"metric":{},"values":[[2.500,"3"],[4,"NaN"],[5,"1e+300"]]},{"metric":{},"values":[[2.500,"1e-07"],[4,"1e+21"]]}]"#;
+        assert_eq!(out, expected);
+    }
 }

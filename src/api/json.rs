@@ -84,7 +84,7 @@ pub(in crate::api) fn push_value(out: &mut String, value: f64) {
     if whole.unsigned_abs() < 1 << 53 && (whole as f64).to_bits() == value.to_bits() {
         out.push_str(itoa::Buffer::new().format(whole));
     } else {
-        out.push_str(&crate::model::number::format_api(value));
+        crate::model::number::push_api(out, value);
     }
     out.push('"');
 }

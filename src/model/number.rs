@@ -110,6 +110,19 @@ pub fn format_api(value: f64) -> String {
     }
 }
 
+/// Appends what [`format_api`] returns. Most numbers need no exponent in either layout: their digits are copied as they come.
+pub fn push_api(out: &mut String, value: f64) {
+    if value.is_finite() {
+        let mut buffer = zmij::Buffer::new();
+        let text = buffer.format_finite(value);
+        if !text.as_bytes().contains(&b'e') {
+            out.push_str(text.strip_suffix(".0").unwrap_or(text));
+            return;
+        }
+    }
+    out.push_str(&format_api(value));
+}
+
 /// Parses a float as Go's `strconv.ParseFloat` does where Prometheus allows it in text: decimals, exponents, `Inf`, `NaN`
 /// in any case, hexadecimal floats, and underscores never.
 #[must_use]
@@ -210,6 +223,16 @@ mod tests {
             assert_eq!(format_f(value), f);
             assert_eq!(format_e(value), e);
             assert_eq!(format_g(value), g);
+        }
+        let mut bits = 1_u64;
+        for _ in 0..20_000 {
+            bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            // Any bits at all, and numbers of the size that people measure.
+            for value in [f64::from_bits(bits), (bits >> 20) as f64 / 1e6, -((bits >> 50) as f64), (bits >> 40) as f64 * 1e-12] {
+                let mut pushed = String::new();
+                push_api(&mut pushed, value);
+                assert_eq!(pushed, format_api(value));
+            }
         }
         assert_eq!(format_api(1e-7), "1e-07");
         assert_eq!(format_api(0.0), "0");
