@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::env::Env;
 use crate::model::limits;
 use crate::promql::engine::{Engine, QueryError};
+use crate::promql::refresh::RefreshCache;
 use crate::rules::RulesHandle;
 use crate::scrape::ScrapeHandle;
 use crate::state::events::EventLog;
@@ -103,7 +104,7 @@ pub struct Lifecycle {
 /// Bounds of requests, all documented with their defaults.
 #[derive(Clone, Debug)]
 pub struct ApiLimits {
-    /// Queries that run at once (`--query.max-concurrency`).
+    /// Queries that are open at once; how many of them compute, and which first, the engine decides.
     pub concurrent_queries: usize,
     /// The longest a query may take (`--query.timeout`).
     pub query_timeout: Duration,
@@ -118,7 +119,7 @@ pub struct ApiLimits {
 impl Default for ApiLimits {
     fn default() -> Self {
         Self {
-            concurrent_queries: 20,
+            concurrent_queries: 64,
             query_timeout: Duration::from_secs(120),
             query_bytes: limits::QUERY_BYTES,
             steps: limits::QUERY_STEPS,
@@ -131,6 +132,8 @@ impl Default for ApiLimits {
 pub(super) struct Shared {
     parts: ApiParts,
     queries: Semaphore,
+    /// Answers of range queries, kept for the next time.
+    pub(super) refresh: Arc<RefreshCache>,
     /// Answers of earlier password checks.
     pub(super) passwords: super::access::PasswordCache,
 }
@@ -163,7 +166,7 @@ impl ApiState {
     #[must_use]
     pub fn new(parts: ApiParts) -> Self {
         let queries = Semaphore::new(parts.limits.concurrent_queries);
-        Self(Arc::new(Shared { parts, queries, passwords: super::access::PasswordCache::default() }))
+        Self(Arc::new(Shared { parts, queries, refresh: Arc::default(), passwords: super::access::PasswordCache::default() }))
     }
 
     pub(super) fn shared(&self) -> &Shared {
@@ -210,7 +213,12 @@ impl From<QueryError> for ApiError {
     fn from(error: QueryError) -> Self {
         let kind = match &error {
             QueryError::Cancelled => ErrorKind::Canceled,
-            QueryError::TooManySamples | QueryError::Execution(_) => ErrorKind::Execution,
+            QueryError::TooManySamples
+            | QueryError::TooManySeries { .. }
+            | QueryError::TooManySamplesRead { .. }
+            | QueryError::TooMuchMemory { .. }
+            | QueryError::TooMuchMemoryInAll { .. }
+            | QueryError::Execution(_) => ErrorKind::Execution,
             QueryError::Storage(_) => ErrorKind::Internal,
         };
         Self::new(kind, error.to_string())

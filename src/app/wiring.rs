@@ -48,6 +48,21 @@ fn flags(options: &ServeOptions) -> BTreeMap<String, String> {
     .collect()
 }
 
+/// Settings of the query engine, with the features that change what old queries answer.
+fn engine_options(config: &Config) -> EngineOptions {
+    let has = |name: &str| config.feature.iter().any(|feature| feature == name);
+    EngineOptions {
+        delayed_name_removal: has("promql-delayed-name-removal"),
+        type_and_unit_labels: has("type-and-unit-labels"),
+        ..EngineOptions::default()
+    }
+}
+
+/// Returns how many queries may compute at once: one for each core.
+fn query_turns() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
 /// What alerting needs.
 fn alerting_deps(
     env: &Env,
@@ -130,7 +145,7 @@ pub(super) async fn start(
     let state: Arc<dyn State> = Arc::clone(&data.state) as Arc<dyn State>;
     let append: Arc<dyn Append> = Arc::new(data.store.clone());
     let querier: Arc<dyn Querier> = Arc::new(data.store.clone());
-    let engine = Arc::new(Engine::new(EngineOptions::default()));
+    let engine = Arc::new(Engine::new(engine_options(&present)).with_turns(query_turns()));
     let keeping = keep_dump(env.clone(), Arc::clone(&data.state), options.data_dir.clone(), registry.clone());
     let dumper = env.tasks.spawn("state-dump", keeping);
     let zookeeper = zookeeper_link::start(&env, &present, &state, &registry).await?;

@@ -128,6 +128,11 @@ impl Column {
         true
     }
 
+    /// Counts its cells; with histograms, what they take too.
+    pub(crate) fn cells(&self) -> u64 {
+        if self.has_histograms() { self.size().max(self.floats.len() as u64) } else { self.floats.len() as u64 }
+    }
+
     /// Counts its samples, a histogram by its size.
     pub(crate) fn size(&self) -> u64 {
         let floats = self.floats.iter().filter(|value| !is_absent(**value)).count() as u64;

@@ -1,11 +1,14 @@
 //! The door to the query engine: an expression and a source of series in, a value out. Calls block.
 
+use super::budget::{Budget, Share};
 use super::eval;
 use super::expr::Expr;
+use super::turns::{Lane, Turn, Turns};
 use super::value::QueryResult;
 use crate::storage::select::{Querier, SelectError};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// Settings of the engine, the same for all queries.
 #[derive(Clone, Debug)]
@@ -24,6 +27,16 @@ pub struct EngineOptions {
     pub type_and_unit_labels: bool,
     /// Most warnings and most infos of one answer; 0: no bound.
     pub max_annotations: usize,
+    /// Most series that one selector may find.
+    pub max_series: usize,
+    /// Most samples that one selector may read from the store, by the store's estimate.
+    pub max_samples_read: u64,
+    /// Most bytes that the columns of one query may take at once.
+    pub max_query_bytes: u64,
+    /// Most bytes that the columns of all running queries may take at once.
+    pub max_total_bytes: u64,
+    /// Whether plans are rewritten; without, everything is done as it is written. Never changes an answer.
+    pub rewrites: bool,
 }
 
 impl Default for EngineOptions {
@@ -36,12 +49,20 @@ impl Default for EngineOptions {
             use_start_timestamps: false,
             type_and_unit_labels: false,
             max_annotations: 10,
+            max_series: 1_000_000,
+            max_samples_read: 4_000_000_000,
+            max_query_bytes: 1 << 30,
+            max_total_bytes: 2 << 30,
+            rewrites: true,
         }
     }
 }
 
+/// Tells how much time has passed since some moment.
+pub type Stopwatch = Arc<dyn Fn() -> Duration + Send + Sync>;
+
 /// Settings of one query.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct QueryOptions {
     /// Look back this far instead of the engine's default.
     pub lookback_ms: Option<i64>,
@@ -49,8 +70,18 @@ pub struct QueryOptions {
     pub cancel: Option<Arc<AtomicBool>>,
     /// The text that the expression was parsed from, for line numbers in annotations; without it all is line 1.
     pub text: Option<Arc<str>>,
-    /// Count samples for each step too.
+    /// Count samples as Prometheus's statistics do, for each step.
     pub per_step_stats: bool,
+    /// Whose query it is.
+    pub lane: Lane,
+    /// Set: note what each node did and how long it took ([`QueryResult::explained`]).
+    pub explain: Option<Stopwatch>,
+}
+
+impl std::fmt::Debug for QueryOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("QueryOptions").field("lookback_ms", &self.lookback_ms).field("lane", &self.lane).finish_non_exhaustive()
+    }
 }
 
 /// Why a query has no answer.
@@ -62,6 +93,40 @@ pub enum QueryError {
     /// It would hold more samples than allowed.
     #[error("query processing would load too many samples into memory in query execution")]
     TooManySamples,
+    /// A selector finds more series than allowed.
+    #[error("a selector finds {found} series, more than the limit of {limit} series for one selector")]
+    TooManySeries {
+        /// Series found.
+        found: usize,
+        /// Series allowed.
+        limit: usize,
+    },
+    /// A selector would read more samples than allowed.
+    #[error("a selector would read about {wanted} samples, more than the limit of {limit} samples for one selector")]
+    TooManySamplesRead {
+        /// Samples, by the store's estimate.
+        wanted: u64,
+        /// Samples allowed.
+        limit: u64,
+    },
+    /// The query would take more memory than allowed.
+    #[error("the query would take {wanted} bytes of memory at once, more than the limit of {limit} bytes for one query")]
+    TooMuchMemory {
+        /// Bytes of columns.
+        wanted: u64,
+        /// Bytes allowed.
+        limit: u64,
+    },
+    /// All running queries would take more memory than allowed.
+    #[error(
+        "all running queries would take {held} bytes of memory at once, more than the limit of {limit} bytes; try again later"
+    )]
+    TooMuchMemoryInAll {
+        /// Bytes of columns.
+        held: u64,
+        /// Bytes allowed.
+        limit: u64,
+    },
     /// The expression cannot be evaluated on these data.
     #[error("{0}")]
     Execution(String),
@@ -79,17 +144,45 @@ impl From<SelectError> for QueryError {
     }
 }
 
-/// Evaluates expressions. Stateless but for its settings; share it freely.
+/// What surrounds one query.
+pub(super) struct Frame<'e> {
+    pub(super) engine: &'e EngineOptions,
+    pub(super) querier: &'e dyn Querier,
+    pub(super) options: &'e QueryOptions,
+    pub(super) share: Share<'e>,
+    pub(super) turn: Option<Turn>,
+}
+
+/// Evaluates expressions. Share it freely; clones share memory budget and turns.
 #[derive(Clone, Debug)]
 pub struct Engine {
     options: EngineOptions,
+    budget: Arc<Budget>,
+    turns: Option<Arc<Turns>>,
 }
 
 impl Engine {
-    /// Returns an engine with these settings.
+    /// Returns an engine with these settings; all queries run at once.
     #[must_use]
-    pub const fn new(options: EngineOptions) -> Self {
-        Self { options }
+    pub fn new(options: EngineOptions) -> Self {
+        Self { options, budget: Arc::default(), turns: None }
+    }
+
+    /// Lets only so many queries compute at once, by lane.
+    #[must_use]
+    pub fn with_turns(self, count: usize) -> Self {
+        Self { turns: Some(Arc::new(Turns::new(count))), ..self }
+    }
+
+    /// Prepares a query: its share of the budget, and its turn, waited for.
+    fn frame<'e>(&'e self, querier: &'e dyn Querier, options: &'e QueryOptions) -> Result<Frame<'e>, QueryError> {
+        let cancelled = || options.cancel.as_ref().is_some_and(|cancel| cancel.load(Ordering::Relaxed));
+        let turn = match &self.turns {
+            None => None,
+            Some(turns) => Some(turns.take(options.lane, &cancelled).ok_or(QueryError::Cancelled)?),
+        };
+        let share = self.budget.share(self.options.max_query_bytes, self.options.max_total_bytes);
+        Ok(Frame { engine: &self.options, querier, options, share, turn })
     }
 
     /// Returns the settings.
@@ -109,7 +202,7 @@ impl Engine {
         at_ms: i64,
         options: &QueryOptions,
     ) -> Result<QueryResult, QueryError> {
-        eval::instant(&self.options, querier, expr, at_ms, options)
+        eval::instant(self.frame(querier, options)?, expr, at_ms)
     }
 
     /// Evaluates at `start_ms`, `start_ms + step_ms` and so on up to `end_ms`.
@@ -125,6 +218,6 @@ impl Engine {
         step_ms: i64,
         options: &QueryOptions,
     ) -> Result<QueryResult, QueryError> {
-        eval::range(&self.options, querier, expr, (start_ms, end_ms, step_ms), options)
+        eval::range(self.frame(querier, options)?, expr, (start_ms, end_ms, step_ms))
     }
 }

@@ -1,16 +1,20 @@
 //! The query engine: text and series in, a value out. No network, no disk, no clock: `now` is an argument.
 
 mod annotations;
+mod budget;
 pub mod check;
 mod column;
 pub mod engine;
 mod eval;
+pub mod explain;
 pub mod expr;
 mod functions;
 pub mod lex;
 pub mod parse;
 pub mod print;
+pub mod refresh;
 pub mod signatures;
 #[cfg(test)]
 mod tests;
+pub mod turns;
 pub mod value;

@@ -17,6 +17,8 @@ pub struct QueryResult {
     pub infos: Vec<String>,
     /// What was read.
     pub stats: QueryStats,
+    /// What each node did, where [`super::engine::QueryOptions::explain`] asked for it.
+    pub explained: Option<super::explain::Node>,
 }
 
 /// The value of a query. A range query always answers a matrix, sorted by labels.

@@ -12,6 +12,7 @@ use crate::model::sample::{self, Value};
 use crate::promql::engine::{Engine, QueryOptions};
 use crate::promql::expr::Expr;
 use crate::promql::parse;
+use crate::promql::turns::Lane;
 use crate::promql::value::{QueryValue, VectorSample};
 use crate::storage::append::{Append, BatchSample, BatchValue, Durability, GroupId, SeriesId};
 use crate::storage::select::Querier;
@@ -281,7 +282,12 @@ impl RuleState {
 
 /// Evaluates an expression to a vector, with warnings and infos.
 fn query(evaluation: &Evaluation<'_>, expr: &Expr, text: &str) -> Result<(Vec<VectorSample>, Vec<String>), String> {
-    let options = QueryOptions { cancel: evaluation.cancel.clone(), text: Some(Arc::from(text)), ..QueryOptions::default() };
+    let options = QueryOptions {
+        cancel: evaluation.cancel.clone(),
+        text: Some(Arc::from(text)),
+        lane: Lane::Rules,
+        ..QueryOptions::default()
+    };
     let at_ms = evaluation.at_ms - evaluation.query_offset_ms;
     let result = evaluation.engine.instant(evaluation.querier, expr, at_ms, &options).map_err(|error| error.to_string())?;
     let notes = result.warnings.into_iter().chain(result.infos).collect();

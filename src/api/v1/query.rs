@@ -3,14 +3,17 @@
 use super::super::answer::success_with;
 use super::super::encode::push_query_value;
 use super::super::error::ApiError;
-use super::super::json::{push, push_list, push_seconds};
+use super::super::json::{push, push_list, push_seconds, push_string};
 use super::super::params::Params;
 use super::super::state::ApiState;
 use super::truncate;
-use crate::promql::engine::QueryOptions;
+use crate::promql::engine::{QueryOptions, Stopwatch};
+use crate::promql::explain::Node;
 use crate::promql::expr::{Expr, ValueType};
+use crate::promql::turns::Lane;
 use crate::promql::value::{QueryResult, QueryStats, QueryValue};
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::response::Response;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +34,10 @@ enum Stats {
     All,
 }
 
-fn asked(api: &ApiState, params: &Params) -> Result<Asked, ApiError> {
+/// The header by which Grafana says that a panel asks.
+const DASHBOARD_HEADER: &str = "x-dashboard-uid";
+
+fn asked(api: &ApiState, headers: &HeaderMap, params: &Params) -> Result<Asked, ApiError> {
     let limit = params.limit()?;
     let timeout = match params.duration("timeout")? {
         Some(given) => Duration::from_millis(u64::try_from(given).unwrap_or(0)).min(api.limits.query_timeout),
@@ -49,10 +55,14 @@ fn asked(api: &ApiState, params: &Params) -> Result<Asked, ApiError> {
         _ => Stats::Yes,
     };
     let text: Arc<str> = params.get("query").into();
+    let clock = Arc::clone(&api.env.clock);
+    let stopwatch: Stopwatch = Arc::new(move || clock.monotonic());
     let options = QueryOptions {
+        lane: if headers.contains_key(DASHBOARD_HEADER) { Lane::Dashboard } else { Lane::AdHoc },
+        explain: (!matches!(params.get("explain"), "" | "0" | "false")).then_some(stopwatch),
         lookback_ms,
         text: Some(Arc::clone(&text)),
-        per_step_stats: stats == Stats::All,
+        per_step_stats: stats != Stats::No,
         ..QueryOptions::default()
     };
     Ok(Asked { text, limit, timeout, options, stats })
@@ -66,8 +76,12 @@ pub(super) fn parse_query(api: &ApiState, text: &str) -> Result<Expr, ApiError> 
     crate::promql::parse::parse(text).map_err(|error| ApiError::bad_parameter("query", error))
 }
 
-pub(in crate::api) async fn instant(State(api): State<ApiState>, params: Params) -> Result<Response, ApiError> {
-    let asked = asked(&api, &params)?;
+pub(in crate::api) async fn instant(
+    State(api): State<ApiState>,
+    headers: HeaderMap,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let asked = asked(&api, &headers, &params)?;
     let at_ms = params.time("time", api.env.clock.now_ms())?;
     let expr = parse_query(&api, &asked.text)?;
     let (engine, querier) = (Arc::clone(&api.engine), Arc::clone(&api.querier));
@@ -82,7 +96,7 @@ pub(in crate::api) async fn instant(State(api): State<ApiState>, params: Params)
     Ok(answer(&asked, result, api.env.clock.monotonic().saturating_sub(started)))
 }
 
-pub(in crate::api) async fn range(State(api): State<ApiState>, params: Params) -> Result<Response, ApiError> {
+pub(in crate::api) async fn range(State(api): State<ApiState>, headers: HeaderMap, params: Params) -> Result<Response, ApiError> {
     let needed = |name: &str| {
         let text = params.get(name);
         super::super::params::parse_time(text).map_err(|message| ApiError::bad_parameter(name, message))
@@ -105,17 +119,24 @@ pub(in crate::api) async fn range(State(api): State<ApiState>, params: Params) -
             "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)";
         return Err(ApiError::bad_data(message));
     }
-    let mut asked = asked(&api, &params)?;
+    let mut asked = asked(&api, &headers, &params)?;
     asked.limit = limit;
     let expr = parse_query(&api, &asked.text)?;
     check_range_type(&expr)?;
     let (engine, querier) = (Arc::clone(&api.engine), Arc::clone(&api.querier));
     let options = asked.options.clone();
+    let caches = matches!(params.get("nocache"), "" | "0" | "false");
+    let refresh = caches.then(|| Arc::clone(&api.shared().refresh));
     let started = api.env.clock.monotonic();
     let result = api
         .run(asked.timeout, move |cancel| {
             let options = QueryOptions { cancel: Some(cancel), ..options };
-            engine.range(&*querier, &expr, start_ms, end_ms, step_ms, &options).map_err(ApiError::from)
+            let range = (start_ms, end_ms, step_ms);
+            let answered = match refresh {
+                Some(refresh) => refresh.range(&engine, &*querier, &expr, range, &options),
+                None => engine.range(&*querier, &expr, start_ms, end_ms, step_ms, &options),
+            };
+            answered.map_err(ApiError::from)
         })
         .await?;
     Ok(answer(&asked, result, api.env.clock.monotonic().saturating_sub(started)))
@@ -145,8 +166,36 @@ fn answer(asked: &Asked, mut result: QueryResult, took: Duration) -> Response {
             out.push_str(",\"stats\":");
             push_stats(out, &result.stats, took, asked.stats == Stats::All);
         }
+        if let Some(node) = &result.explained {
+            out.push_str(",\"explain\":");
+            push_node(out, node);
+        }
         out.push('}');
     })
+}
+
+/// Appends what a node of the query did: `how` it was carried out, at how many `steps`, `series` given, `seriesRead` and
+/// `samplesRead` (an estimate) for itself alone, `ms` with its parts.
+fn push_node(out: &mut String, node: &Node) {
+    out.push_str("{\"expr\":");
+    push_string(out, &node.expr);
+    push(
+        out,
+        format_args!(
+            ",\"how\":\"{}\",\"steps\":{},\"series\":{},\"seriesRead\":{},\"samplesRead\":{},\"ms\":{:.3}",
+            node.how,
+            node.steps,
+            node.series,
+            node.series_read,
+            node.samples_read,
+            node.took.as_secs_f64() * 1000.0
+        ),
+    );
+    if !node.parts.is_empty() {
+        out.push_str(",\"parts\":");
+        push_list(out, &node.parts, push_node);
+    }
+    out.push('}');
 }
 
 fn push_stats(out: &mut String, stats: &QueryStats, took: Duration, per_step: bool) {

@@ -125,6 +125,7 @@ impl<'a> Rows<'a> {
         self.added += 1;
         if self.added.is_multiple_of(256) {
             context.check_cancelled()?;
+            context.hold_cells(context.held.get() + (self.groups.len() * self.steps) as u64 * 3)?;
         }
         let (op, steps) = (self.aggregate.op, self.steps);
         let place =
@@ -148,6 +149,9 @@ impl Context<'_> {
         let streams = !aggregate.op.has_param();
         if streams && let Some(wanted) = self.stream_of(grid, aggregate) {
             let mut rows = Rows::new(aggregate, grid.steps);
+            if let Some((mut recorder, _)) = self.explaining() {
+                recorder.how("streamed");
+            }
             if self.stream(grid, &aggregate.expr, &wanted, &mut |one| rows.add(self, &one))? {
                 return self.finish_rows(rows);
             }

@@ -96,6 +96,7 @@ impl Context<'_> {
         let mut places: HashMap<Labels, usize> = HashMap::new();
         let mut out: Vec<Series> = Vec::new();
         for one in &series {
+            self.breathe(1)?;
             for step in 0..grid.steps {
                 let text = match one.column.get(step) {
                     Some(Value::Float(value)) => format_f(value),
@@ -108,6 +109,10 @@ impl Context<'_> {
                     out.push(Series { labels: labels.clone(), drop_name: false, column });
                     out.len() - 1
                 });
+                // Each value makes a series: that can be as many as there are samples.
+                if place + 1 == out.len() {
+                    self.hold_cells(self.held.get() + (out.len() * (grid.steps + SERIES_CELLS)) as u64)?;
+                }
                 let group = &mut out[place];
                 group.drop_name |= one.drop_name;
                 group.column.set_float(step, group.column.float(step).unwrap_or(0.0) + 1.0);
@@ -116,6 +121,9 @@ impl Context<'_> {
         self.named(join_same_labels(out)?)
     }
 }
+
+/// What the labels of a series take, in cells.
+const SERIES_CELLS: usize = 16;
 
 enum Limit {
     Count(usize),

@@ -3,21 +3,15 @@
 use super::Evaluated;
 use super::context::{Context, Grid, Outcome, drop_names};
 use crate::promql::column::Series;
-use crate::promql::engine::{EngineOptions, QueryError, QueryOptions};
+use crate::promql::engine::{Frame, QueryError};
 use crate::promql::expr::{Expr, ExprKind};
 use crate::promql::value::{MatrixSeries, QueryResult, QueryValue, VectorSample};
-use crate::storage::select::Querier;
 use std::sync::Arc;
 
-pub(in crate::promql) fn instant(
-    engine: &EngineOptions,
-    querier: &dyn Querier,
-    expr: &Expr,
-    at_ms: i64,
-    options: &QueryOptions,
-) -> Result<QueryResult, QueryError> {
+pub(in crate::promql) fn instant(frame: Frame<'_>, expr: &Expr, at_ms: i64) -> Result<QueryResult, QueryError> {
     let grid = Grid { start_ms: at_ms, step_ms: 0, steps: 1 };
-    let context = Context::new(engine, querier, options, grid, at_ms);
+    let mut context = Context::new(frame, grid, at_ms);
+    context.ordered = super::order::matters(expr);
     let (value, tally) = context.apart(1, || instant_value(&context, grid, expr));
     context.tally.replace(tally);
     Ok(result(&context, value?))
@@ -30,24 +24,29 @@ fn instant_value(context: &Context<'_>, grid: Grid, expr: &Expr) -> Outcome<Quer
         _ => match context.eval(grid, expr)? {
             Evaluated::Scalar(values) => QueryValue::Scalar { at_ms, value: values.first().copied().unwrap_or(f64::NAN) },
             Evaluated::Text(text) => QueryValue::String { at_ms, text },
-            Evaluated::Vector(series) => QueryValue::Vector(samples(finish(series)?, at_ms)),
+            Evaluated::Vector(series) => {
+                let mut series = finish(series)?;
+                if !context.ordered {
+                    series.sort_by(|a, b| a.labels.cmp(&b.labels));
+                }
+                QueryValue::Vector(samples(series, at_ms))
+            }
         },
     })
 }
 
 pub(in crate::promql) fn range(
-    engine: &EngineOptions,
-    querier: &dyn Querier,
+    frame: Frame<'_>,
     expr: &Expr,
     (start_ms, end_ms, step_ms): (i64, i64, i64),
-    options: &QueryOptions,
 ) -> Result<QueryResult, QueryError> {
     if step_ms <= 0 {
         return Err(QueryError::Execution("zero or negative query resolution step widths are not accepted".to_owned()));
     }
     let grid = Grid::new(start_ms, end_ms, step_ms);
-    let mut context = Context::new(engine, querier, options, grid, end_ms);
+    let mut context = Context::new(frame, grid, end_ms);
     context.is_range = true;
+    context.ordered = super::order::matters(expr);
     let (value, tally) = context.apart(grid.steps, || context.eval(grid, expr));
     context.tally.replace(tally);
     let series = match value? {
@@ -75,7 +74,7 @@ fn strip(expr: &Expr) -> &Expr {
 
 fn result(context: &Context<'_>, value: QueryValue) -> QueryResult {
     let (warnings, infos) = context.said();
-    QueryResult { value, warnings, infos, stats: context.stats() }
+    QueryResult { value, warnings, infos, stats: context.stats(), explained: context.explained() }
 }
 
 fn finish(series: Vec<Series>) -> Outcome<Vec<Series>> {

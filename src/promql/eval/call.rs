@@ -200,8 +200,11 @@ impl Context<'_> {
             self.peak(held + largest)?;
             let column = function.column(self, grid, &series, windows)?;
             if !column.is_blank() {
-                held += column.size();
-                self.peak(held + last)?;
+                held += if self.counts() { column.size() } else { column.cells() };
+                if self.counts() {
+                    self.peak(held + last)?;
+                }
+                self.hold_cells(self.held.get() + held)?;
                 out.push(Series { labels: series.labels, drop_name: series.drop_name || !function.keeps_name, column });
             }
             Ok(())

@@ -3,13 +3,17 @@
 use super::tally::Tally;
 use crate::model::labels::{Labels, METRIC_NAME};
 use crate::promql::annotations::{Annotations, Note};
+use crate::promql::budget::Share;
 use crate::promql::column::{Series, is_metadata_label, without_metadata};
-use crate::promql::engine::{EngineOptions, QueryError, QueryOptions};
+use crate::promql::engine::{EngineOptions, Frame, QueryError, QueryOptions};
+use crate::promql::explain::{Node, Recorder};
 use crate::promql::expr::{At, Span};
+use crate::promql::turns::Turn;
 use crate::storage::select::Querier;
 use hashbrown::HashMap;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 pub(in crate::promql) type Outcome<T> = Result<T, QueryError>;
 
@@ -73,6 +77,8 @@ pub(in crate::promql) struct Context<'a> {
     pub(in crate::promql) query: Grid,
     pub(in crate::promql) end_ms: i64,
     pub(in crate::promql) is_range: bool,
+    /// Whether the order of series matters to what is evaluated: see [`super::order`].
+    pub(in crate::promql) ordered: bool,
     notes: RefCell<Annotations>,
     store_warnings: RefCell<Vec<String>>,
     /// Samples of all values that are alive.
@@ -82,16 +88,14 @@ pub(in crate::promql) struct Context<'a> {
     /// What the last subquery touched in all.
     pub(super) subquery_total: Cell<u64>,
     count_resets: Cell<bool>,
+    share: Share<'a>,
+    turn: RefCell<Option<Turn>>,
+    recorder: RefCell<Recorder>,
 }
 
 impl<'a> Context<'a> {
-    pub(in crate::promql) fn new(
-        engine: &'a EngineOptions,
-        querier: &'a dyn Querier,
-        options: &'a QueryOptions,
-        query: Grid,
-        end_ms: i64,
-    ) -> Self {
+    pub(in crate::promql) fn new(frame: Frame<'a>, query: Grid, end_ms: i64) -> Self {
+        let Frame { engine, querier, options, share, turn } = frame;
         Self {
             engine,
             querier,
@@ -100,6 +104,7 @@ impl<'a> Context<'a> {
             query,
             end_ms,
             is_range: false,
+            ordered: false,
             notes: RefCell::default(),
             store_warnings: RefCell::default(),
             held: Cell::new(0),
@@ -107,7 +112,37 @@ impl<'a> Context<'a> {
             tally: RefCell::default(),
             subquery_total: Cell::new(0),
             count_resets: Cell::new(false),
+            share,
+            turn: RefCell::new(turn),
+            recorder: RefCell::default(),
         }
+    }
+
+    /// Notes work that was done (series read), lets others go first where that is due, and ends a cancelled query.
+    pub(in crate::promql) fn breathe(&self, work: u64) -> Outcome<()> {
+        let cancelled = || self.check_cancelled().is_err();
+        if let Some(turn) = self.turn.borrow_mut().as_mut()
+            && !turn.breathe(work, &cancelled)
+        {
+            return Err(QueryError::Cancelled);
+        }
+        self.check_cancelled()
+    }
+
+    /// Notes how many cells (a series at a step) are held, in columns.
+    pub(super) fn hold_cells(&self, cells: u64) -> Outcome<()> {
+        self.share.hold(cells.saturating_mul(8))
+    }
+
+    /// Returns the recorder and the time, where the query is to be explained.
+    pub(super) fn explaining(&self) -> Option<(RefMut<'_, Recorder>, Duration)> {
+        let now = self.options.explain.as_ref()?;
+        Some((self.recorder.borrow_mut(), now()))
+    }
+
+    /// Returns what was recorded.
+    pub(in crate::promql) fn explained(&self) -> Option<Node> {
+        self.recorder.take().finish()
     }
 
     pub(in crate::promql) fn fail(text: impl Into<String>) -> QueryError {

@@ -69,6 +69,7 @@ impl Join<'_> {
             let filled_one = fill_one.map(|value| filling(&mut self.one, &mut one, &group.labels, value, self.grid));
             let before = out.len();
             self.meet(&many, &one, (filled_many, filled_one), &mut out)?;
+            self.context.hold_cells(self.context.held.get() + (out.len() * self.grid.steps) as u64)?;
             let results = out.get(before..).unwrap_or_default();
             apart &= results.len() <= 1 && results.iter().all(|result| result.labels == group.labels);
         }
@@ -142,6 +143,11 @@ impl Join<'_> {
                 let column = self.columns(many, one);
                 if column.is_blank() {
                     continue;
+                }
+                if results.len() % 256 == 255 {
+                    let made = (out.len() + results.len()) * self.grid.steps;
+                    self.context.hold_cells(self.context.held.get() + made as u64)?;
+                    self.context.breathe(0)?;
                 }
                 let labels = self.labels(&self.many[*left].labels, &self.one[*right].labels);
                 results.push(Series { labels, drop_name: self.operation.return_bool, column });

@@ -17,6 +17,7 @@ pub(super) mod context;
 mod durations;
 mod info;
 mod matching;
+mod order;
 mod select;
 mod sets;
 mod smooth;
@@ -30,6 +31,7 @@ pub(super) use context::{Context, Grid, Outcome};
 pub(super) use smooth::interpolate_histograms;
 
 use super::column::{Column, Floats, Series};
+use super::explain::Node;
 use super::expr::{Expr, ExprKind, UnaryOp};
 use crate::model::sample::Value;
 use std::sync::Arc;
@@ -47,14 +49,22 @@ impl Context<'_> {
     pub(super) fn eval(&self, grid: Grid, expr: &Expr) -> Outcome<Evaluated> {
         self.check_cancelled()?;
         let before = self.held.get();
-        let value = if grid.steps > 1 && self.is_step_invariant(expr) {
-            let (value, tally) = self.apart(1, || self.eval(grid.first_step(), expr));
+        let once = self.engine.rewrites && grid.steps > 1 && self.is_step_invariant(expr);
+        if let Some((mut recorder, now)) = self.explaining() {
+            let how = if once { "once for all steps" } else { "as written" };
+            recorder.open(Node { expr: crate::promql::print::one_line(expr), how, steps: grid.steps, ..Node::default() }, now);
+        }
+        let value = if once {
+            let (value, tally) = self.apart(1, || self.eval_node(grid.first_step(), expr));
             self.count_invariant(&tally);
             spread(value?, grid.steps)
         } else {
             self.eval_node(grid, expr)?
         };
-        if matches!(expr.kind, ExprKind::Binary(_) | ExprKind::Call(_)) {
+        if let Some((mut recorder, now)) = self.explaining() {
+            recorder.close(value.series(), now);
+        }
+        if self.counts() && matches!(expr.kind, ExprKind::Binary(_) | ExprKind::Call(_)) {
             // The operands of all steps are held, and those of the step at hand once more.
             let operands = self.held.get().saturating_sub(before);
             self.peak(value.size() + operands / grid.steps.max(1) as u64)?;

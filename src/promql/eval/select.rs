@@ -7,6 +7,7 @@ use crate::model::histogram::{CounterResetHint, FloatHistogram};
 use crate::model::labels::Labels;
 use crate::model::sample::Value;
 use crate::promql::column::{ABSENT, Column, Floats, Series};
+use crate::promql::engine::QueryError;
 use crate::promql::expr::{Expr, ExprKind, Extension, MatrixSelector, Span, VectorSelector};
 use crate::storage::select::{Hints, LabelNeed, SelectedSeries, SeriesSamples, TimeRange, Values};
 use std::rc::Rc;
@@ -14,8 +15,9 @@ use std::sync::Arc;
 
 /// How many series are read at a time: enough to share times, few enough to hold.
 const BATCH: usize = 512;
-/// How many samples are read at a time, but for a single series with more.
-const BATCH_SAMPLES: u64 = 4_000_000;
+/// How many samples are read at a time, but for a single series with more: what is decoded should still be near when it is
+/// used.
+const BATCH_SAMPLES: u64 = 65_536;
 
 /// What of a sample becomes the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,9 +40,9 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    /// All labels, in order.
-    pub(super) const fn all() -> Self {
-        Self { labels: LabelNeed::All, sorted: true, no_metadata: false }
+    /// All labels.
+    pub(super) const fn all(sorted: bool) -> Self {
+        Self { labels: LabelNeed::All, sorted, no_metadata: false }
     }
 
     fn hints(&self) -> Hints {
@@ -69,8 +71,11 @@ impl Context<'_> {
     /// Evaluates an instant selector for its values, times or start timestamps.
     pub(super) fn taken(&self, grid: Grid, selector: &VectorSelector, take: Take) -> Outcome<Vec<Series>> {
         let mut out = Vec::new();
-        self.each_taken(grid, selector, take, &Wanted::all(), &mut |one| {
+        let mut cells = self.held.get();
+        self.each_taken(grid, selector, take, &Wanted::all(self.ordered), &mut |one| {
             if !one.column.is_blank() {
+                cells += one.column.cells();
+                self.hold_cells(cells)?;
                 out.push(one);
             }
             Ok(())
@@ -111,14 +116,15 @@ impl Context<'_> {
         sink: &mut dyn FnMut(Labels, SeriesSamples) -> Outcome<()>,
     ) -> Outcome<bool> {
         let selection = self.querier.select(&selector.matchers, range, hints)?;
+        self.check_selection(&selection.series)?;
         if no_metadata && selection.series.iter().any(|series| series.labels.has("__type__") || series.labels.has("__unit__")) {
             return Ok(false);
         }
         self.warn_of_store(selection.warnings);
         let mut end = 0;
         while end < selection.series.len() {
-            self.check_cancelled()?;
             let batch = end..batch_end(&selection.series, end);
+            self.breathe(batch.len() as u64)?;
             end = batch.end;
             let read = selection.reader.read(batch.clone())?;
             for (series, samples) in selection.series[batch].iter().zip(read) {
@@ -131,11 +137,25 @@ impl Context<'_> {
         Ok(true)
     }
 
+    /// Refuses a selection that is too much before anything of it is read.
+    fn check_selection(&self, series: &[SelectedSeries]) -> Outcome<()> {
+        let wanted = series.iter().map(|one| one.samples_estimated).sum();
+        if let Some((mut recorder, _)) = self.explaining() {
+            recorder.read(series.len() as u64, wanted);
+        }
+        let (found, limit) = (series.len(), self.engine.max_series);
+        if found > limit {
+            return Err(QueryError::TooManySeries { found, limit });
+        }
+        let limit = self.engine.max_samples_read;
+        if wanted > limit { Err(QueryError::TooManySamplesRead { wanted, limit }) } else { Ok(()) }
+    }
+
     /// Gives the windows of a range selector or subquery, series by series.
     pub(in crate::promql) fn ranges(&self, grid: Grid, expr: &Expr, sink: &mut WindowSink<'_>) -> Outcome<()> {
         match &expr.kind {
             ExprKind::Paren(inner) => self.ranges(grid, inner, sink),
-            ExprKind::Matrix(matrix) => self.matrix(grid, matrix, &Wanted::all(), sink).map(|_| ()),
+            ExprKind::Matrix(matrix) => self.matrix(grid, matrix, &Wanted::all(self.ordered), sink).map(|_| ()),
             ExprKind::Subquery(subquery) => self.subquery(grid, subquery, sink),
             _ => Err(Self::fail("expected a range vector")),
         }
@@ -209,6 +229,9 @@ fn newest(samples: &SeriesSamples, edges: &[(u32, u32)], take: Take) -> Column {
     if let (Values::Floats(values), Take::Value) = (&samples.values, take) {
         let value = |(low, high): &(u32, u32)| if low < high { values[*high as usize - 1] } else { ABSENT };
         return Column::of(edges.iter().map(value).collect::<Floats>());
+    }
+    if let (Values::Constant(value), Take::Value) = (&samples.values, take) {
+        return Column::of(edges.iter().map(|(low, high)| if low < high { *value } else { ABSENT }).collect());
     }
     let mut column = Column::absent(edges.len());
     for (step, (low, high)) in edges.iter().enumerate() {

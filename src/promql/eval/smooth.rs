@@ -49,9 +49,9 @@ impl Context<'_> {
             return interpolate_histograms(first, second, weight).map(|value| Value::Histogram(Arc::new(value)));
         }
         let (place, weight) = between(&samples.times[floats.clone()], at_ms)?;
-        let first = samples.floats[floats.start + place];
+        let first = samples.floats()[floats.start + place];
         let Some(weight) = weight else { return Some(Value::Float(first)) };
-        let second = samples.floats[floats.start + place + 1];
+        let second = samples.floats()[floats.start + place + 1];
         Some(Value::Float(first + (second - first) * weight))
     }
 }

@@ -91,7 +91,7 @@ impl Context<'_> {
     /// Returns which labels a stream must bring for an aggregation; nothing where the operand cannot come as a stream.
     pub(super) fn stream_of(&self, grid: Grid, aggregate: &Aggregate) -> Option<Wanted> {
         // Counting as Prometheus counts needs what Prometheus holds.
-        if self.counts() || (grid.steps > 1 && self.is_step_invariant(&aggregate.expr)) {
+        if !self.engine.rewrites || self.counts() || (grid.steps > 1 && self.is_step_invariant(&aggregate.expr)) {
             return None;
         }
         let (selector, name) = streamed(&aggregate.expr)?;

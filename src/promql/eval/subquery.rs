@@ -73,7 +73,7 @@ fn without_hint(histogram: &Arc<FloatHistogram>) -> Arc<FloatHistogram> {
 fn samples(times: &Arc<[i64]>, column: &Column) -> Samples {
     let mut histograms = HistogramSamples::default();
     if !column.floats.iter().any(|value| is_absent(*value)) {
-        return Samples { times: Arc::clone(times), floats: column.floats.as_slice().into(), starts: None, histograms };
+        return Samples::of(Arc::clone(times), column.floats.as_slice().into(), None, histograms);
     }
     if column.has_histograms() {
         for step in 0..column.len() {
@@ -84,12 +84,8 @@ fn samples(times: &Arc<[i64]>, column: &Column) -> Samples {
         }
     }
     let present = || column.floats.iter().zip(times.iter()).filter(|(value, _)| !is_absent(**value));
-    Samples {
-        times: present().map(|(_, at_ms)| *at_ms).collect(),
-        floats: present().map(|(value, _)| *value).collect(),
-        starts: None,
-        histograms,
-    }
+    let times = present().map(|(_, at_ms)| *at_ms).collect();
+    Samples::of(times, present().map(|(value, _)| *value).collect(), None, histograms)
 }
 
 #[cfg(test)]

@@ -131,10 +131,18 @@ impl Context<'_> {
     /// Notes that a value takes the place of all that was held for computing it.
     pub(in crate::promql) fn settle(&self, before: u64, value: &Evaluated) -> Outcome<()> {
         self.held.set(before);
-        let size = value.size();
+        let size = if self.counts() { value.size() } else { self.bounded_size(before, value)? };
         self.peak(size)?;
         self.held.set(before.saturating_add(size));
         Ok(())
+    }
+
+    /// Returns a bound of a value's size; it is counted sample by sample only where the bound would end the query.
+    fn bounded_size(&self, before: u64, value: &Evaluated) -> Outcome<u64> {
+        let cells = value.cells();
+        self.hold_cells(before.saturating_add(cells))?;
+        let within = before.saturating_add(cells) <= self.engine.max_samples as u64;
+        Ok(if within { cells } else { value.size() })
     }
 
     /// Returns what was counted.
@@ -152,6 +160,23 @@ impl Context<'_> {
 }
 
 impl Evaluated {
+    /// Returns how many series there are.
+    pub(in crate::promql) fn series(&self) -> usize {
+        match self {
+            Self::Scalar(_) | Self::Text(_) => 1,
+            Self::Vector(series) => series.len(),
+        }
+    }
+
+    /// Counts its cells, filled or not, and what its histograms take beyond.
+    fn cells(&self) -> u64 {
+        match self {
+            Self::Scalar(values) => values.len() as u64,
+            Self::Vector(series) => series.iter().map(|one| one.column.cells()).sum(),
+            Self::Text(_) => 0,
+        }
+    }
+
     /// Counts its samples, a histogram by its size.
     pub(in crate::promql) fn size(&self) -> u64 {
         match self {

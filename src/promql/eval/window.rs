@@ -4,6 +4,7 @@ use super::context::References;
 use crate::model::histogram::FloatHistogram;
 use crate::model::sample::{Value, is_stale};
 use crate::storage::select::{SeriesSamples, Values};
+use std::cell::OnceCell;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,7 +21,9 @@ pub(in crate::promql) struct HistogramSamples {
 #[derive(Clone, Debug)]
 pub(in crate::promql) struct Samples {
     pub(in crate::promql) times: Arc<[i64]>,
-    pub(in crate::promql) floats: Arc<[f64]>,
+    /// The floats, where all are the same: most functions then need no list.
+    pub(in crate::promql) constant: Option<f64>,
+    listed: OnceCell<Arc<[f64]>>,
     pub(in crate::promql) starts: Option<Arc<[i64]>>,
     pub(in crate::promql) histograms: HistogramSamples,
 }
@@ -28,26 +31,46 @@ pub(in crate::promql) struct Samples {
 impl From<SeriesSamples> for Samples {
     fn from(from: SeriesSamples) -> Self {
         let floats: Arc<[f64]> = match &from.values {
+            Values::Constant(value) if !is_stale(*value) => {
+                let (constant, histograms) = (Some(*value), HistogramSamples::default());
+                return Self { times: from.times, constant, listed: OnceCell::new(), starts: from.starts, histograms };
+            }
             Values::Constant(value) => std::iter::repeat_n(*value, from.times.len()).collect(),
             Values::Linear { first, step } => (0..from.times.len()).map(|i| first + step * i as f64).collect(),
             Values::Floats(floats) => Arc::clone(floats),
             Values::Mixed(values) => return Self::split(&from, values),
         };
         if !floats.iter().any(|value| is_stale(*value)) {
-            return Self { times: from.times, floats, starts: from.starts, histograms: HistogramSamples::default() };
+            return Self::of(from.times, floats, from.starts, HistogramSamples::default());
         }
         let kept = |i: &usize| !is_stale(floats[*i]);
         let places: Vec<usize> = (0..floats.len()).filter(kept).collect();
-        Self {
-            times: places.iter().map(|i| from.times[*i]).collect(),
-            floats: places.iter().map(|i| floats[*i]).collect(),
-            starts: from.starts.map(|starts| places.iter().map(|i| starts[*i]).collect()),
-            histograms: HistogramSamples::default(),
-        }
+        Self::of(
+            places.iter().map(|i| from.times[*i]).collect(),
+            places.iter().map(|i| floats[*i]).collect(),
+            from.starts.map(|starts| places.iter().map(|i| starts[*i]).collect()),
+            HistogramSamples::default(),
+        )
     }
 }
 
 impl Samples {
+    /// Returns samples whose floats are a list.
+    pub(in crate::promql) fn of(
+        times: Arc<[i64]>,
+        floats: Arc<[f64]>,
+        starts: Option<Arc<[i64]>>,
+        histograms: HistogramSamples,
+    ) -> Self {
+        Self { times, constant: None, listed: OnceCell::from(floats), starts, histograms }
+    }
+
+    /// Returns the floats, one for each time.
+    pub(in crate::promql) fn floats(&self) -> &[f64] {
+        let constant = self.constant.unwrap_or(f64::NAN);
+        self.listed.get_or_init(|| std::iter::repeat_n(constant, self.times.len()).collect())
+    }
+
     fn split(from: &SeriesSamples, values: &[Value]) -> Self {
         let (mut times, mut floats, mut starts) = (Vec::new(), Vec::new(), Vec::new());
         let mut histograms = HistogramSamples { starts: from.starts.as_ref().map(|_| Vec::new()), ..Default::default() };
@@ -70,7 +93,7 @@ impl Samples {
             }
         }
         let starts = from.starts.is_some().then(|| starts.into());
-        Self { times: times.into(), floats: floats.into(), starts, histograms }
+        Self::of(times.into(), floats.into(), starts, histograms)
     }
 }
 
@@ -156,7 +179,7 @@ impl<'a> Window<'a> {
     }
 
     pub(in crate::promql) fn floats(&self) -> &'a [f64] {
-        &self.samples.floats[self.floats.clone()]
+        &self.samples.floats()[self.floats.clone()]
     }
 
     /// Returns the start timestamps of the floats; empty where there are none.

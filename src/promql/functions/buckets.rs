@@ -1,13 +1,13 @@
 //! Classic and native histograms of a vector, side by side: `histogram_quantile` and `histogram_fraction`.
 
 use super::quantile::{
-    ClassicBucket, Nans, bucket_fraction, bucket_quantile, histogram_fraction, histogram_quantile, make_monotonic, ordered,
+    ClassicBucket, Nans, bucket_fraction, bucket_quantile, histogram_fraction, histogram_quantile, make_monotonic, order,
 };
 use crate::model::histogram::FloatHistogram;
 use crate::model::labels::{BUCKET_LABEL, Labels, METRIC_NAME};
 use crate::model::number::parse_float;
 use crate::promql::annotations::Note;
-use crate::promql::column::{Column, Series, is_metadata_label};
+use crate::promql::column::{Column, Series, is_absent, is_metadata_label};
 use crate::promql::eval::{Context, Grid};
 use crate::promql::expr::Span;
 use hashbrown::HashMap;
@@ -76,7 +76,7 @@ impl<'v> Histograms<'v> {
         context: &Context<'_>,
         grid: Grid,
         native: &dyn Fn(&FloatHistogram, &str, usize) -> f64,
-        classic: &dyn Fn(Vec<ClassicBucket>, &Labels, usize) -> f64,
+        classic: &dyn Fn(&mut Vec<ClassicBucket>, &Labels, usize) -> f64,
     ) -> Vec<Series> {
         let mut out = Vec::with_capacity(self.native.len() + self.classic.len());
         let mut mixed = vec![Vec::new(); self.classic.len()];
@@ -94,16 +94,19 @@ impl<'v> Histograms<'v> {
             }
             out.push(Series { labels: one.labels.clone(), drop_name: true, column });
         }
+        let mut buckets = Vec::new();
         for (group, mixed) in self.classic.iter().zip(mixed) {
             let mut column = Column::absent(grid.steps);
             let labels = group.labels.clone();
-            for step in (0..grid.steps).filter(|step| !mixed.contains(step)) {
-                let bucket = |(bound, place): &(f64, usize)| {
-                    self.series[*place].column.float(step).map(|count| ClassicBucket { bound: *bound, count })
-                };
-                let buckets: Vec<_> = group.buckets.iter().filter_map(bucket).collect();
+            // One row of counts for each bound, bounds ascending: each step reads one count of every row.
+            let rows: Vec<(f64, &[f64])> =
+                group.buckets.iter().map(|(bound, place)| (*bound, self.series[*place].column.floats.as_slice())).collect();
+            for step in (0..grid.steps).filter(|step| mixed.is_empty() || !mixed.contains(step)) {
+                buckets.clear();
+                let counts = rows.iter().map(|(bound, counts)| ClassicBucket { bound: *bound, count: counts[step] });
+                buckets.extend(counts.filter(|bucket| !is_absent(bucket.count)));
                 if !buckets.is_empty() {
-                    column.set_float(step, classic(buckets, &labels, step));
+                    column.set_float(step, classic(&mut buckets, &labels, step));
                 }
             }
             out.push(Series { labels, drop_name: true, column });
@@ -123,9 +126,11 @@ impl<'v> Histograms<'v> {
             }
             value
         };
-        let classic = |buckets: Vec<ClassicBucket>, labels: &Labels, step: usize| {
-            let Some(mut buckets) = ordered(buckets) else { return special(wanted[step]) };
-            if let Some(forced) = make_monotonic(&mut buckets) {
+        let classic = |buckets: &mut Vec<ClassicBucket>, labels: &Labels, step: usize| {
+            if !order(buckets) {
+                return special(wanted[step]);
+            }
+            if let Some(forced) = make_monotonic(buckets) {
                 let note = Note::MonotonicityForced {
                     name: labels.metric_name().to_owned(),
                     at_ms: grid.at(step),
@@ -135,7 +140,7 @@ impl<'v> Histograms<'v> {
                 };
                 context.note(&note, self.span);
             }
-            bucket_quantile(wanted[step], &buckets)
+            bucket_quantile(wanted[step], buckets)
         };
         self.each(context, grid, &native, &classic)
     }
@@ -149,8 +154,8 @@ impl<'v> Histograms<'v> {
             }
             value
         };
-        let classic = |buckets: Vec<ClassicBucket>, _labels: &Labels, step: usize| {
-            ordered(buckets).map_or(f64::NAN, |buckets| bucket_fraction(from[step], to[step], &buckets))
+        let classic = |buckets: &mut Vec<ClassicBucket>, _labels: &Labels, step: usize| {
+            if order(buckets) { bucket_fraction(from[step], to[step], buckets) } else { f64::NAN }
         };
         self.each(context, grid, &native, &classic)
     }

@@ -63,15 +63,24 @@ fn two_sum(a: f64, b: f64) -> (f64, f64) {
     (sum, (a - (sum - part)) + (b - part))
 }
 
+/// Gives every window with samples the same value.
+fn wherever_sampled(windows: &Windows<'_>, value: f64) -> Floats {
+    stretches(windows).map(|stretch| if stretch.is_empty() { ABSENT } else { value }).collect()
+}
+
 impl Columns for Sums {
     fn column(&mut self, windows: &Windows<'_>) -> Option<Floats> {
-        let values = &windows.samples.floats;
+        // The mean of equal numbers is that number; their sum is rounded as often as there are numbers.
+        if let Some(value) = windows.samples.constant.filter(|value| self.mean && value.is_finite()) {
+            return Some(wherever_sampled(windows, value));
+        }
+        let values = windows.samples.floats();
         self.high.clear();
         self.low.clear();
         let (mut high, mut low, mut largest) = (0.0_f64, 0.0_f64, 0.0_f64);
         self.high.push(high);
         self.low.push(low);
-        for value in values.iter() {
+        for value in values {
             let (sum, lost) = two_sum(high, *value);
             (high, low) = two_sum(sum, low + lost);
             largest = largest.max(high.abs());
@@ -109,7 +118,10 @@ struct Extreme {
 
 impl Columns for Extreme {
     fn column(&mut self, windows: &Windows<'_>) -> Option<Floats> {
-        let values = &*windows.samples.floats;
+        let values = windows.samples.floats();
+        if let Some(value) = windows.samples.constant {
+            return Some(wherever_sampled(windows, value));
+        }
         let worse = |old: f64, new: f64| if self.larger { old < new } else { old > new };
         let mut candidates: VecDeque<usize> = VecDeque::new();
         let (mut next, mut nans) = (0, 0);
@@ -161,7 +173,10 @@ fn lanes(values: &[f64], f: impl Fn(f64) -> f64) -> f64 {
 
 impl Columns for Spread {
     fn column(&mut self, windows: &Windows<'_>) -> Option<Floats> {
-        let values = &*windows.samples.floats;
+        if windows.samples.constant.is_some_and(f64::is_finite) {
+            return Some(wherever_sampled(windows, 0.0));
+        }
+        let values = windows.samples.floats();
         let mut out = Floats::with_capacity(windows.float_edges.len());
         for stretch in stretches(windows) {
             if stretch.is_empty() {

@@ -56,7 +56,7 @@ pub(super) fn rate(window: &Window<'_>, call: &RangeCall<'_>, kind: Kind) -> Opt
         }
         (true, true) => None,
         (false, true) => {
-            float_rate(&samples.times[floats.clone()], &samples.floats[floats], window, call, kind).map(Value::Float)
+            float_rate(&samples.times[floats.clone()], &samples.floats()[floats], window, call, kind).map(Value::Float)
         }
         (true, false) => {
             let values = &samples.histograms.values[histograms.clone()];

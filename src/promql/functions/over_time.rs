@@ -200,7 +200,7 @@ fn points<'a>(window: &'a Window<'_>, call: &RangeCall<'_>) -> Vec<Point<'a>> {
     let floats = within(&samples.times).map(|i| Point {
         at_ms: samples.times[i],
         start_ms: samples.starts.as_ref().map_or(0, |starts| starts[i]),
-        value: Ok(samples.floats[i]),
+        value: Ok(samples.floats()[i]),
     });
     let histograms = within(&samples.histograms.times).map(|i| Point {
         at_ms: samples.histograms.times[i],

@@ -202,11 +202,10 @@ pub(in crate::promql) struct Forced {
     pub(in crate::promql) difference: f64,
 }
 
-/// Sorts buckets and joins those of equal bound; nothing where the last is not infinite.
-pub(in crate::promql) fn ordered(mut buckets: Vec<ClassicBucket>) -> Option<Vec<ClassicBucket>> {
-    buckets.sort_by(|a, b| a.bound.total_cmp(&b.bound));
-    if buckets.last()?.bound != f64::INFINITY {
-        return None;
+/// Joins buckets of equal bound; bounds ascend already. Returns false where the last is not infinite.
+pub(in crate::promql) fn order(buckets: &mut Vec<ClassicBucket>) -> bool {
+    if buckets.last().is_none_or(|last| last.bound != f64::INFINITY) {
+        return false;
     }
     buckets.dedup_by(|next, kept| {
         let same = next.bound == kept.bound;
@@ -215,7 +214,7 @@ pub(in crate::promql) fn ordered(mut buckets: Vec<ClassicBucket>) -> Option<Vec<
         }
         same
     });
-    Some(buckets)
+    true
 }
 
 /// Makes counts ascend. Differences that rounding explains are mended in silence.

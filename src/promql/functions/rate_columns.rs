@@ -58,7 +58,11 @@ impl Columns for RateColumns {
             self.known = Some((Rc::clone(&windows.float_edges), self.prepare(windows)));
         }
         let (_, prepared) = self.known.as_ref()?;
-        let values = &*windows.samples.floats;
+        if windows.samples.constant.is_some_and(f64::is_finite) {
+            // Nothing grows: zero wherever there are two samples.
+            return Some(prepared.iter().map(|known| if known.is_some() { 0.0 } else { ABSENT }).collect());
+        }
+        let values = windows.samples.floats();
         self.resets.clear();
         if self.kind.counter {
             let fell = |(place, pair): (usize, &[f64])| (pair[1] < pair[0]).then_some(place + 1);

@@ -1,9 +1,10 @@
-//! The engine against Prometheus's own evaluation cases.
+//! The engine against Prometheus's own evaluation cases, and against itself.
 
 #![expect(clippy::float_cmp, clippy::string_slice, reason = "tests may")]
 
 mod compare;
 mod load;
+mod properties;
 mod run;
 mod script;
 mod statistics;
