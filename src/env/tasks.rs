@@ -40,6 +40,22 @@ impl Tasks {
         tokio::task::spawn_blocking(work)
     }
 
+    /// Does two things at the same time, one of them on this thread, and waits for both. One after the other in a world that
+    /// stands still.
+    ///
+    /// # Panics
+    /// When one of them does.
+    pub fn both<A, B: Send>(&self, here: impl FnOnce() -> A, there: impl FnOnce() -> B + Send) -> (A, B) {
+        if self.still {
+            return (here(), there());
+        }
+        std::thread::scope(|scope| {
+            let there = scope.spawn(there);
+            let here = here();
+            (here, there.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        })
+    }
+
     /// Starts a named thread of its own.
     ///
     /// # Errors

@@ -1,4 +1,5 @@
 //! Remote write, remote read and OTLP.
 
+mod messages;
 mod protobuf;
 pub mod write_v1;

@@ -72,7 +72,33 @@ impl<'a> Fields<'a> {
         Ok(taken)
     }
 
+    /// Returns what was read of the message that this walks.
+    pub(super) fn read_of(&self, message: &'a [u8]) -> &'a [u8] {
+        message.get(..message.len() - self.rest.len()).unwrap_or_default()
+    }
+
+    /// Passes over the labels (field 1) at the front of a series, without a look at them.
+    pub(super) fn skip_labels(&mut self) -> Result<(), Malformed> {
+        while let Some((0x0a, rest)) = self.rest.split_first() {
+            self.rest = rest;
+            let length = usize::try_from(self.varint()?).map_err(|_| Malformed("a length is too large"))?;
+            self.take(length)?;
+        }
+        Ok(())
+    }
+
+    #[inline]
     pub(super) fn varint(&mut self) -> Result<u64, Malformed> {
+        if let Some((byte, rest)) = self.rest.split_first()
+            && *byte < 0x80
+        {
+            self.rest = rest;
+            return Ok(u64::from(*byte));
+        }
+        self.long_varint()
+    }
+
+    fn long_varint(&mut self) -> Result<u64, Malformed> {
         let mut value = 0_u64;
         for shift in (0..70).step_by(7) {
             let (byte, rest) = self.rest.split_first().ok_or(Malformed("unexpected EOF"))?;

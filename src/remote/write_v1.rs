@@ -3,13 +3,22 @@
 //! The whole request is read before anything is stored, so that a broken one changes nothing. Samples that the store
 //! refuses (too old, another value at the same time) do not keep the others out; the sender is told by a 400, which it does
 //! not repeat.
+//!
+//! ```text
+//! body -> un-snappied into a buffer that is used again -> per series: bytes of its labels | samples
+//!      -> the store knows the bytes?   its number; no label is read
+//!                           no         labels -> the store's own way, new series among them
+//! ```
 
-use super::protobuf::{Field, Fields, Malformed, push_floats, push_signed};
+use super::messages;
+use super::protobuf::{Fields, Malformed};
 use crate::model::exemplar::Exemplar;
-use crate::model::histogram::{CounterResetHint, FloatHistogram, Span};
-use crate::model::labels::{Labels, LabelsBuilder};
-use crate::model::metadata::{Metadata, MetricType};
-use crate::storage::append::{Append, AppendError, Appended, BatchSample, BatchValue, Durability};
+use crate::model::histogram::FloatHistogram;
+use crate::model::labels::Labels;
+use crate::model::metadata::Metadata;
+use crate::storage::append::{Append, AppendError, Appended, BatchSample, BatchValue, Durability, SeriesId};
+use std::cell::RefCell;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Why a request was not taken whole.
@@ -32,13 +41,31 @@ impl From<Malformed> for WriteError {
     }
 }
 
-/// One series of a request.
-#[derive(Debug, Default)]
-struct ReceivedSeries {
-    labels: LabelsBuilder,
+/// A buffer larger than this is not kept for the next request.
+const KEPT_BYTES: usize = 2 << 20;
+
+thread_local! {
+    /// Where this thread's requests are unpacked: fresh memory for each would cost more than the unpacking.
+    static UNPACKED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// One series of a request, on its bytes.
+struct ReceivedSeries<'a> {
+    message: &'a [u8],
+    /// The labels as the store knows them; empty where they do not lie together.
+    encoded: &'a [u8],
+    /// Its samples among those of the request.
+    samples: Range<usize>,
+}
+
+/// Everything in a request. Histograms and exemplars name the place of their series.
+#[derive(Default)]
+struct Request<'a> {
+    series: Vec<ReceivedSeries<'a>>,
     samples: Vec<(i64, f64)>,
-    histograms: Vec<(i64, Arc<FloatHistogram>)>,
-    exemplars: Vec<Exemplar>,
+    histograms: Vec<(usize, i64, Arc<FloatHistogram>)>,
+    exemplars: Vec<(usize, Exemplar)>,
+    metadata: Vec<(String, Metadata)>,
 }
 
 /// Reads a body and stores it. Blocks until it is as durable as asked.
@@ -46,33 +73,54 @@ struct ReceivedSeries {
 /// # Errors
 /// See [`WriteError`].
 pub fn receive(body: &[u8], most: usize, append: &dyn Append, durability: Durability) -> Result<Appended, WriteError> {
-    let length = snap::raw::decompress_len(body).map_err(|_| WriteError::Bad("snappy: corrupt input".to_owned()))?;
+    let corrupt = || WriteError::Bad("snappy: corrupt input".to_owned());
+    let length = snap::raw::decompress_len(body).map_err(|_| corrupt())?;
     if length > most {
         return Err(WriteError::Bad(format!("the request is larger than {most} bytes")));
     }
-    let message =
-        snap::raw::Decoder::new().decompress_vec(body).map_err(|_| WriteError::Bad("snappy: corrupt input".to_owned()))?;
-    let (series, metadata) = request(&message)?;
-    let mut batch = Vec::new();
-    let mut exemplars = Vec::new();
-    for one in series {
-        let labels = one.labels.build();
-        if labels.metric_name().is_empty() {
-            return Err(WriteError::Bad(format!("invalid labels for series, labels {labels}: missing metric name")));
+    UNPACKED.with_borrow_mut(|unpacked| {
+        if unpacked.len() < length {
+            unpacked.resize(length, 0);
         }
-        let id = append.series(&labels).map_err(WriteError::Append)?;
-        let floats = one.samples.into_iter().map(|(at_ms, value)| (at_ms, BatchValue::Float(value)));
-        let histograms = one.histograms.into_iter().map(|(at_ms, value)| (at_ms, BatchValue::Histogram(value)));
-        batch.extend(floats.chain(histograms).map(|(at_ms, value)| BatchSample { series: id, at_ms, value }));
-        exemplars.push((id, one.exemplars));
+        let filled = snap::raw::Decoder::new().decompress(body, unpacked).map_err(|_| corrupt())?;
+        let message = unpacked.get(..filled).unwrap_or_default();
+        let mut done = store(message, append, durability);
+        if matches!(done, Err(WriteError::Append(AppendError::Forgotten))) {
+            // Between the look for its number and the append a series was forgotten, as unused for long: now it is new.
+            done = store(message, append, durability);
+        }
+        if unpacked.capacity() > KEPT_BYTES {
+            *unpacked = Vec::new();
+        }
+        done
+    })
+}
+
+fn store(message: &[u8], append: &dyn Append, durability: Durability) -> Result<Appended, WriteError> {
+    let request = Request::read(message)?;
+    let ids = request.ids(append)?;
+    let mut batch = Vec::with_capacity(request.samples.len() + request.histograms.len());
+    for (series, id) in request.series.iter().zip(&ids) {
+        let samples = request.samples.get(series.samples.clone()).unwrap_or_default();
+        let sample = |(at_ms, value): &(i64, f64)| BatchSample { series: *id, at_ms: *at_ms, value: BatchValue::Float(*value) };
+        batch.extend(samples.iter().map(sample));
     }
-    let done = append.append_samples(None, &batch, durability).map_err(WriteError::Append)?;
-    for (id, exemplars) in exemplars.iter().filter(|(_, exemplars)| !exemplars.is_empty()) {
-        append.append_exemplars(*id, exemplars);
+    let id_of = |place: usize| ids.get(place).copied();
+    for (place, at_ms, value) in &request.histograms {
+        let value = BatchValue::Histogram(Arc::clone(value));
+        batch.extend(id_of(*place).map(|series| BatchSample { series, at_ms: *at_ms, value }));
     }
-    for (metric, entry) in &metadata {
+    // Before the samples: the sync that they wait for makes these durable, too.
+    for exemplars in request.exemplars.chunk_by(|left, right| left.0 == right.0) {
+        if let Some(series) = exemplars.first().and_then(|(place, _)| id_of(*place)) {
+            let exemplars: Vec<Exemplar> = exemplars.iter().map(|(_, exemplar)| exemplar.clone()).collect();
+            append.append_exemplars(series, &exemplars);
+        }
+    }
+    for (metric, entry) in &request.metadata {
         append.note_metadata(metric, entry);
     }
+    let done = append.append_samples(None, &batch, durability).map_err(WriteError::Append)?;
     refusals(&done).map_or(Ok(done), |message| Err(WriteError::Samples(message)))
 }
 
@@ -91,181 +139,135 @@ fn refusals(done: &Appended) -> Option<String> {
     }
 }
 
-type Request = (Vec<ReceivedSeries>, Vec<(String, Metadata)>);
-
-fn request(message: &[u8]) -> Result<Request, Malformed> {
-    let mut series = Vec::new();
-    let mut metadata = Vec::new();
-    let mut fields = Fields::new(message);
-    while let Some((number, field)) = fields.next()? {
-        match number {
-            1 => series.push(time_series(field.bytes()?)?),
-            3 => metadata.push(metric_metadata(field.bytes()?)?),
-            _ => {}
-        }
-    }
-    Ok((series, metadata))
-}
-
-fn time_series(message: &[u8]) -> Result<ReceivedSeries, Malformed> {
-    let mut series = ReceivedSeries::default();
-    let mut fields = Fields::new(message);
-    while let Some((number, field)) = fields.next()? {
-        match number {
-            1 => label(field.bytes()?, &mut series.labels)?,
-            2 => series.samples.push(sample(field.bytes()?)?),
-            3 => series.exemplars.push(exemplar(field.bytes()?)?),
-            4 => series.histograms.push(histogram(field.bytes()?)?),
-            _ => {}
-        }
-    }
-    Ok(series)
-}
-
-fn label(message: &[u8], into: &mut LabelsBuilder) -> Result<(), Malformed> {
-    let (mut name, mut value) = ("", "");
-    let mut fields = Fields::new(message);
-    while let Some((number, field)) = fields.next()? {
-        match number {
-            1 => name = field.text()?,
-            2 => value = field.text()?,
-            _ => {}
-        }
-    }
-    into.set(name, value);
-    Ok(())
-}
-
-fn sample(message: &[u8]) -> Result<(i64, f64), Malformed> {
-    let (mut at_ms, mut value) = (0, 0.0);
-    let mut fields = Fields::new(message);
-    while let Some((number, field)) = fields.next()? {
-        match number {
-            1 => value = field.float(),
-            2 => at_ms = field.number() as i64,
-            _ => {}
-        }
-    }
-    Ok((at_ms, value))
-}
-
-fn exemplar(message: &[u8]) -> Result<Exemplar, Malformed> {
-    let mut labels = LabelsBuilder::new();
-    let (mut at_ms, mut value) = (0, 0.0);
-    let mut fields = Fields::new(message);
-    while let Some((number, field)) = fields.next()? {
-        match number {
-            1 => label(field.bytes()?, &mut labels)?,
-            2 => value = field.float(),
-            3 => at_ms = field.number() as i64,
-            _ => {}
-        }
-    }
-    Ok(Exemplar { labels: Labels::from_pairs(labels.iter()), value, at_ms: Some(at_ms) })
-}
-
-fn metric_metadata(message: &[u8]) -> Result<(String, Metadata), Malformed> {
-    let mut name = String::new();
-    let mut metadata = Metadata::default();
-    let mut fields = Fields::new(message);
-    while let Some((number, field)) = fields.next()? {
-        match number {
-            1 => metadata.metric_type = metric_type(field.number()),
-            2 => field.text()?.clone_into(&mut name),
-            4 => field.text()?.clone_into(&mut metadata.help),
-            5 => field.text()?.clone_into(&mut metadata.unit),
-            _ => {}
-        }
-    }
-    Ok((name, metadata))
-}
-
-const fn metric_type(number: u64) -> MetricType {
-    match number {
-        1 => MetricType::Counter,
-        2 => MetricType::Gauge,
-        3 => MetricType::Histogram,
-        4 => MetricType::GaugeHistogram,
-        5 => MetricType::Summary,
-        6 => MetricType::Info,
-        7 => MetricType::StateSet,
-        _ => MetricType::Unknown,
-    }
-}
-
-/// Reads a histogram; whole counts come as differences between neighbours, float counts as they are.
-fn histogram(message: &[u8]) -> Result<(i64, Arc<FloatHistogram>), Malformed> {
-    let mut found = FloatHistogram::default();
-    let mut at_ms = 0;
-    let (mut negative, mut positive) = (Vec::new(), Vec::new());
-    let mut fields = Fields::new(message);
-    while let Some((number, field)) = fields.next()? {
-        match number {
-            1 => found.count = field.number() as f64,
-            2 => found.count = field.float(),
-            3 => found.sum = field.float(),
-            4 => found.schema = field.signed() as i32,
-            5 => found.zero_threshold = field.float(),
-            6 => found.zero_count = field.number() as f64,
-            7 => found.zero_count = field.float(),
-            8 => found.negative_spans.push(span(field.bytes()?)?),
-            9 => push_signed(field, &mut negative)?,
-            10 => push_floats(field, &mut found.negative_buckets)?,
-            11 => found.positive_spans.push(span(field.bytes()?)?),
-            12 => push_signed(field, &mut positive)?,
-            13 => push_floats(field, &mut found.positive_buckets)?,
-            14 => {
-                found.counter_reset_hint = match field.number() {
-                    1 => CounterResetHint::Reset,
-                    2 => CounterResetHint::NotReset,
-                    3 => CounterResetHint::Gauge,
-                    _ => CounterResetHint::Unknown,
-                }
+impl<'a> Request<'a> {
+    fn read(message: &'a [u8]) -> Result<Self, Malformed> {
+        let mut request = Self::default();
+        let mut fields = Fields::new(message);
+        while let Some((number, field)) = fields.next()? {
+            match number {
+                1 => request.time_series(field.bytes()?)?,
+                3 => request.metadata.push(messages::metadata(field.bytes()?)?),
+                _ => {}
             }
-            15 => at_ms = field.number() as i64,
-            16 => push_floats(field, &mut found.custom_values)?,
-            _ => {}
         }
+        Ok(request)
     }
-    add_differences(&negative, &mut found.negative_buckets);
-    add_differences(&positive, &mut found.positive_buckets);
-    for (spans, buckets) in [(&found.negative_spans, &found.negative_buckets), (&found.positive_spans, &found.positive_buckets)] {
-        let spanned: u64 = spans.iter().map(|span| u64::from(span.length)).sum();
-        if spanned != buckets.len() as u64 {
-            return Err(Malformed("histogram's spans and buckets do not fit together"));
-        }
-    }
-    Ok((at_ms, Arc::new(found)))
-}
 
-fn add_differences(differences: &[i64], into: &mut Vec<f64>) {
-    let mut count = 0_i64;
-    into.extend(differences.iter().map(|difference| {
-        count = count.wrapping_add(*difference);
-        count as f64
-    }));
-}
-
-fn span(message: &[u8]) -> Result<Span, Malformed> {
-    let mut span = Span::default();
-    let mut fields = Fields::new(message);
-    while let Some((number, field)) = fields.next()? {
-        match number {
-            1 => span.offset = Field::signed(field) as i32,
-            2 => span.length = field.number() as u32,
-            _ => {}
+    fn time_series(&mut self, message: &'a [u8]) -> Result<(), Malformed> {
+        let from = self.samples.len();
+        let place = self.series.len();
+        let mut fields = Fields::new(message);
+        fields.skip_labels()?;
+        let mut encoded = fields.read_of(message);
+        while let Some((number, field)) = fields.next()? {
+            match number {
+                // Labels behind the samples: they must be gathered.
+                1 => encoded = &[],
+                2 => self.samples.push(messages::sample(field.bytes()?)?),
+                3 => self.exemplars.push((place, messages::exemplar(field.bytes()?)?)),
+                4 => {
+                    let (at_ms, histogram) = messages::histogram(field.bytes()?)?;
+                    self.histograms.push((place, at_ms, histogram));
+                }
+                _ => {}
+            }
         }
+        self.series.push(ReceivedSeries { message, encoded, samples: from..self.samples.len() });
+        Ok(())
     }
-    Ok(span)
+
+    /// Finds or makes all series. Labels of new ones are read before the first is made.
+    fn ids(&self, append: &dyn Append) -> Result<Vec<SeriesId>, WriteError> {
+        let encoded: Vec<&[u8]> = self.series.iter().map(|series| series.encoded).collect();
+        let mut known = Vec::with_capacity(encoded.len());
+        append.known_series(&encoded, &mut known);
+        let mut fresh: Vec<Labels> = Vec::new();
+        for (series, _) in self.series.iter().zip(&known).filter(|(_, known)| known.is_none()) {
+            let labels = messages::labels(series.message)?;
+            if labels.metric_name().is_empty() {
+                return Err(WriteError::Bad(format!("invalid labels for series, labels {labels}: missing metric name")));
+            }
+            fresh.push(labels);
+        }
+        let mut fresh = fresh.iter();
+        let id = |known: Option<SeriesId>| match known
+            .map_or_else(|| fresh.next().map(|labels| append.series(labels)), |id| Some(Ok(id)))
+        {
+            Some(id) => id.map_err(WriteError::Append),
+            None => Err(WriteError::Bad("a series was lost".to_owned())),
+        };
+        known.into_iter().map(id).collect()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::env::Env;
     use crate::env::memory_disk::MemoryDisk;
+    use crate::storage::{Store, StoreOptions};
+    use crate::telemetry::metrics::Registry;
 
     fn field(number: u8, payload: &[u8]) -> Vec<u8> {
         [&[number << 3 | 2, payload.len() as u8], payload].concat()
+    }
+
+    fn label(name: &str, value: &str) -> Vec<u8> {
+        field(1, &[field(1, name.as_bytes()), field(2, value.as_bytes())].concat())
+    }
+
+    fn sample(at_ms: u8, value: f64) -> Vec<u8> {
+        field(2, &[&[0x09], value.to_le_bytes().as_slice(), &[0x10, at_ms]].concat())
+    }
+
+    fn send(store: &Store, series: &[Vec<Vec<u8>>]) -> Result<Appended, WriteError> {
+        let message: Vec<u8> = series.iter().flat_map(|parts| field(1, &parts.concat())).collect();
+        let body = snap::raw::Encoder::new().compress_vec(&message).expect("packs");
+        receive(&body, 1 << 20, store, Durability::Written)
+    }
+
+    fn store() -> Store {
+        let env = Env { disk: Arc::new(MemoryDisk::new()), ..Env::real() };
+        Store::open(&env, StoreOptions { retention_ms: 0, ..StoreOptions::default() }, &Registry::new()).expect("opens")
+    }
+
+    #[test]
+    fn a_series_is_the_same_however_its_labels_come() {
+        let store = store();
+        let (name, job, node) = (label("__name__", "up"), label("job", "a"), label("node", "n"));
+        let orders = [
+            vec![name.clone(), job.clone(), node.clone(), sample(1, 1.0)],
+            vec![name.clone(), job.clone(), node.clone(), sample(2, 2.0)],
+            vec![node.clone(), name.clone(), job.clone(), sample(3, 3.0)],
+            vec![name.clone(), sample(4, 4.0), job.clone(), node.clone()],
+            vec![sample(5, 5.0), name.clone(), job.clone(), node.clone()],
+            vec![name.clone(), job.clone(), label("none", ""), node.clone(), sample(6, 6.0)],
+            vec![name, job, node, sample(7, 7.0), sample(8, 8.0)],
+        ];
+        for order in &orders {
+            send(&store, std::slice::from_ref(order)).expect("stored");
+        }
+        assert_eq!((store.stats().series, store.stats().head_samples), (1, 8));
+        let other = [label("__name__", "up"), label("job", "a"), label("node", "m"), sample(1, 1.0)];
+        send(&store, &[orders[0].clone(), other.to_vec()]).expect("stored");
+        assert_eq!((store.stats().series, store.stats().head_samples), (2, 9));
+    }
+
+    #[test]
+    fn a_broken_request_changes_nothing() {
+        let store = store();
+        let good = vec![label("__name__", "up"), sample(1, 1.0)];
+        for bad in [
+            vec![label("job", "a"), sample(1, 1.0)],
+            vec![label("__name__", "x"), vec![0x12, 9, 0x09, 1]],
+            vec![vec![0x0a, 0x7f]],
+        ] {
+            assert!(matches!(send(&store, &[good.clone(), bad]), Err(WriteError::Bad(_))));
+        }
+        assert_eq!((store.stats().series, store.stats().head_samples), (0, 0));
+        let twice = send(&store, &[vec![label("__name__", "up"), sample(1, 1.0), sample(1, 2.0)]]);
+        assert!(matches!(twice, Err(WriteError::Samples(_))), "{twice:?}");
+        assert_eq!(store.stats().head_samples, 1);
     }
 
     /// A series with a sample, an exemplar and a histogram, and its metadata.

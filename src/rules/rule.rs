@@ -14,7 +14,7 @@ use crate::promql::expr::Expr;
 use crate::promql::parse;
 use crate::promql::turns::Lane;
 use crate::promql::value::{QueryValue, VectorSample};
-use crate::storage::append::{Append, BatchSample, BatchValue, Durability, GroupId, SeriesId};
+use crate::storage::append::{Append, AppendError, BatchSample, BatchValue, Durability, GroupId, SeriesId};
 use crate::storage::select::Querier;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -169,7 +169,7 @@ impl RuleState {
             recording::step(&self.spec, vector, evaluation.limit)?
         };
         outcome.samples = written.len();
-        self.write(evaluation, written)
+        self.write(evaluation, &written)
     }
 
     /// Returns the link to the expression.
@@ -191,31 +191,42 @@ impl RuleState {
         )
     }
 
+    /// Writes what came out. The store may have forgotten the series of a rule that had no samples for long.
+    fn write(&mut self, evaluation: &Evaluation<'_>, written: &[(Labels, Value)]) -> Result<(), String> {
+        let mut done = self.try_write(evaluation, written);
+        if matches!(done, Err(AppendError::Forgotten)) {
+            self.series.clear();
+            done = self.try_write(evaluation, written);
+        }
+        done.map_err(|error| error.to_string())
+    }
+
     /// Writes what came out, and a stale marker for each series that came out last time and does not now.
-    fn write(&mut self, evaluation: &Evaluation<'_>, written: Vec<(Labels, Value)>) -> Result<(), String> {
+    fn try_write(&mut self, evaluation: &Evaluation<'_>, written: &[(Labels, Value)]) -> Result<(), AppendError> {
         let append = evaluation.append;
         let group = match self.group {
             Some(group) => group,
-            None => *self.group.insert(append.group(&self.store_group).map_err(|error| error.to_string())?),
+            None => *self.group.insert(append.group(&self.store_group)?),
         };
         let at_ms = evaluation.at_ms - evaluation.query_offset_ms;
         let mut series = BTreeMap::new();
         let (mut ids, mut values, mut histograms) = (Vec::new(), Vec::new(), Vec::new());
         for (labels, value) in written {
-            let id = match self.series.get(&labels) {
+            let id = match self.series.get(labels) {
                 Some(id) => *id,
-                None => append.series(&labels).map_err(|error| error.to_string())?,
+                None => append.series(labels)?,
             };
             match value {
                 Value::Float(value) => {
                     ids.push(id);
-                    values.push(value);
+                    values.push(*value);
                 }
                 Value::Histogram(histogram) => {
-                    histograms.push(BatchSample { series: id, at_ms, value: BatchValue::Histogram(histogram) });
+                    let value = BatchValue::Histogram(Arc::clone(histogram));
+                    histograms.push(BatchSample { series: id, at_ms, value });
                 }
             }
-            series.insert(labels, id);
+            series.insert(labels.clone(), id);
         }
         for (labels, id) in &self.series {
             if !series.contains_key(labels) {
@@ -228,11 +239,10 @@ impl RuleState {
             self.layout = Arc::from(ids);
         }
         if !values.is_empty() {
-            append.append_row(group, at_ms, &self.layout, &values).map_err(|error| error.to_string())?;
+            append.append_row(group, at_ms, &self.layout, &values)?;
         }
         if !histograms.is_empty() {
-            let done = append.append_samples(Some(group), &histograms, Durability::Kept);
-            done.map_err(|error| error.to_string())?;
+            append.append_samples(Some(group), &histograms, Durability::Kept)?;
         }
         Ok(())
     }

@@ -222,14 +222,26 @@ impl ScrapeLoop {
         let report = self.report_values(result.is_ok(), took, counts);
         match result {
             Ok((outcome, buffer)) => {
+                known.buffer = buffer;
+                let mut written = self.write(known, at_ms, &report, outcome);
+                if matches!(written, Err(AppendError::Forgotten)) {
+                    written = self.write_anew(known, at_ms, &report);
+                }
                 // The memory of a large body is not kept for the next one.
-                known.buffer = if buffer.capacity() > BUFFER_BYTES_KEPT { Vec::new() } else { buffer };
-                let written = self.write(known, at_ms, &report, outcome);
+                if known.buffer.capacity() > BUFFER_BYTES_KEPT {
+                    known.buffer = Vec::new();
+                }
                 self.note(at_ms, took, counts, written.err().map(ScrapeError::Append).as_ref().map(|error| (error, None)));
             }
             Err((error, fetched)) => {
                 self.count_failure(&error);
-                let written = self.write_failed(known, at_ms, &report);
+                let mut written = self.write_failed(known, at_ms, &report);
+                if matches!(written, Err(AppendError::Forgotten)) {
+                    written = self.prepare().and_then(|fresh| {
+                        *known = Memory { last_ms: at_ms, ..fresh };
+                        self.write_failed(known, at_ms, &report)
+                    });
+                }
                 self.note(at_ms, took, counts, Some((&error, fetched.as_ref())));
                 if let Err(error) = written {
                     tracing::warn!(target = self.shared.target.url, %error, "cannot store that a scrape failed");
@@ -325,6 +337,20 @@ impl ScrapeLoop {
             self.append.append_exemplars(series, &[exemplar]);
         }
         Ok(())
+    }
+
+    /// The store forgot series of a target that was away for long: everything is looked up anew.
+    fn write_anew(&self, memory: &mut Memory, at_ms: i64, report: &[f64]) -> Result<(), AppendError> {
+        let (mut body, dialect) = (memory.cache.body().to_vec(), memory.cache.dialect());
+        let buffer = std::mem::take(&mut memory.buffer);
+        *memory = Memory { last_ms: at_ms, buffer, ..self.prepare()? };
+        let mut lookup = SampleLabels::new(&*self.append, &self.config, &self.shared.target.labels);
+        let understood = memory.cache.update(&mut body, dialect, &mut lookup);
+        drop(lookup);
+        match understood {
+            Ok(outcome) => self.write(memory, at_ms, report, outcome),
+            Err(refused) => Err(AppendError::Limit(refused.error.to_string())),
+        }
     }
 
     /// Writes a failed scrape: stale markers once, and the report.

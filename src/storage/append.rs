@@ -69,6 +69,9 @@ pub enum AppendError {
     /// The store is shutting down or poisoned.
     #[error("the store is closed")]
     Closed,
+    /// A series or group was forgotten because nothing had used it for long: its holder asks for it anew and tries again.
+    #[error("a series was forgotten after a long time without samples")]
+    Forgotten,
     /// A bound was hit; its name and value.
     #[error("{0}")]
     Limit(String),
@@ -81,6 +84,12 @@ pub trait Append: Send + Sync {
     /// # Errors
     /// At the limit of series, or when the store is closed.
     fn series(&self, labels: &Labels) -> Result<SeriesId, AppendError>;
+
+    /// Looks up label sets in the form that Remote-Write 1.0 carries them (sorted by name, without doubles), without reading
+    /// a label; adds one answer for each. `None` does not say that a series is new: [`Append::series`] finds it then.
+    fn known_series(&self, encoded: &[&[u8]], found: &mut Vec<Option<SeriesId>>) {
+        found.resize(found.len() + encoded.len(), None);
+    }
 
     /// Returns the group of that stable name (for example `scrape/JOB/INSTANCE`), making it if it is new.
     ///

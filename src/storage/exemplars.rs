@@ -39,6 +39,11 @@ impl Exemplars {
         added
     }
 
+    /// Walks the series that have exemplars.
+    pub(crate) fn series(&self) -> impl Iterator<Item = SeriesId> {
+        self.newest.keys().copied()
+    }
+
     /// Returns the exemplars of the series for which `wanted` says yes, within a range, by series.
     pub(crate) fn find(
         &self,

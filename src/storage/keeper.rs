@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! every second:   the log lost something?          cut everything to blocks
-//!                 a half hour is over by 60 s?      cut it
+//!                 a half hour is over by 60 s?      cut it, forget series without samples, write names anew if they grew
 //!                 sealed generations wait?          cut what is sealed, as when history is loaded
 //!                 a range is finished?              merge its blocks
 //!                 older or larger than retention?   unlink whole blocks
@@ -36,7 +36,7 @@ const RETRY: Duration = Duration::from_secs(30);
 /// Progress is told after so many series.
 const PROGRESS_SERIES: u64 = 1024;
 /// A names log smaller than this is not worth writing anew.
-const NAMES_BYTES_MIN: u64 = 8 << 20;
+const NAMES_BYTES_MIN: u64 = 256 << 10;
 
 impl Inner {
     /// Runs until the store is closed.
@@ -80,6 +80,9 @@ impl Inner {
         if over > *last_cut {
             self.cut(over * WINDOW_MS)?;
             *last_cut = over;
+            let forgotten = self.head.forget_unused(false);
+            tracing::debug!(forgotten, "series that nothing uses any more were forgotten");
+            self.compact_names()?;
         } else if self.head.waiting_bytes() > WAITING_BYTES_MAX {
             self.cut_waiting()?;
         }
@@ -113,7 +116,7 @@ impl Inner {
     /// Cuts what is sealed already, so that memory stays bounded while old data stream in.
     fn cut_waiting(&self) -> Result<(), StoreError> {
         let newest = read(&self.head.groups)
-            .by_id
+            .all()
             .iter()
             .filter_map(|group| group.lock().sealed.iter().map(|sealed| lock(sealed).window).max())
             .max();
@@ -160,7 +163,7 @@ impl Inner {
     fn log_metadata(&self) {
         for (metric, known) in read(&self.head.metadata).get(None) {
             for metadata in &known {
-                self.log.write(i64::MIN, |_segment| put_metadata(&metric, metadata));
+                self.log.write(i64::MIN, |_segment, record| put_metadata(record, &metric, metadata));
             }
         }
     }
@@ -242,13 +245,12 @@ impl Inner {
         removed
     }
 
-    /// Writes the names log anew with what is needed: all series, groups and newest layouts. The log's old rows may name
-    /// older layouts, so this goes with a cut of everything.
+    /// Writes the names log anew with what is needed: all series, groups and newest layouts.
     pub(super) fn rewrite_names(&self) -> Result<(), StoreError> {
         let rewritten = self.log.rewrite_names(|out| {
             {
                 let registry = read(&self.head.registry);
-                for number in 0..registry.symbols().len() as u32 {
+                for number in 0..registry.symbols().next() {
                     let text = registry.symbols().get(number);
                     if !text.is_empty() {
                         put_symbol(out, number, text);
@@ -272,13 +274,12 @@ impl Inner {
         rewritten.map_err(StoreError::io("writing the names log in", &self.options.dir))
     }
 
-    /// At start, after a replay: a names log of mostly old layouts is written anew.
+    /// Writes a names log of mostly old layouts and forgotten series anew.
     pub(super) fn compact_names(&self) -> Result<(), StoreError> {
         let live: u64 = read(&self.head.registry).live().len() * 40;
         if self.log.names_bytes() < NAMES_BYTES_MIN.max(live * 4) {
             return Ok(());
         }
-        self.cut(i64::MAX)?;
         self.rewrite_names()
     }
 

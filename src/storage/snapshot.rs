@@ -202,7 +202,9 @@ impl Inner {
         let path = segment.path.clone();
         for (metric, known) in read(&self.head.metadata).get(None) {
             for metadata in &known {
-                segment.write_record(&put_metadata(&metric, metadata)).map_err(StoreError::io("writing", &path))?;
+                let mut record = Vec::new();
+                put_metadata(&mut record, &metric, metadata);
+                segment.write_record(&record).map_err(StoreError::io("writing", &path))?;
             }
         }
         segment.handle().sync_data().map_err(StoreError::io("syncing", &path))?;

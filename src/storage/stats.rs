@@ -61,7 +61,7 @@ impl StoreStats {
             stats.label_pairs = registry.names().map(|(_, pairs)| pairs.len() as u64).sum();
         }
         stats.head_bytes += read(&head.locations).memory_bytes() as u64;
-        let groups = read(&head.groups).by_id.clone();
+        let groups = read(&head.groups).all();
         stats.groups = groups.len() as u64;
         for group in groups {
             let state = group.lock();

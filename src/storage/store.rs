@@ -216,6 +216,8 @@ impl Store {
             lock: Mutex::new(Some(lock)),
         });
         if inner.options.housekeeping {
+            let forgotten = inner.head.forget_unused(true);
+            tracing::debug!(forgotten, "series without samples in the log are left out");
             inner.compact_names()?;
             let keeper = Arc::clone(&inner);
             let thread = env.tasks.background("store-keeper", move || keeper.keep());
@@ -386,9 +388,10 @@ impl Store {
         Limits { oldest_ms, late_oldest_ms }
     }
 
-    fn append_histograms(&self, samples: &[BatchSample], limits: Limits, appended: &mut Appended) {
+    fn append_histograms(&self, samples: &[BatchSample], limits: Limits, appended: &mut Appended) -> Result<(), AppendError> {
         let head = &self.inner.head;
         let _gate = head.pass_gate();
+        head.check_known(samples.iter().map(|sample| sample.series))?;
         let mut histograms = lock(&head.histograms);
         let mut stored = Vec::new();
         for sample in samples {
@@ -416,8 +419,9 @@ impl Store {
         }
         if !stored.is_empty() {
             let newest_ms = stored.iter().map(|(_, at_ms, _)| *at_ms).max().unwrap_or(i64::MIN);
-            self.inner.log.write(newest_ms, |_segment| put_histograms(&stored));
+            self.inner.log.write(newest_ms, |_segment, record| put_histograms(record, &stored));
         }
+        Ok(())
     }
 
     /// Makes what was appended as durable as was asked for.
@@ -432,6 +436,10 @@ impl Append for Store {
     fn series(&self, labels: &Labels) -> Result<SeriesId, AppendError> {
         self.check_open()?;
         self.inner.head.series(&self.inner.log, labels)
+    }
+
+    fn known_series(&self, encoded: &[&[u8]], found: &mut Vec<Option<SeriesId>>) {
+        read(&self.inner.head.registry).find_encoded(encoded, found);
     }
 
     fn group(&self, name: &str) -> Result<GroupId, AppendError> {
@@ -473,7 +481,7 @@ impl Append for Store {
         });
         let mut appended = inner.head.append_points(&inner.log, floats, group, limits)?;
         if mixed {
-            self.append_histograms(samples, limits, &mut appended);
+            self.append_histograms(samples, limits, &mut appended)?;
         }
         if let Some(oldest_ms) = samples.iter().map(|sample| sample.at_ms).min() {
             inner.changes.note(oldest_ms);
@@ -488,7 +496,7 @@ impl Append for Store {
 
     fn append_exemplars(&self, series: SeriesId, exemplars: &[Exemplar]) {
         if self.inner.head.add_exemplars(series, exemplars) > 0 {
-            self.inner.log.write(i64::MIN, |_segment| put_exemplars(series, exemplars));
+            self.inner.log.write(i64::MIN, |_segment, record| put_exemplars(record, series, exemplars));
         }
     }
 
@@ -496,7 +504,7 @@ impl Append for Store {
         let head = &self.inner.head;
         if !read(&head.metadata).is(metric, metadata) {
             write(&head.metadata).note(metric, metadata);
-            self.inner.log.write(i64::MIN, |_segment| put_metadata(metric, metadata));
+            self.inner.log.write(i64::MIN, |_segment, record| put_metadata(record, metric, metadata));
         }
     }
 }

@@ -53,7 +53,9 @@ pub(in crate::api) async fn write(State(api): State<ApiState>, headers: HeaderMa
                 WriteError::Bad(_) | WriteError::Samples(_) => StatusCode::BAD_REQUEST,
                 WriteError::Append(AppendError::Limit(_)) => StatusCode::TOO_MANY_REQUESTS,
                 // Senders keep what they have and come again.
-                WriteError::Append(AppendError::Closed | AppendError::Log(_)) => StatusCode::SERVICE_UNAVAILABLE,
+                WriteError::Append(AppendError::Closed | AppendError::Forgotten | AppendError::Log(_)) => {
+                    StatusCode::SERVICE_UNAVAILABLE
+                }
             };
             plain(status, error.to_string())
         }

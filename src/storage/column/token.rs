@@ -1,4 +1,4 @@
-//! Tokens: the form of values that grows, in head streams and in log rows.
+//! Tokens: the form of values that grows, in head streams. Log rows say the same steps in bits ([`super::step_bits`]).
 //!
 //! ```text
 //! t = 0        the last value again, n+1 times; varint n follows
@@ -96,6 +96,28 @@ impl Track {
         }
     }
 
+    /// Moves on over a token without computing the value: that is a division, which only the last of many tokens needs. The
+    /// inner `Some`: the value's bits where the state does not tell them. `None` where the mantissa leaves its bounds.
+    #[inline]
+    pub(crate) fn follow(&mut self, step: Step) -> Option<Option<u64>> {
+        match step {
+            Step::Stale | Step::Raw(_) => self.advance(step).map(Some),
+            Step::Scaled(scale, mantissa) => {
+                *self = Self { mantissa, scale };
+                Some(self.is_default().then_some(0))
+            }
+            Step::Difference(difference) => {
+                self.mantissa = self.mantissa.checked_add(difference)?;
+                Some(self.is_default().then_some(0))
+            }
+        }
+    }
+
+    /// Returns whether the state may stand for a stale marker or raw bytes as well as for zero.
+    pub(crate) const fn is_default(self) -> bool {
+        self.mantissa == 0 && self.scale.byte() == 0
+    }
+
     /// Returns the token that gives this state (and its value) out of nothing; `bits` are the last value's.
     pub(crate) const fn restate(self, bits: u64) -> Step {
         // A track that stands at zero may stand for a stale marker or raw bytes.
@@ -106,6 +128,16 @@ impl Track {
             Step::Raw(bits)
         } else {
             Step::Scaled(self.scale, self.mantissa)
+        }
+    }
+
+    /// Returns the token that gives this state (and its value) out of the default one at the value 0.0; `None` where
+    /// this is that state.
+    pub(crate) const fn since_nothing(self, bits: u64) -> Option<Step> {
+        match (self.scale.byte(), self.mantissa) {
+            (0, 0) if bits == 0 => None,
+            (0, mantissa) if mantissa != 0 => Some(Step::Difference(mantissa)),
+            _ => Some(self.restate(bits)),
         }
     }
 }
@@ -167,7 +199,7 @@ pub(crate) fn read_token(bytes: &mut ByteReader<'_>) -> Option<Token> {
     }
 }
 
-/// Reads one token that must be a value's.
+/// Reads one token that must be a value's, as log rows had them in version 1.
 pub(crate) fn read_step(bytes: &mut ByteReader<'_>) -> Option<Step> {
     match read_token(bytes)? {
         Token::Value(step) => Some(step),

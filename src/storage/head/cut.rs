@@ -51,7 +51,7 @@ impl Cut {
 impl Head {
     /// Seals everything older than `end_ms`, which lies between two half hours or is `i64::MAX`.
     pub(crate) fn cut(&self, log: &Log, end_ms: i64) -> Cut {
-        let groups = read(&self.groups).by_id.clone();
+        let groups = read(&self.groups).all();
         let closed = self.gate.write().unwrap_or_else(PoisonError::into_inner);
         // A segment that ends here can be dropped whole.
         if let Err(error) = log.next_segment() {
@@ -84,7 +84,7 @@ impl Head {
 
     /// Frees what a cut took: its blocks are there.
     pub(crate) fn finish_cut(&self, cut: &Cut) {
-        for group in read(&self.groups).by_id.clone() {
+        for group in read(&self.groups).all() {
             let mut state = group.lock();
             if !state.sealed.is_empty() {
                 let written =
@@ -130,7 +130,7 @@ impl Head {
 
     /// Returns the bytes of sealed generations and late samples, about: memory that a cut would free.
     pub(crate) fn waiting_bytes(&self) -> usize {
-        let groups = read(&self.groups).by_id.clone();
+        let groups = read(&self.groups).all();
         let sealed: usize =
             groups.iter().map(|group| group.lock().sealed.iter().map(|sealed| lock(sealed).memory_bytes()).sum::<usize>()).sum();
         sealed + lock(&self.late).memory_bytes()

@@ -9,32 +9,32 @@
 //!          `------------- stream --------------------------'  `---------- implied ------------------'
 //! ```
 //!
-//! Columns of the group's present layout are covered up to the last row without being touched (`OPEN`); leaving the
-//! layout, or being filled row by row (pushed series), makes the coverage explicit.
+//! Columns that take part in each row are *open*: they are covered up to the last row without being touched. A row may
+//! come in parts (pushed series): the set `present` then says which open columns it has so far, and the next row closes
+//! those that it never got. A column that misses a row is closed: its coverage is a number until it takes part again.
 
 use super::chunks::{Chunks, Stream};
 use crate::storage::append::SeriesId;
+use crate::storage::column::bits::BitSet;
 use crate::storage::column::scale::Scale;
+use crate::storage::column::step_bits::Width;
 use crate::storage::column::token::{self, Step, Token, Track};
 use crate::storage::column::varint::ByteReader;
 
 /// Coverage of a column that takes part in every row.
-const OPEN: u32 = u32::MAX;
-
-/// The segment tag of a column that no log segment knows.
-pub(crate) const UNLOGGED: u16 = u16::MAX;
+pub(super) const OPEN: u32 = u32::MAX;
 
 #[derive(Clone, Copy, Debug)]
-struct Column {
-    mantissa: i64,
-    stream: Stream,
-    scale: Scale,
-    /// The log segment (low bits) in which the column was last written absolutely.
-    logged: u16,
+pub(super) struct Column {
+    pub(super) mantissa: i64,
+    pub(super) stream: Stream,
+    pub(super) scale: Scale,
+    /// The log's coder of this column.
+    pub(super) width: Width,
     /// The row at which the last value came.
-    since: u32,
+    pub(super) since: u32,
     /// Rows up to here are said; `OPEN`: all rows. 0: nothing yet.
-    covered: u32,
+    pub(super) covered: u32,
 }
 
 /// What became of one offered value.
@@ -57,14 +57,31 @@ pub(crate) struct Generation {
     pub(crate) window: i64,
     times: Vec<i64>,
     series: Vec<SeriesId>,
-    bits: Vec<u64>,
-    columns: Vec<Column>,
+    pub(super) bits: Vec<u64>,
+    pub(super) columns: Vec<Column>,
     chunks: Chunks,
+    /// Columns whose coverage is `OPEN`.
+    pub(super) open: BitSet,
+    /// Of a last row that comes in parts: the open columns that it has.
+    pub(super) present: BitSet,
+    /// Whether the last row comes in parts.
+    partial: bool,
+    /// What the log knows of the columns.
+    pub(super) logged: Logged,
     /// Columns sorted by series, made when someone searches; as long as `columns` when it is fresh.
     by_series: Vec<u32>,
     /// Samples held.
-    samples: u64,
+    pub(super) samples: u64,
     scratch: Vec<u8>,
+}
+
+/// Which columns a segment of the log knows.
+#[derive(Debug, Default)]
+pub(super) struct Logged {
+    pub(super) segment: u64,
+    pub(super) columns: BitSet,
+    /// Columns that moved on without the log's rows: the next row says them absolutely.
+    pub(super) adrift: BitSet,
 }
 
 impl Generation {
@@ -77,6 +94,10 @@ impl Generation {
             bits: Vec::new(),
             columns: Vec::new(),
             chunks: Chunks::new(),
+            open: BitSet::new(),
+            present: BitSet::new(),
+            partial: false,
+            logged: Logged { segment: 0, columns: BitSet::new(), adrift: BitSet::new() },
             by_series: Vec::new(),
             samples: 0,
             scratch: Vec::new(),
@@ -93,6 +114,11 @@ impl Generation {
         &self.series
     }
 
+    /// Walks the series that have samples.
+    pub(crate) fn series_with_samples(&self) -> impl Iterator<Item = SeriesId> {
+        self.series.iter().zip(&self.columns).filter(|(_, column)| column.covered > 0).map(|(series, _)| *series)
+    }
+
     /// Returns how many samples are held.
     pub(crate) const fn samples(&self) -> u64 {
         self.samples
@@ -105,6 +131,9 @@ impl Generation {
             + self.bits.capacity() * 8
             + self.columns.capacity() * size_of::<Column>()
             + self.by_series.capacity() * 4
+            + self.open.memory_bytes()
+            + self.present.memory_bytes()
+            + self.logged.columns.memory_bytes()
             + self.chunks.memory_bytes()
     }
 
@@ -124,7 +153,7 @@ impl Generation {
             mantissa: 0,
             stream: Stream::EMPTY,
             scale: Scale::ONE,
-            logged: UNLOGGED,
+            width: Width::FIRST,
             since: 0,
             covered: 0,
         });
@@ -145,14 +174,40 @@ impl Generation {
         self.by_series.get(found).copied()
     }
 
-    /// Adds a row and returns its number. `at_ms` must be newer than all rows.
+    /// Adds a row that all open columns take part in and returns its number. `at_ms` must be newer than all rows.
     pub(crate) fn add_row(&mut self, at_ms: i64) -> u32 {
+        self.settle();
         debug_assert!(self.times.last().is_none_or(|last| *last < at_ms));
         if self.times.len() == self.times.capacity() {
             self.times.reserve_exact((self.times.len() / 2).max(4));
         }
         self.times.push(at_ms);
         (self.times.len() - 1) as u32
+    }
+
+    /// Adds a row that comes in parts: a column has no sample in it before one is offered.
+    pub(crate) fn add_partial_row(&mut self, at_ms: i64) -> u32 {
+        let row = self.add_row(at_ms);
+        self.partial = true;
+        self.present.clear();
+        row
+    }
+
+    /// The last row gets no more parts: open columns that it did not get are closed before it.
+    fn settle(&mut self) {
+        if !std::mem::take(&mut self.partial) {
+            return;
+        }
+        let last = (self.times.len() - 1) as u32;
+        let Self { open, present, columns, .. } = self;
+        let mut closed = Vec::new();
+        open.without(present, |column| {
+            columns[column as usize].covered = last;
+            closed.push(column);
+        });
+        for column in closed {
+            open.unset(column);
+        }
     }
 
     /// Returns the number of the row at exactly `at_ms`.
@@ -165,13 +220,16 @@ impl Generation {
 
     /// Makes columns take part in every row from now on (or no longer). Call it between rows.
     pub(crate) fn set_open(&mut self, columns: impl Iterator<Item = u32>, open: bool) {
+        self.settle();
         let rows = self.times.len() as u32;
-        for column in columns {
-            let column = &mut self.columns[column as usize];
+        for place in columns {
+            let column = &mut self.columns[place as usize];
             if column.covered == OPEN && !open {
                 column.covered = rows;
+                self.open.unset(place);
             } else if column.covered == rows && rows > 0 && open {
                 column.covered = OPEN;
+                self.open.set(place);
             }
         }
     }
@@ -193,32 +251,47 @@ impl Generation {
         Track { mantissa: column.mantissa, scale: column.scale }
     }
 
-    /// Returns the tag of the log segment that knows the column's state.
-    pub(crate) fn logged(&self, column: u32) -> u16 {
-        self.columns[column as usize].logged
-    }
-
-    /// Notes that a log segment knows the column's state.
-    pub(crate) fn set_logged(&mut self, column: u32, tag: u16) {
-        self.columns[column as usize].logged = tag;
-    }
-
-    fn covered(&self, column: u32) -> u32 {
+    pub(super) fn covered(&self, column: u32) -> u32 {
+        let rows = self.times.len() as u32;
         match self.columns[column as usize].covered {
-            OPEN => self.times.len() as u32,
+            OPEN => rows - u32::from(self.partial && !self.present.has(column)),
             covered => covered,
         }
     }
 
+    /// Returns whether a row is the last one and comes in parts.
+    pub(super) const fn is_next(&self, row: u32) -> bool {
+        self.partial && row as usize + 1 == self.times.len()
+    }
+
+    /// Returns whether an open column has a sample in a row; a row that all open columns take part in waits for theirs.
+    pub(super) fn present_in(&self, column: u32, row: u32) -> bool {
+        let is_last = row as usize + 1 == self.times.len();
+        !is_last || self.partial && self.present.has(column)
+    }
+
+    /// Notes that a column has a sample in a row.
+    pub(super) fn reach(&mut self, column: u32, row: u32) {
+        let is_last = row as usize + 1 == self.times.len();
+        if is_last {
+            self.open.set(column);
+            if self.partial {
+                self.present.set(column);
+            }
+        }
+        self.columns[column as usize].covered = if is_last { OPEN } else { row + 1 };
+    }
+
     /// Appends one value of a row that was just added, on the fast path: a column that is open and unchanged is only
     /// looked at. Returns the token where the value changed.
+    #[inline]
     pub(crate) fn push_open(&mut self, column: u32, row: u32, value: f64) -> Option<Step> {
         let place = column as usize;
         if self.bits[place] == value.to_bits() && self.columns[place].covered == OPEN {
             return None;
         }
         let step = self.next_step(column, value);
-        self.place(column, row, step, OPEN);
+        self.place(column, row, step);
         Some(step)
     }
 
@@ -231,57 +304,49 @@ impl Generation {
         if self.columns[column as usize].covered == 0 { Track::absolute(value) } else { self.track(column).step(value) }
     }
 
-    /// Offers one value to a column at a row that exists. No column may be open ([`Self::set_open`]) but at its last row.
+    /// Offers one value to a column at a row that exists.
+    #[inline]
     pub(crate) fn offer(&mut self, column: u32, row: u32, value: f64) -> Offered {
+        let is_next = self.is_next(row) && self.open.has(column) && !self.present.has(column);
+        if is_next && self.bits[column as usize] == value.to_bits() {
+            self.present.set(column);
+            self.samples += 1;
+            return Offered::Stored(None);
+        }
         let covered = self.covered(column);
         if row < covered {
             return if row + 1 == covered { same_or_conflict(self.bits[column as usize], value) } else { Offered::Behind };
         }
         self.samples += 1;
-        let entry = &mut self.columns[column as usize];
         if covered > 0 && covered == row && self.bits[column as usize] == value.to_bits() {
-            entry.covered = row + 1;
+            self.reach(column, row);
             return Offered::Stored(None);
         }
         let step = self.next_step(column, value);
-        self.place(column, row, step, row + 1);
+        self.place(column, row, step);
         Offered::Stored(Some(step))
     }
 
-    /// Applies a token from the log (`None`: unchanged) to a column of a row that was just added. `open` says that the row
-    /// holds all columns of a layout. Returns whether the token fits the column's state.
-    pub(crate) fn replay(&mut self, column: u32, row: u32, step: Option<Step>, open: bool) -> bool {
-        let Some(entry) = self.columns.get_mut(column as usize) else { return false };
-        let covered = if entry.covered == OPEN { row } else { entry.covered };
-        let covered_after = if open { OPEN } else { row + 1 };
-        if row < covered {
-            return false;
-        }
-        let follows = covered > 0 && covered == row;
-        let Some(step) = step else {
-            entry.covered = covered_after;
-            return follows;
-        };
-        let mut track = Track { mantissa: entry.mantissa, scale: entry.scale };
-        let Some(bits) = track.advance(step) else { return false };
-        if follows && self.bits[column as usize] == bits {
-            // A segment's first row says again what the stream already has.
-            entry.mantissa = track.mantissa;
-            entry.scale = track.scale;
-            entry.covered = covered_after;
-        } else {
-            self.place(column, row, step, covered_after);
-        }
-        true
+    /// Writes a new value at `row`; all before it is flushed to the stream.
+    pub(super) fn place(&mut self, column: u32, row: u32, step: Step) {
+        let mut track = self.track(column);
+        let bits = track.advance(step).unwrap_or_else(|| self.last_bits(column));
+        self.place_as(column, row, step, track, bits);
     }
 
-    /// Writes a new value at `row`; all before it is flushed to the stream.
-    fn place(&mut self, column: u32, row: u32, step: Step, covered_after: u32) {
+    /// The same where the state after it is known.
+    pub(super) fn place_as(&mut self, column: u32, row: u32, step: Step, after: Track, bits: u64) {
         let place = column as usize;
         let mut entry = self.columns[place];
         let covered = if entry.covered == OPEN { row } else { entry.covered };
-        let mut track = Track { mantissa: entry.mantissa, scale: entry.scale };
-        if covered > 0 {
+        if covered == row && covered == entry.since + 1 && !entry.stream.is_empty() {
+            let mut bytes = std::mem::take(&mut self.scratch);
+            bytes.clear();
+            token::put_step(&mut bytes, step);
+            self.chunks.push(&mut entry.stream, &bytes);
+            self.scratch = bytes;
+        } else if covered > 0 {
+            let track = Track { mantissa: entry.mantissa, scale: entry.scale };
             let mut bytes = std::mem::take(&mut self.scratch);
             bytes.clear();
             if entry.stream.is_empty() {
@@ -300,14 +365,12 @@ impl Generation {
             self.chunks.push(&mut entry.stream, &bytes);
             self.scratch = bytes;
         }
-        if let Some(bits) = track.advance(step) {
-            self.bits[place] = bits;
-        }
-        entry.mantissa = track.mantissa;
-        entry.scale = track.scale;
+        self.bits[place] = bits;
+        entry.mantissa = after.mantissa;
+        entry.scale = after.scale;
         entry.since = row;
-        entry.covered = covered_after;
         self.columns[place] = entry;
+        self.reach(column, row);
     }
 
     /// Walks a column's runs: (first row, rows, bits of the value). Absent rows are left out.
@@ -400,11 +463,11 @@ mod tests {
     fn equal_times_are_told_apart() {
         let mut generation = Generation::new(0);
         let column = generation.add_column(SeriesId(7));
-        let row = generation.add_row(0);
+        let row = generation.add_partial_row(0);
         assert!(matches!(generation.offer(column, row, 1.0), Offered::Stored(Some(_))));
         assert_eq!(generation.offer(column, row, 1.0), Offered::Same);
         assert_eq!(generation.offer(column, row, 2.0), Offered::Conflict);
-        let later = generation.add_row(5);
+        let later = generation.add_partial_row(5);
         assert_eq!(generation.offer(column, later, 1.0), Offered::Stored(None));
         assert_eq!(generation.offer(column, row, 1.0), Offered::Behind);
     }
@@ -431,7 +494,7 @@ mod tests {
             }
             let mut expected: [Vec<(u32, u64)>; 3] = Default::default();
             for (at, row) in rows.iter().enumerate() {
-                let number = generation.add_row(at as i64);
+                let number = generation.add_partial_row(at as i64);
                 for (column, value) in row.iter().enumerate() {
                     let Some(value) = value.map(|value| f64::from(value) * 0.25) else { continue };
                     prop_assert!(matches!(generation.offer(column as u32, number, value), Offered::Stored(_)));

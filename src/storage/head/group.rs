@@ -42,8 +42,6 @@ pub(crate) struct GroupState {
     pub(crate) learned: bool,
     /// What the log's segment knows of this group.
     pub(crate) logged: Logged,
-    /// Whether that segment knows every column of the layout.
-    pub(crate) all_logged: bool,
 }
 
 /// Which log segment has rows of a group, and the time of the last.
@@ -71,7 +69,6 @@ impl Group {
                 last_ms: i64::MIN,
                 learned: false,
                 logged: Logged::default(),
-                all_logged: false,
             }),
         }
     }
@@ -125,7 +122,6 @@ impl GroupState {
             return;
         }
         self.entered = true;
-        self.all_logged = false;
         let before = generation.series().len() as u32;
         if before == 0 {
             generation.reserve(self.layout.len());
@@ -141,11 +137,30 @@ impl GroupState {
         generation.set_open(self.layout_columns(), true);
     }
 
+    /// Gives all series of a learned layout their columns: those are the layout's places.
+    pub(crate) fn add_layout_columns(&self, generation: &mut Generation) {
+        let known = generation.series().len();
+        let fresh = self.layout.get(known..).unwrap_or_default();
+        if !fresh.is_empty() {
+            generation.reserve(fresh.len());
+            for series in fresh {
+                generation.add_column(*series);
+            }
+        }
+    }
+
     /// Walks the columns of the layout.
     pub(crate) fn layout_columns(&self) -> impl Iterator<Item = u32> + use<> {
         let mapped = self.columns.clone();
         let direct = if mapped.is_empty() { 0..self.layout.len() as u32 } else { 0..0 };
         direct.chain(mapped.into_iter().filter(|column| *column != NO_COLUMN))
+    }
+
+    /// Walks the columns of the layout as ranges.
+    pub(crate) fn column_ranges(&self) -> impl Iterator<Item = std::ops::Range<u32>> {
+        let direct = if self.columns.is_empty() { 0..self.layout.len() as u32 } else { 0..0 };
+        let mapped = self.columns.iter().filter(|column| **column != NO_COLUMN).map(|column| *column..*column + 1);
+        std::iter::once(direct).chain(mapped)
     }
 
     /// Returns the column of a place in the layout.

@@ -50,6 +50,11 @@ impl Histograms {
         list.get(from..to).unwrap_or_default()
     }
 
+    /// Walks the series that have histograms.
+    pub(crate) fn series(&self) -> impl Iterator<Item = SeriesId> {
+        self.series.keys().copied()
+    }
+
     /// Returns whether there is none at all, which lets readers skip the lookup.
     pub(crate) fn is_empty(&self) -> bool {
         self.series.is_empty()

@@ -67,6 +67,11 @@ impl Late {
         taken
     }
 
+    /// Walks the series that have late samples.
+    pub(crate) fn series(&self) -> impl Iterator<Item = SeriesId> {
+        self.series.keys().copied()
+    }
+
     /// Returns the bytes of memory held, about.
     pub(crate) const fn memory_bytes(&self) -> usize {
         self.samples * SAMPLE_BYTES

@@ -1,6 +1,7 @@
 //! Where in the head a series' samples lie: group and column. Most series have one place for life.
 
 use crate::storage::append::SeriesId;
+use crate::storage::index::pages::Pages;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
@@ -13,20 +14,19 @@ pub(crate) struct Location {
     pub(crate) column: u32,
 }
 
-const NOWHERE: Location = Location { group: u32::MAX, column: 0 };
-
 /// The places of all series.
 #[derive(Debug, Default)]
 pub(crate) struct Locations {
-    newest: Vec<Location>,
+    newest: Pages<Location>,
     /// Earlier places of series that moved.
     earlier: HashMap<u32, SmallVec<[Location; 2]>, foldhash::fast::RandomState>,
 }
 
 impl Locations {
     /// Returns where a series' newest samples are.
+    #[inline]
     pub(crate) fn newest(&self, series: SeriesId) -> Option<Location> {
-        self.newest.get(series.0 as usize).copied().filter(|place| *place != NOWHERE)
+        self.newest.get(series.0).copied()
     }
 
     /// Returns all places of a series.
@@ -42,20 +42,31 @@ impl Locations {
 
     /// Sets where a series' newest samples go; an earlier place in another group is remembered.
     pub(crate) fn set(&mut self, series: SeriesId, place: Location) {
-        let at = series.0 as usize;
-        if at >= self.newest.len() {
-            if at >= self.newest.capacity() {
-                let step = if at < 4096 { at } else { at / 8 };
-                self.newest.reserve_exact(at - self.newest.len() + 1 + step);
-            }
-            self.newest.resize(at + 1, NOWHERE);
+        let before = self.newest.set(series.0, place).filter(|before| before.group != place.group);
+        if before.is_none() && self.earlier.is_empty() {
+            return;
         }
-        let before = std::mem::replace(&mut self.newest[at], place);
-        if before != NOWHERE && before.group != place.group {
+        let earlier = self.earlier.entry(series.0).or_default();
+        earlier.retain(|known| known.group != place.group && before.is_none_or(|before| known.group != before.group));
+        earlier.extend(before);
+        if earlier.is_empty() {
+            self.earlier.remove(&series.0);
+        }
+    }
+
+    /// A series goes on nowhere; what it has stays where it is.
+    pub(crate) fn leave(&mut self, series: SeriesId) {
+        if let Some(before) = self.newest.remove(series.0) {
             let earlier = self.earlier.entry(series.0).or_default();
-            earlier.retain(|known| known.group != place.group && known.group != before.group);
+            earlier.retain(|known| known.group != before.group);
             earlier.push(before);
         }
+    }
+
+    /// Forgets a series.
+    pub(crate) fn forget(&mut self, series: SeriesId) {
+        self.newest.remove(series.0);
+        self.earlier.remove(&series.0);
     }
 
     /// Returns all earlier places.
@@ -81,7 +92,7 @@ impl Locations {
 
     /// Returns the bytes of memory held, about.
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.newest.capacity() * size_of::<Location>() + self.earlier.allocation_size()
+        self.newest.memory_bytes() + self.earlier.allocation_size()
     }
 }
 
@@ -103,5 +114,12 @@ mod tests {
         assert_eq!(locations.earlier(), [(SeriesId(5), place(2, 0))]);
         locations.forget_earlier(&[(SeriesId(5), place(2, 0))]);
         assert_eq!(locations.all(SeriesId(5)).len(), 1);
+        locations.leave(SeriesId(5));
+        assert_eq!(locations.newest(SeriesId(5)), None);
+        assert_eq!(locations.all(SeriesId(5)).as_slice(), [place(1, 3)]);
+        locations.set(SeriesId(5), place(1, 7));
+        assert_eq!(locations.all(SeriesId(5)).as_slice(), [place(1, 7)]);
+        locations.forget(SeriesId(5));
+        assert!(locations.all(SeriesId(5)).is_empty() && locations.earlier().is_empty());
     }
 }

@@ -11,11 +11,14 @@
 
 pub(crate) mod chunks;
 pub(crate) mod cut;
+pub(crate) mod forget;
 pub(crate) mod generation;
 pub(crate) mod group;
 pub(crate) mod histograms;
 pub(crate) mod late;
 pub(crate) mod locations;
+pub(crate) mod logged;
+pub(crate) mod parts;
 pub(crate) mod points;
 pub(crate) mod row;
 
@@ -33,6 +36,7 @@ use hashbrown::HashMap;
 use histograms::Histograms;
 use late::Late;
 use locations::Locations;
+use roaring::RoaringBitmap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -56,7 +60,7 @@ pub(crate) const fn window_of(at_ms: i64) -> i64 {
 /// All groups, by number and by name.
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
-    pub(crate) by_id: Vec<Arc<Group>>,
+    by_id: Vec<Option<Arc<Group>>>,
     by_name: HashMap<Box<str>, u32, foldhash::fast::RandomState>,
 }
 
@@ -64,8 +68,30 @@ impl Groups {
     /// Puts a group under its number, which is not below the next one; numbers between belong to groups that were lost.
     pub(crate) fn put(&mut self, id: GroupId, name: &str) {
         self.skip_to(id.0);
-        self.by_id.push(Arc::new(Group::new(id)));
+        self.by_id.push(Some(Arc::new(Group::new(id))));
         self.by_name.insert(Box::from(name), id.0);
+    }
+
+    /// Returns all groups.
+    pub(crate) fn all(&self) -> Vec<Arc<Group>> {
+        self.by_id.iter().flatten().map(Arc::clone).collect()
+    }
+
+    /// Returns the number that the next group will have.
+    pub(crate) const fn next(&self) -> u32 {
+        self.by_id.len() as u32
+    }
+
+    /// Forgets groups; returns their names. Their numbers are not given again.
+    fn forget(&mut self, gone: &[u32]) -> Vec<Box<str>> {
+        for id in gone {
+            if let Some(slot) = self.by_id.get_mut(*id as usize) {
+                *slot = None;
+            }
+        }
+        let by_id = &self.by_id;
+        let is_gone = |id: u32| by_id.get(id as usize).is_none_or(Option::is_none);
+        self.by_name.extract_if(|_, id| is_gone(*id)).map(|(name, _)| name).collect()
     }
 
     /// Returns all groups that have a name, by number.
@@ -80,8 +106,8 @@ impl Groups {
         if next as usize > self.by_id.len() + LOST_GROUPS_MAX as usize {
             return;
         }
-        for id in self.by_id.len() as u32..next {
-            self.by_id.push(Arc::new(Group::new(GroupId(id))));
+        if self.next() < next {
+            self.by_id.resize(next as usize, None);
         }
     }
 }
@@ -103,6 +129,8 @@ pub(crate) struct Head {
     gate: RwLock<()>,
     /// Of learned groups that were full: which part is open.
     learned_parts: Mutex<HashMap<String, u32, foldhash::fast::RandomState>>,
+    /// Series that nothing used at the last look.
+    idle: Mutex<RoaringBitmap>,
     newest_ms: AtomicI64,
     series_limit: u32,
 }
@@ -134,6 +162,7 @@ impl Head {
             metadata: RwLock::default(),
             gate: RwLock::default(),
             learned_parts: Mutex::default(),
+            idle: Mutex::default(),
             newest_ms: AtomicI64::new(i64::MIN),
             series_limit: if series_limit == 0 { u32::MAX } else { series_limit },
         }
@@ -171,7 +200,7 @@ impl Head {
         if let Some(known) = groups.by_name.get(name) {
             return GroupId(*known);
         }
-        let id = GroupId(groups.by_id.len() as u32);
+        let id = GroupId(groups.next());
         groups.put(id, name);
         log.define(|names| put_group(names, id, name));
         id
@@ -179,7 +208,7 @@ impl Head {
 
     /// Returns a group by its number.
     pub(crate) fn group(&self, id: GroupId) -> Option<Arc<Group>> {
-        read(&self.groups).by_id.get(id.0 as usize).map(Arc::clone)
+        read(&self.groups).by_id.get(id.0 as usize)?.as_ref().map(Arc::clone)
     }
 
     /// Returns the name of the learned group of a pushed series: its target, on one of a few lanes.

@@ -13,17 +13,13 @@
 //!                                                  else                          -> next lane, try again
 //! ```
 
-use super::generation::{Generation, Offered, UNLOGGED};
-use super::group::{Group, GroupState};
 use super::late::LateAdded;
 use super::locations::Location;
-use super::{Head, LEARNED_PREFIX, TIME_MAX_MS, lock, read, window_of, write};
+use super::{Head, LEARNED_PREFIX, TIME_MAX_MS, lock, read, write};
 use crate::storage::append::{AppendError, Appended, GroupId, SeriesId};
-use crate::storage::column::token::{Step, put_step};
-use crate::storage::column::varint::{put_signed, put_varint};
 use crate::storage::wal::Log;
 use crate::storage::wal::names::put_layout;
-use crate::storage::wal::record::{Kind, put_samples};
+use crate::storage::wal::record::put_samples;
 use hashbrown::HashMap;
 
 /// Lanes of one target before a series gets a group of its own.
@@ -53,20 +49,20 @@ pub(crate) struct Limits {
 
 /// A point with the place where its series' samples go.
 #[derive(Clone, Copy, Debug)]
-struct Routed {
-    group: u32,
-    column: u32,
-    point: Point,
+pub(super) struct Routed {
+    pub(super) group: u32,
+    pub(super) column: u32,
+    pub(super) point: Point,
 }
 
 const NO_GROUP: u32 = u32::MAX;
 
 /// Why a sample did not fit its group.
 #[derive(Clone, Copy, Debug)]
-struct Misfit {
-    routed: Routed,
+pub(super) struct Misfit {
+    pub(super) routed: Routed,
     /// The column is known to be beyond it.
-    behind: bool,
+    pub(super) behind: bool,
 }
 
 impl Head {
@@ -80,6 +76,7 @@ impl Head {
     ) -> Result<Appended, AppendError> {
         let mut appended = Appended::default();
         let mut routed = Vec::with_capacity(points.size_hint().0);
+        let _gate = self.pass_gate();
         {
             let locations = read(&self.locations);
             for point in points {
@@ -93,8 +90,9 @@ impl Head {
                 }
             }
         }
-        let _gate = self.pass_gate();
         if routed.iter().any(|routed| routed.group == NO_GROUP) {
+            let homeless = routed.iter().filter(|routed| routed.group == NO_GROUP);
+            self.check_known(homeless.map(|routed| routed.point.series))?;
             self.assign(log, &mut routed, hint, 0);
         }
         let mut late = Vec::new();
@@ -188,74 +186,6 @@ impl Head {
         }
     }
 
-    /// Offers points to their groups; returns those that fit no row.
-    fn offer_all(&self, log: &Log, routed: &mut [Routed], appended: &mut Appended) -> Vec<Misfit> {
-        let mut misfits = Vec::new();
-        routed.sort_by_key(|routed| (routed.group, routed.point.at_ms, routed.column));
-        for part in routed.chunk_by(|left, right| left.group == right.group) {
-            let Some(group) = part.first().and_then(|first| self.group(GroupId(first.group))) else {
-                misfits.extend(part.iter().map(|routed| Misfit { routed: *routed, behind: false }));
-                continue;
-            };
-            let mut state = group.lock();
-            for row in part.chunk_by(|left, right| left.point.at_ms == right.point.at_ms) {
-                self.offer_row(log, &group, &mut state, row, &mut misfits, appended);
-            }
-        }
-        misfits
-    }
-
-    /// Offers points of one group and time.
-    fn offer_row(
-        &self,
-        log: &Log,
-        group: &Group,
-        state: &mut GroupState,
-        points: &[Routed],
-        misfits: &mut Vec<Misfit>,
-        appended: &mut Appended,
-    ) {
-        let at_ms = points.first().map_or(0, |routed| routed.point.at_ms);
-        let none_fits = || points.iter().map(|routed| Misfit { routed: *routed, behind: false });
-        let is_newer = at_ms > state.last_ms;
-        let open = if is_newer { state.generation(window_of(at_ms)) } else { state.current.clone() };
-        let Some(shared) = open else {
-            misfits.extend(none_fits());
-            return;
-        };
-        let mut generation = lock(&shared);
-        let row = match generation.row_at(at_ms) {
-            Some(row) => row,
-            None if is_newer => {
-                state.leave(&mut generation);
-                state.last_ms = at_ms;
-                self.saw_time(at_ms);
-                generation.add_row(at_ms)
-            }
-            None => {
-                misfits.extend(none_fits());
-                return;
-            }
-        };
-        let mut stored = Vec::with_capacity(points.len());
-        for routed in points {
-            let column = column_for(state, &mut generation, routed);
-            match generation.offer(column, row, routed.point.value) {
-                Offered::Stored(step) => stored.push((column, step)),
-                Offered::Same => appended.stored += 1,
-                Offered::Conflict => appended.duplicate += 1,
-                Offered::Behind => misfits.push(Misfit { routed: *routed, behind: true }),
-            }
-        }
-        appended.stored += stored.len() as u64;
-        if stored.is_empty() {
-        } else if state.learned {
-            log_partial_row(log, group.id, state, &mut generation, at_ms, &stored);
-        } else {
-            log_as_samples(log, state, &mut generation, at_ms, &stored);
-        }
-    }
-
     /// Returns the time of a series' newest sample in the head.
     pub(crate) fn newest_time(&self, series: SeriesId) -> Option<i64> {
         let places = read(&self.locations).all(series);
@@ -326,85 +256,8 @@ impl Head {
         });
         if !taken.is_empty() {
             let newest_ms = taken.iter().map(|point| point.at_ms).max().unwrap_or(i64::MIN);
-            log.write(newest_ms, |_segment| put_samples(&taken));
+            log.write(newest_ms, |_segment, record| put_samples(record, &taken));
         }
-    }
-}
-
-/// Returns the column of a point's series in a generation, made where it is missing.
-fn column_for(state: &GroupState, generation: &mut Generation, routed: &Routed) -> u32 {
-    if state.learned {
-        // Columns of a learned group are its layout's places.
-        for series in state.layout.get(generation.series().len()..).unwrap_or_default() {
-            generation.add_column(*series);
-        }
-    }
-    let known = generation.find(routed.point.series, routed.column);
-    known.unwrap_or_else(|| generation.add_column(routed.point.series))
-}
-
-/// Logs some columns of a row: which places, which of them changed, their tokens.
-fn log_partial_row(
-    log: &Log,
-    group: GroupId,
-    state: &mut GroupState,
-    generation: &mut Generation,
-    at_ms: i64,
-    stored: &[(u32, Option<Step>)],
-) {
-    log.write(at_ms, |segment| {
-        let tag = segment as u16;
-        let last_ms = if state.logged.segment == segment { state.logged.last_ms } else { 0 };
-        let mut record = Vec::with_capacity(stored.len() * 2 + 24);
-        record.push(Kind::PartialRow as u8);
-        put_varint(&mut record, u64::from(group.0));
-        put_varint(&mut record, u64::from(state.version));
-        put_signed(&mut record, at_ms - last_ms);
-        put_runs(&mut record, stored.iter().map(|(column, _)| *column));
-        let bitmap_at = record.len();
-        record.resize(bitmap_at + stored.len().div_ceil(8), 0);
-        for (i, (column, step)) in stored.iter().enumerate() {
-            let known = generation.logged(*column) == tag;
-            generation.set_logged(*column, tag);
-            let restated = || generation.track(*column).restate(generation.last_bits(*column));
-            if let Some(step) = if known { *step } else { Some(restated()) } {
-                record[bitmap_at + i / 8] |= 1 << (i % 8);
-                put_step(&mut record, step);
-            }
-        }
-        state.logged.segment = segment;
-        state.logged.last_ms = at_ms;
-        record
-    });
-}
-
-/// Logs samples that are no row of the layout. The columns' state is then unknown to the log.
-fn log_as_samples(log: &Log, state: &mut GroupState, generation: &mut Generation, at_ms: i64, stored: &[(u32, Option<Step>)]) {
-    let mut points = Vec::with_capacity(stored.len());
-    for (column, _) in stored {
-        let series = generation.series().get(*column as usize).copied().unwrap_or(SeriesId(0));
-        points.push(Point { series, at_ms, value: f64::from_bits(generation.last_bits(*column)) });
-        generation.set_logged(*column, UNLOGGED);
-    }
-    state.all_logged = false;
-    log.write(at_ms, |_segment| put_samples(&points));
-}
-
-/// Appends ascending numbers as `count` of runs, then (gap, length) each.
-pub(crate) fn put_runs(out: &mut Vec<u8>, numbers: impl Iterator<Item = u32>) {
-    let mut runs: Vec<(u32, u32)> = Vec::new();
-    for number in numbers {
-        match runs.last_mut() {
-            Some((start, length)) if *start + *length == number => *length += 1,
-            _ => runs.push((number, 1)),
-        }
-    }
-    put_varint(out, runs.len() as u64);
-    let mut end = 0;
-    for (start, length) in runs {
-        put_varint(out, u64::from(start - end));
-        put_varint(out, u64::from(length));
-        end = start + length;
     }
 }
 

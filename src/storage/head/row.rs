@@ -1,16 +1,15 @@
 //! Appending one row of a group: the fast path of scrapes and rules.
 //!
 //! One lock for the row; for each value a comparison with the last bits, and a token where they differ. The log's record
-//! is made on the way: a bitmap of the changed places and their tokens. A column whose state the log's present segment
-//! does not know yet is said absolutely, so that a segment never needs an older one.
+//! is a bitmap of the changed places and their tokens ([`super::logged`]).
 
 use super::generation::Generation;
 use super::group::{GroupState, NO_COLUMN};
 use super::locations::Location;
+use super::logged::Changed;
 use super::points::{Limits, Point};
 use super::{Head, TIME_MAX_MS, lock, window_of, write};
 use crate::storage::append::{AppendError, Appended, GroupId, SeriesId};
-use crate::storage::column::token::{Step, put_step};
 use crate::storage::column::varint::{put_signed, put_varint};
 use crate::storage::wal::Log;
 use crate::storage::wal::names::put_layout;
@@ -34,8 +33,8 @@ impl Head {
         if at_ms.abs() > TIME_MAX_MS {
             return Ok(Appended { too_far: values.len() as u64, ..Appended::default() });
         }
-        let known = self.group(group).ok_or_else(|| AppendError::Limit("no such group".to_owned()))?;
         let gate = self.pass_gate();
+        let known = self.group(group).ok_or(AppendError::Forgotten)?;
         let mut state = known.lock();
         if at_ms <= state.last_ms || at_ms < limits.oldest_ms {
             // Repeated or late: each sample finds its own way.
@@ -46,11 +45,15 @@ impl Head {
             hand_over(log);
             return appended;
         }
+        let is_layout = state.is_layout(series);
+        if !is_layout {
+            self.check_known(series.iter().copied())?;
+        }
         let Some(shared) = state.generation(window_of(at_ms)) else {
             return Err(AppendError::Limit("a newer generation is open".to_owned()));
         };
         let mut generation = lock(&shared);
-        if !state.is_layout(series) {
+        if !is_layout {
             self.change_layout(log, group, &mut state, &mut generation, series);
         } else if !state.entered {
             // After a start the layout may be known although none of its rows is in memory.
@@ -103,8 +106,7 @@ fn push_row(
     values: &[f64],
 ) -> Appended {
     let mut appended = Appended::default();
-    let mut bitmap = vec![0_u8; values.len().div_ceil(8)];
-    let mut tokens = Vec::with_capacity(values.len());
+    let mut changed = Vec::with_capacity(values.len() / 2);
     for (slot, value) in values.iter().enumerate() {
         let column = state.column_of(slot);
         if column == NO_COLUMN {
@@ -112,31 +114,26 @@ fn push_row(
             continue;
         }
         if let Some(step) = generation.push_open(column, row, *value) {
-            bitmap[slot / 8] |= 1 << (slot % 8);
-            put_step(&mut tokens, step);
+            changed.push(Changed { place: slot as u32, column, step });
         }
     }
     appended.stored = values.len() as u64 - appended.duplicate;
     generation.count(appended.stored);
     let at_ms = generation.times().last().copied().unwrap_or(0);
-    log.write(at_ms, |segment| {
-        let tag = segment as u16;
-        let known = state.logged.segment == segment;
-        if !known || !state.all_logged {
-            restate(state, generation, tag, &mut bitmap, &mut tokens);
-        }
-        let last_ms = if known { state.logged.last_ms } else { 0 };
-        let mut record = Vec::with_capacity(bitmap.len() + tokens.len() + 24);
+    log.write(at_ms, |segment, record| {
+        let last_ms = if state.logged.segment == segment { state.logged.last_ms } else { 0 };
         record.push(Kind::Row as u8);
-        put_varint(&mut record, u64::from(group.0));
-        put_varint(&mut record, u64::from(state.version));
-        put_signed(&mut record, at_ms - last_ms);
-        record.extend_from_slice(&bitmap);
-        record.extend_from_slice(&tokens);
+        put_varint(record, u64::from(group.0));
+        put_varint(record, u64::from(state.version));
+        put_signed(record, at_ms - last_ms);
+        if generation.is_known(segment, state.column_ranges()) {
+            generation.put_known(record, values.len(), &changed);
+        } else {
+            let columns = (0..values.len()).map(|slot| state.column_of(slot));
+            generation.put_anew(record, segment, values.len(), columns, &changed);
+        }
         state.logged.segment = segment;
         state.logged.last_ms = at_ms;
-        state.all_logged = true;
-        record
     });
     hand_over(log);
     appended
@@ -146,25 +143,5 @@ fn push_row(
 fn hand_over(log: &Log) {
     if log.flush().is_err() {
         tracing::trace!("the row is in memory alone");
-    }
-}
-
-/// Says every column anew: those that the segment does not know and those that changed.
-fn restate(state: &GroupState, generation: &mut Generation, tag: u16, bitmap: &mut [u8], tokens: &mut Vec<u8>) {
-    tokens.clear();
-    for slot in 0..state.layout.len() {
-        let column = state.column_of(slot);
-        if column == NO_COLUMN {
-            continue;
-        }
-        let bit = 1 << (slot % 8);
-        if generation.logged(column) != tag {
-            generation.set_logged(column, tag);
-            bitmap[slot / 8] |= bit;
-        }
-        if bitmap[slot / 8] & bit != 0 {
-            let step: Step = generation.track(column).restate(generation.last_bits(column));
-            put_step(tokens, step);
-        }
     }
 }

@@ -103,6 +103,11 @@ pub(crate) struct MatchCache {
 }
 
 impl MatchCache {
+    /// Forgets everything: pairs were forgotten and their numbers may be given again.
+    pub(crate) fn clear(&self) {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Returns the pairs of the matcher's label whose value matches its expression (the negation not applied).
     fn pairs(&self, index: &impl PairIndex, matcher: &Matcher) -> Vec<PairId> {
         let all = index.pairs_of(matcher.name());

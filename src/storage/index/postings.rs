@@ -42,6 +42,36 @@ impl Postings {
         }
     }
 
+    /// Takes numbers out.
+    pub(crate) fn remove_all(&mut self, gone: &RoaringBitmap) {
+        match self {
+            Self::None => {}
+            Self::One(number) => {
+                if gone.contains(*number) {
+                    *self = Self::None;
+                }
+            }
+            Self::Few(list) => {
+                list.retain(|number| !gone.contains(*number));
+                list.shrink_to_fit();
+                match list.as_slice() {
+                    [] => *self = Self::None,
+                    [one] => *self = Self::One(*one),
+                    _ => {}
+                }
+            }
+            Self::Many(bitmap) => {
+                **bitmap -= gone;
+                if bitmap.len() <= LIST_MAX as u64 / 2 {
+                    *self = bitmap.iter().fold(Self::None, |mut list, number| {
+                        list.insert(number);
+                        list
+                    });
+                }
+            }
+        }
+    }
+
     /// Returns how many numbers there are.
     pub(crate) fn len(&self) -> u64 {
         match self {
@@ -121,6 +151,11 @@ mod tests {
             prop_assert_eq!(postings.to_bitmap().iter().collect::<Vec<_>>(), expected.iter().copied().collect::<Vec<_>>());
             let others: RoaringBitmap = [7, 90, 199].into_iter().collect();
             prop_assert_eq!(postings.meets(&others), [7, 90, 199].iter().any(|number| expected.contains(number)));
+            let gone: RoaringBitmap = (20..190).collect();
+            postings.remove_all(&gone);
+            let left: Vec<u32> = expected.into_iter().filter(|number| !gone.contains(*number)).collect();
+            prop_assert_eq!(postings.len(), left.len() as u64);
+            prop_assert_eq!(postings.to_bitmap().iter().collect::<Vec<_>>(), left);
         }
     }
 }

@@ -1,9 +1,13 @@
 //! Every series of the head: its number, its labels, its posting lists.
 //!
-//! Label names and values are interned, so are pairs of them; a series is a handful of varint pair numbers in one long
-//! byte list. Together with the hash table and the posting lists that is 45 to 60 bytes for a series.
+//! Label names and values are interned, so are pairs of them; a series is a handful of varint pair numbers. Together with hashes, hash table and posting lists that is 50 to 65 bytes for a series.
+//!
+//! A series is found by the keyed 64-bit hash of its label set's encoded form ([`super::encoded`]), which senders already
+//! have on the wire: for a series that is known no label is looked at.
 
+use super::encoded::{SetHasher, put_label};
 use super::postings::Postings;
+use super::series_table::SeriesTable;
 use super::symbols::{LOST_MAX, Symbols, grow};
 use crate::model::labels::Labels;
 use crate::storage::append::SeriesId;
@@ -48,12 +52,16 @@ pub(crate) struct Registry {
     pair_table: HashTable<PairId>,
     /// Pairs of each label name (symbol number), in order of their making.
     by_name: HashMap<u32, Vec<PairId>, FixedState>,
-    packed: Vec<u8>,
-    /// Where each series' bytes end in `packed`.
-    ends: Vec<u32>,
+    /// Pairs that nobody carries any more: their numbers are given again.
+    free_pairs: Vec<PairId>,
+    /// Pairs and hash of the encoded label set of each series.
+    series: SeriesTable,
+    next: u32,
     table: HashTable<u32>,
     live: RoaringBitmap,
+    doubled: bool,
     hasher: FixedState,
+    sets: SetHasher,
 }
 
 /// A series that was made, as the names log says it.
@@ -64,7 +72,7 @@ pub(crate) struct Made {
     /// Its label pairs.
     pub(crate) pairs: Vec<(u32, u32)>,
     /// Symbols from this number on are new.
-    pub(crate) symbols_before: usize,
+    pub(crate) symbols_before: u32,
 }
 
 impl Registry {
@@ -76,12 +84,21 @@ impl Registry {
             pairs: Vec::new(),
             pair_table: HashTable::new(),
             by_name: HashMap::with_hasher(FixedState::with_seed(seed)),
-            packed: Vec::new(),
-            ends: Vec::new(),
+            free_pairs: Vec::new(),
+            series: SeriesTable::default(),
+            next: 0,
             table: HashTable::new(),
             live: RoaringBitmap::new(),
+            doubled: false,
             hasher,
+            sets: SetHasher::new(seed),
         }
+    }
+
+    /// Makes room for series.
+    pub(crate) fn reserve(&mut self, more: usize) {
+        let Self { series, table, .. } = self;
+        table.reserve(more, |id| series.hash(*id));
     }
 
     /// Returns the interned texts.
@@ -94,9 +111,15 @@ impl Registry {
         &self.live
     }
 
+    /// Returns whether a label set may have two numbers: it was forgotten and came back, and the log read back at the start
+    /// still has rows under the first.
+    pub(crate) const fn is_doubled(&self) -> bool {
+        self.doubled
+    }
+
     /// Returns the number that the next series will have.
     pub(crate) const fn next(&self) -> u32 {
-        self.ends.len() as u32
+        self.next
     }
 
     fn pair_hash(&self, name: u32, value: u32) -> u64 {
@@ -138,9 +161,17 @@ impl Registry {
         if let Some(known) = self.find_pair(name, value) {
             return known;
         }
-        let number = self.pairs.len() as PairId;
-        grow(&mut self.pairs);
-        self.pairs.push(Pair { name, value, postings: Postings::None });
+        let fresh = Pair { name, value, postings: Postings::None };
+        let number = if let Some(number) = self.free_pairs.pop() {
+            self.pairs[number as usize] = fresh;
+            number
+        } else {
+            grow(&mut self.pairs);
+            self.pairs.push(fresh);
+            (self.pairs.len() - 1) as PairId
+        };
+        self.symbols.hold(name);
+        self.symbols.hold(value);
         let Self { pairs, pair_table, hasher, .. } = self;
         let hash_of = |pair: &PairId| {
             let pair = &pairs[*pair as usize];
@@ -153,13 +184,9 @@ impl Registry {
         number
     }
 
-    fn packed_of(&self, id: u32) -> &[u8] {
-        packed_at(&self.packed, &self.ends, id)
-    }
-
     /// Walks the pairs of a series in order of label names.
     pub(crate) fn pairs_of_series(&self, id: SeriesId) -> impl Iterator<Item = PairId> {
-        let mut bytes = ByteReader::new(self.packed_of(id.0));
+        let mut bytes = ByteReader::new(self.series.packed(id.0));
         std::iter::from_fn(move || bytes.varint_u32())
     }
 
@@ -196,44 +223,63 @@ impl Registry {
         self.labels_of(id).find(|(known, _)| *known == name).map_or("", |(_, value)| value)
     }
 
-    fn pack(&self, labels: &Labels) -> Option<Vec<u8>> {
-        let mut packed = Vec::with_capacity(24);
-        for (name, value) in labels {
-            let pair = self.find_pair(self.symbols.find(name)?, self.symbols.find(value)?)?;
-            put_varint(&mut packed, u64::from(pair));
-        }
-        Some(packed)
+    fn find_hash(&self, hash: u64) -> Option<u32> {
+        self.table.find(hash, |id| self.series.hash(*id) == hash).copied()
     }
 
     /// Returns the number of a label set.
     pub(crate) fn find(&self, labels: &Labels) -> Option<SeriesId> {
-        let packed = self.pack(labels)?;
-        let hash = self.hasher.hash_one(packed.as_slice());
-        self.table.find(hash, |id| self.packed_of(*id) == packed).copied().map(SeriesId)
+        let mut encoded = Vec::with_capacity(256);
+        for (name, value) in labels {
+            put_label(&mut encoded, name, value);
+        }
+        let hash = self.sets.hash(&encoded);
+        let is_it = |id: &u32| self.series.hash(*id) == hash && self.labels_of(SeriesId(*id)).eq(labels);
+        self.table.find(hash, is_it).copied().map(SeriesId)
+    }
+
+    /// Looks up label sets in their encoded form, sorted by name and without doubles; adds one answer for each. Senders
+    /// keep their order, so the series behind the last one is tried first.
+    pub(crate) fn find_encoded(&self, sets: &[&[u8]], found: &mut Vec<Option<SeriesId>>) {
+        let mut next = 0_u32;
+        found.extend(sets.iter().map(|encoded| {
+            if encoded.is_empty() {
+                return None;
+            }
+            let hash = self.sets.hash(encoded);
+            let id = if self.series.hash(next) == hash { next } else { self.find_hash(hash)? };
+            next = id + 1;
+            Some(SeriesId(id))
+        }));
     }
 
     /// Makes a series that [`Self::find`] does not know; `None` when a table is full.
     pub(crate) fn make(&mut self, labels: &Labels) -> Option<Made> {
-        let symbols_before = self.symbols.len();
+        let symbols_before = self.symbols.next();
         let mut pairs = Vec::with_capacity(8);
         for (name, value) in labels {
             pairs.push((self.symbols.intern(name)?, self.symbols.intern(value)?));
         }
-        let id = u32::try_from(self.ends.len()).ok().filter(|id| *id < u32::MAX)?;
+        let id = Some(self.next).filter(|id| *id < u32::MAX)?;
         self.insert(id, &pairs)?;
         Some(Made { id: SeriesId(id), pairs, symbols_before })
     }
 
-    /// Interns a text under the number that the names log gives it; `None` where that does not follow.
-    pub(crate) fn intern_as(&mut self, number: u32, text: &str) -> Option<()> {
-        if number < self.symbols.len() as u32 {
-            return (self.symbols.get(number) == text).then_some(());
+    /// Interns a text that the names log numbers; returns the number that it has here. That is another one where the text
+    /// was forgotten and came back. `None` where the number is another text's.
+    pub(crate) fn intern_as(&mut self, number: u32, text: &str) -> Option<u32> {
+        if let Some(known) = self.symbols.find(text) {
+            self.symbols.skip_to(number + 1);
+            return Some(known);
         }
-        self.symbols.skip_to(number);
-        if self.symbols.len() != number as usize {
+        if number < self.symbols.next() {
             return None;
         }
-        (self.symbols.intern(text)? == number).then_some(())
+        self.symbols.skip_to(number);
+        if self.symbols.next() != number {
+            return None;
+        }
+        self.symbols.intern(text)
     }
 
     /// Returns whether a number is a series with labels.
@@ -243,8 +289,8 @@ impl Registry {
 
     /// Never gives numbers below `next`: something that was lost had them. Does nothing where that cannot be true.
     pub(crate) fn skip_to(&mut self, next: u32) {
-        if self.next() < next && next - self.next() <= LOST_MAX {
-            self.ends.resize(next as usize, self.packed.len() as u32);
+        if self.next < next && next - self.next <= LOST_MAX {
+            self.next = next;
         }
     }
 
@@ -259,22 +305,89 @@ impl Registry {
             self.skip_to(id.saturating_add(1));
             return None;
         }
-        if self.packed.capacity() - self.packed.len() < 64 {
-            let step = if self.packed.len() < 1 << 16 { self.packed.len() } else { self.packed.len() / 8 };
-            self.packed.reserve_exact(step.max(256));
-        }
+        let (mut encoded, mut packed) = (Vec::with_capacity(256), Vec::with_capacity(32));
         for (name, value) in pairs {
             let pair = self.add_pair(*name, *value);
             self.pairs[pair as usize].postings.insert(id);
-            put_varint(&mut self.packed, u64::from(pair));
+            put_varint(&mut packed, u64::from(pair));
+            put_label(&mut encoded, self.symbols.get(*name), self.symbols.get(*value));
         }
-        grow(&mut self.ends);
-        self.ends.push(u32::try_from(self.packed.len()).ok()?);
-        let Self { packed, ends, table, hasher, .. } = self;
-        let hash_of = |id: &u32| hasher.hash_one(packed_at(packed, ends, *id));
-        table.insert_unique(hash_of(&id), id, hash_of);
+        let hash = self.sets.hash(&encoded);
+        self.doubled |= self.find_hash(hash).is_some();
+        self.series.push(id, hash, &packed);
+        self.next = id + 1;
+        let Self { series, table, .. } = self;
+        table.insert_unique(hash, id, |id| series.hash(*id));
         self.live.insert(id);
         Some(())
+    }
+
+    /// Forgets series that nobody uses, with the pairs and texts that nobody else has. Their numbers are not given again.
+    pub(crate) fn forget(&mut self, gone: &RoaringBitmap) {
+        let mut touched = Vec::new();
+        for id in gone {
+            touched.extend(self.pairs_of_series(SeriesId(id)));
+            let hash = self.series.hash(id);
+            if let Ok(entry) = self.table.find_entry(hash, |known| *known == id) {
+                entry.remove();
+            }
+            self.series.remove(id);
+        }
+        self.live -= gone;
+        touched.sort_unstable();
+        touched.dedup();
+        let mut empty = Vec::new();
+        for pair in touched {
+            let Some(known) = self.pairs.get_mut(pair as usize) else { continue };
+            known.postings.remove_all(gone);
+            if known.postings.len() == 0 {
+                empty.push(pair);
+            }
+        }
+        self.forget_pairs(&empty);
+        if self.table.len() * 4 < self.table.capacity() {
+            let Self { series, table, .. } = self;
+            table.shrink_to_fit(|id| series.hash(*id));
+        }
+    }
+
+    /// Forgets pairs without carriers; `empty` is ascending.
+    fn forget_pairs(&mut self, empty: &[PairId]) {
+        let mut names = Vec::new();
+        for pair in empty {
+            let Pair { name, value, .. } = self.pairs[*pair as usize];
+            let hash = self.pair_hash(name, value);
+            if let Ok(entry) = self.pair_table.find_entry(hash, |known| known == pair) {
+                entry.remove();
+            }
+            self.pairs[*pair as usize].postings = Postings::None;
+            names.push(name);
+        }
+        names.sort_unstable();
+        names.dedup();
+        for name in names {
+            if let Some(list) = self.by_name.get_mut(&name) {
+                list.retain(|pair| empty.binary_search(pair).is_err());
+                if list.is_empty() {
+                    self.by_name.remove(&name);
+                } else if list.len() * 2 < list.capacity() {
+                    list.shrink_to_fit();
+                }
+            }
+        }
+        for pair in empty {
+            let Pair { name, value, .. } = self.pairs[*pair as usize];
+            self.symbols.release(name);
+            self.symbols.release(value);
+        }
+        self.free_pairs.extend_from_slice(empty);
+        if self.pair_table.len() * 4 < self.pair_table.capacity() {
+            let Self { pairs, pair_table, hasher, .. } = self;
+            pair_table.shrink_to_fit(|pair| {
+                let pair = &pairs[*pair as usize];
+                hasher.hash_one((pair.name, pair.value))
+            });
+        }
     }
 
     /// Returns the bytes of memory held, about.
@@ -283,8 +396,8 @@ impl Registry {
         self.symbols.memory_bytes()
             + self.pairs.capacity() * size_of::<Pair>()
             + self.pair_table.allocation_size()
-            + self.packed.capacity()
-            + self.ends.capacity() * 4
+            + self.free_pairs.capacity() * 4
+            + self.series.memory_bytes()
             + self.table.allocation_size()
             + postings
     }
@@ -296,13 +409,6 @@ impl Registry {
         }
         self.live.optimize();
     }
-}
-
-fn packed_at<'a>(packed: &'a [u8], ends: &[u32], id: u32) -> &'a [u8] {
-    let id = id as usize;
-    let start = if id == 0 { 0 } else { ends.get(id - 1).copied().unwrap_or(0) };
-    let end = ends.get(id).copied().unwrap_or(start);
-    packed.get(start as usize..end as usize).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -331,10 +437,66 @@ mod tests {
     }
 
     #[test]
+    fn encoded_sets_are_found_in_any_order() {
+        let mut registry = Registry::new(1);
+        let set = |i: usize| Labels::from_pairs([("__name__", format!("m{}", i % 10)), ("instance", format!("i{}", i / 10))]);
+        for i in 0..100 {
+            registry.make(&set(i)).expect("room");
+        }
+        let encoded = |i: usize| {
+            let mut out = Vec::new();
+            for (name, value) in &set(i) {
+                put_label(&mut out, name, value);
+            }
+            out
+        };
+        let asked: Vec<usize> = vec![5, 6, 7, 3, 100, 99, 0, 101];
+        let bytes: Vec<Vec<u8>> = asked.iter().map(|i| encoded(*i)).collect();
+        let slices: Vec<&[u8]> = bytes.iter().map(Vec::as_slice).chain([[].as_slice()]).collect();
+        let mut found = Vec::new();
+        registry.find_encoded(&slices, &mut found);
+        let expected = |i: &usize| (*i < 100).then_some(SeriesId(*i as u32));
+        assert_eq!(found, asked.iter().map(expected).chain([None]).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn forgotten_series_leave_nothing_behind() {
+        let mut registry = Registry::new(1);
+        let set = |i: usize| {
+            Labels::from_pairs([("__name__", format!("m{}", i % 10)), ("pod", format!("p{}", i / 10)), ("job", "j".into())])
+        };
+        let mut first = 0;
+        for round in 0..30 {
+            for i in 0..2000 {
+                registry.make(&set(round * 2000 + i)).expect("room");
+            }
+            if round == 1 {
+                first = registry.memory_bytes();
+            }
+            if round > 0 {
+                let gone: RoaringBitmap = ((round as u32 - 1) * 2000..round as u32 * 2000).collect();
+                registry.forget(&gone);
+            }
+            assert!(round < 2 || registry.memory_bytes() < first * 5 / 4, "{} after {first}", registry.memory_bytes());
+        }
+        assert_eq!(registry.find(&set(5)), None);
+        assert_eq!(registry.labels(SeriesId(5)), Labels::empty());
+        assert_eq!(registry.find(&set(58_005)), Some(SeriesId(58_005)));
+        assert_eq!(registry.labels(SeriesId(58_005)), set(58_005));
+        assert_eq!((registry.live().len(), registry.pairs_of("pod").len(), registry.pairs_of("__name__").len()), (2000, 200, 10));
+        assert_eq!(registry.symbols().find("p7"), None);
+        let again = registry.make(&set(5)).expect("room");
+        assert_eq!(again.id, SeriesId(60_000));
+        assert_eq!(registry.labels(again.id), set(5));
+    }
+
+    #[test]
     fn numbers_may_have_gaps() {
         let mut registry = Registry::new(1);
-        assert_eq!(registry.intern_as(0, "a").and(registry.intern_as(1, "b")), Some(()));
+        assert_eq!(registry.intern_as(0, "a").and(registry.intern_as(1, "b")), Some(1));
         assert_eq!(registry.intern_as(0, "d"), None);
+        assert_eq!(registry.intern_as(5, "b"), Some(1));
+        assert_eq!(registry.intern_as(6, "c"), Some(6));
         assert_eq!(registry.insert(7, &[(0, 1)]), Some(()));
         assert_eq!(registry.find(&Labels::from_pairs([("a", "b")])), Some(SeriesId(7)));
         assert_eq!(registry.labels(SeriesId(3)), Labels::empty());

@@ -20,6 +20,7 @@ use crate::storage::head::cut::within;
 use crate::storage::head::histograms::HistogramSample;
 use crate::storage::head::{Head, lock, read};
 use crate::storage::index::matchers::matching;
+use crate::storage::index::registry::Registry;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 use std::ops::Range;
@@ -229,6 +230,31 @@ impl Building {
     }
 }
 
+/// One series for each label set, where some have two numbers: the samples of the later number go to the first.
+fn join_doubled(registry: &Registry, ids: &[SeriesId], plans: &mut [Plan]) {
+    if !registry.is_doubled() {
+        return;
+    }
+    let mut first = HashMap::with_capacity_and_hasher(ids.len(), foldhash::fast::RandomState::default());
+    for (at, series) in ids.iter().enumerate() {
+        let into = *first.entry(registry.hash_of(*series)).or_insert(at);
+        if into == at {
+            continue;
+        }
+        let later = std::mem::take(&mut plans[at]);
+        let plan = &mut plans[into];
+        plan.sources.extend(later.sources);
+        plan.estimated += later.estimated;
+        // On equal times the later number's sample is the newer one, and goes first.
+        plan.late.splice(0..0, later.late);
+        plan.late.sort_by_key(|(at_ms, _)| *at_ms);
+        plan.late.dedup_by_key(|(at_ms, _)| *at_ms);
+        plan.histograms.splice(0..0, later.histograms);
+        plan.histograms.sort_by_key(|(at_ms, _)| *at_ms);
+        plan.histograms.dedup_by_key(|(at_ms, _)| *at_ms);
+    }
+}
+
 /// Selects from the whole store.
 pub(crate) fn select(
     head: &Head,
@@ -250,7 +276,8 @@ pub(crate) fn select(
     }
     // The head before the blocks: what a cut moves meanwhile is seen twice rather than not at all.
     let mut part = HeadPart { head, range, generations: Vec::new(), by_group: HashMap::default() };
-    let plans = part.plan(&ids);
+    let mut plans = part.plan(&ids);
+    join_doubled(&read(&head.registry), &ids, &mut plans);
     let mut building = Building { labels, plans, blocks: Vec::new(), columns: Vec::new(), warnings: Vec::new() };
     let list = blocks.list();
     let overlapping: Vec<&Arc<Block>> = list.iter().filter(|block| block.overlaps(range.start_ms, range.end_ms)).collect();
@@ -258,7 +285,9 @@ pub(crate) fn select(
         let mut known = HashMap::with_capacity_and_hasher(ids.len(), foldhash::fast::RandomState::default());
         {
             let registry = read(&head.registry);
-            known.extend(ids.iter().enumerate().map(|(at, series)| (registry.hash_of(*series), at as u32)));
+            for (at, series) in ids.iter().enumerate() {
+                known.entry(registry.hash_of(*series)).or_insert(at as u32);
+            }
         }
         for block in overlapping {
             building.add_block(block, matchers, &whole, &mut known)?;

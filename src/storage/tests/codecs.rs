@@ -24,6 +24,12 @@ use std::sync::Arc;
 
 const TIME: std::ops::Range<i64> = -(1 << 52)..1 << 52;
 
+fn record(put: &dyn Fn(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = Vec::new();
+    put(&mut out);
+    out
+}
+
 proptest! {
     #[test]
     fn names_come_back(
@@ -60,21 +66,21 @@ proptest! {
     ) {
         let points: Vec<Point> = points.into_iter().map(|(series, at_ms, bits)| Point { series: SeriesId(series), at_ms, value: f64::from_bits(bits) }).collect();
         let bits = |points: &[Point]| points.iter().map(|point| (point.series, point.at_ms, point.value.to_bits())).collect::<Vec<_>>();
-        let read = read_samples(&mut ByteReader::new(&put_samples(&points)[1..]));
+        let read = read_samples(&mut ByteReader::new(&record(&|out| put_samples(out, &points))[1..]));
         prop_assert_eq!(read.map(|read| bits(&read)), Some(bits(&points)));
 
         let histograms: Vec<_> = sums.into_iter().map(|(series, at_ms, sum)| {
             (SeriesId(series), at_ms, Arc::new(FloatHistogram { sum, count: 3.0, ..FloatHistogram::default() }))
         }).collect();
-        prop_assert_eq!(read_histograms(&mut ByteReader::new(&put_histograms(&histograms)[1..])), Some(histograms));
+        prop_assert_eq!(read_histograms(&mut ByteReader::new(&record(&|out| put_histograms(out, &histograms))[1..])), Some(histograms));
 
         let exemplars: Vec<Exemplar> = exemplars.into_iter().map(|(at_ms, value, id)| {
             Exemplar { labels: Labels::from_pairs([("trace_id", id.as_str())]), value, at_ms: Some(at_ms) }
         }).collect();
-        prop_assert_eq!(read_exemplars(&mut ByteReader::new(&put_exemplars(SeriesId(9), &exemplars)[1..])), Some((SeriesId(9), exemplars)));
+        prop_assert_eq!(read_exemplars(&mut ByteReader::new(&record(&|out| put_exemplars(out, SeriesId(9), &exemplars))[1..])), Some((SeriesId(9), exemplars)));
 
         let metadata = Metadata { metric_type: MetricType::Summary, help, unit: "bytes".to_owned() };
-        let bytes = put_metadata("up", &metadata);
+        let bytes = record(&|out| put_metadata(out, "up", &metadata));
         prop_assert_eq!(read_metadata(&mut ByteReader::new(&bytes[1..])), Some(("up", metadata)));
     }
 

@@ -1,4 +1,4 @@
-//! Whole files as version 1 writes them, byte for byte, and data directories of that version that must open for ever.
+//! Whole files as the newest version writes them, byte for byte, and data directories of that version that must open for ever.
 //!
 //! `tests/data/golden` holds them. A change of a format makes this fail: it wants a new version in the file, another folder
 //! here, and the old one still read.
@@ -10,12 +10,15 @@ use crate::env::memory_disk::MemoryDisk;
 use crate::storage::fuzz;
 use std::path::{Path, PathBuf};
 
-fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/golden/1")
+/// The newest version: segments of the log in bits.
+const NEWEST: u32 = 2;
+
+fn folder(version: u32) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/golden/{version}"))
 }
 
-fn stored(name: &str) -> Vec<u8> {
-    let path = folder().join(name);
+fn stored(version: u32, name: &str) -> Vec<u8> {
+    let path = folder(version).join(name);
     RealDisk.read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
@@ -26,22 +29,28 @@ fn every_file_has_its_golden_bytes() {
         [("names.log", &files.names), ("wal.log", &files.log), ("block.blk", &files.block), ("block.del", &files.tombstones)];
     for (name, bytes) in made {
         if std::env::var_os("WATCHKEEPER_WRITE_GOLDEN").is_some() {
-            RealDisk.create_dir_all(&folder()).expect("a folder");
-            RealDisk.replace(&folder().join(name), bytes).expect("written");
+            RealDisk.create_dir_all(&folder(NEWEST)).expect("a folder");
+            RealDisk.replace(&folder(NEWEST).join(name), bytes).expect("written");
         }
-        let golden = stored(name);
+        let golden = stored(NEWEST, name);
         let differs = bytes.iter().zip(&golden).position(|(made, golden)| made != golden);
         assert_eq!((bytes.len(), differs), (golden.len(), None), "{name}: length, first byte that differs");
     }
 }
 
 #[test]
-fn a_directory_of_version_1_opens() {
+fn directories_of_all_versions_open() {
+    for version in 1..=NEWEST {
+        opens(version);
+    }
+}
+
+fn opens(version: u32) {
     let disk = MemoryDisk::new();
     let place = |path: &str, name: &str| {
         let path = Path::new("data").join(path);
         disk.create_dir_all(path.parent().expect("a folder")).expect("made");
-        disk.replace(&path, &stored(name)).expect("written");
+        disk.replace(&path, &stored(version, name)).expect("written");
     };
     disk.create_dir_all(Path::new("data")).expect("made");
     disk.replace(Path::new("data/FORMAT"), b"watchkeeper-store 1\n").expect("written");
@@ -55,7 +64,7 @@ fn a_directory_of_version_1_opens() {
     for (path, name) in [("0000000000000000000000000A.blk", "block.blk"), ("0000000000000000000000000A.del", "block.del")] {
         let path = Path::new("data/blocks").join(path);
         disk_of_block.create_dir_all(path.parent().expect("a folder")).expect("made");
-        disk_of_block.replace(&path, &stored(name)).expect("written");
+        disk_of_block.replace(&path, &stored(version, name)).expect("written");
     }
     let from_block = everything(&fuzz::open(&disk_of_block).expect("opens"), "the block alone");
     assert!(from_block.len() > 20 && from_block.iter().all(|(key, value)| from_log.get(key) == Some(value)));

@@ -1,6 +1,7 @@
 //! The store as a whole.
 
 mod blocks;
+mod churn;
 mod codecs;
 mod crash;
 mod crash_table;

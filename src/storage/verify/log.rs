@@ -10,7 +10,7 @@ use crate::storage::wal::files::number_of;
 use crate::storage::wal::names::read_entry;
 use crate::storage::wal::record::{Kind, read_exemplars, read_histograms, read_metadata, read_samples};
 use crate::storage::wal::segment::{
-    End, HEADER_BYTES, HeaderFault, LOG_MAGIC, NAMES_MAGIC, Record, Records, VERSION, read_header,
+    End, HEADER_BYTES, HeaderFault, LOG_MAGIC, NAMES_MAGIC, Record, Records, read_header, version_of,
 };
 use std::path::Path;
 
@@ -66,7 +66,9 @@ fn file(
     match read_header(magic, &bytes) {
         Ok(known) if known == number => {}
         Ok(known) => found.problem(path, 12, format!("its header says number {known}")),
-        Err(HeaderFault::Version(version)) => found.problem(path, 8, format!("version {version}, this program reads {VERSION}")),
+        Err(HeaderFault::Version(version)) => {
+            found.problem(path, 8, format!("version {version}, this program reads {}", version_of(magic)));
+        }
         Err(HeaderFault::Damaged(_)) if newest && bytes.len() <= HEADER_BYTES => {
             found.remark(path, 0, "a crash left it without a header; the next start removes it");
             return;

@@ -16,9 +16,11 @@
 
 pub(crate) mod commit;
 pub(crate) mod files;
+mod metrics;
 pub(crate) mod names;
 pub(crate) mod record;
 pub(crate) mod replay;
+mod replay_rows;
 pub(crate) mod segment;
 
 use crate::env::Env;
@@ -26,10 +28,11 @@ use crate::env::disk::{DiskFile, Open};
 use crate::storage::error::StoreError;
 use crate::storage::head::lock;
 use crate::storage::reserve::{Reserve, is_full};
-use crate::telemetry::metrics::{Counter, Gauge, Histogram, Registry, SECONDS};
-use files::{GrowingFile, file_name, numbers};
+use crate::telemetry::metrics::Registry;
+use files::{GrowingFile, file_name};
+use metrics::Metrics;
 use replay::{Cover, Replayed};
-use segment::{LOG_MAGIC, NAMES_MAGIC, put_record};
+use segment::{LOG_MAGIC, NAMES_MAGIC, begin_record, end_record};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -85,6 +88,8 @@ struct State {
     retry_at: Duration,
     next_number: u64,
     next_names: u64,
+    /// Older names logs, each with the last segment whose rows may name what it alone defines.
+    old_names: Vec<(u64, u64)>,
     /// Newest time in the present segment.
     newest_ms: i64,
     /// Older segments and the newest time in each.
@@ -113,16 +118,6 @@ impl State {
         }
         self.newest_ms = i64::MIN;
     }
-}
-
-#[derive(Debug)]
-struct Metrics {
-    failed_writes: Counter,
-    bytes: Counter,
-    sync_seconds: Histogram,
-    segment: Gauge,
-    failed: Gauge,
-    full: Gauge,
 }
 
 struct Shared {
@@ -288,27 +283,7 @@ impl Log {
         registry: &Registry,
     ) -> Result<Self, StoreError> {
         let (log_dir, names_dir) = (dir.join("wal"), dir.join("names"));
-        let metrics = Metrics {
-            failed_writes: registry.counter(
-                "watchkeeper_tsdb_wal_writes_failed_total",
-                "Writes and syncs of the log that failed.",
-                &[],
-            ),
-            bytes: registry.counter("watchkeeper_tsdb_wal_written_bytes_total", "Bytes written to the log.", &[]),
-            sync_seconds: registry.histogram(
-                "watchkeeper_tsdb_wal_fsync_duration_seconds",
-                "Time that a sync of the log took.",
-                &[],
-                SECONDS,
-            ),
-            segment: registry.gauge("watchkeeper_tsdb_wal_segment_current", "Number of the log's open segment.", &[]),
-            failed: registry.gauge(
-                "watchkeeper_tsdb_wal_failed",
-                "Whether the log cannot be written: scraped samples are in memory alone, pushed ones are refused.",
-                &[],
-            ),
-            full: registry.gauge("watchkeeper_tsdb_disk_full", "Whether the log cannot be written for want of space.", &[]),
-        };
+        let metrics = Metrics::new(registry);
         let mut state =
             State { next_number: replayed.next_segment, newest_ms: i64::MIN, older: replayed.segments, ..State::default() };
         let names = match replayed.names {
@@ -317,6 +292,7 @@ impl Log {
                 .map_err(StoreError::io("making the names log in", &names_dir))?,
         };
         state.next_names = names.number + 1;
+        state.old_names = replayed.old_names.into_iter().map(|number| (number, replayed.next_segment - 1)).collect();
         // What a process that was killed wrote may not be on stable storage yet: a sample of it that is repeated is
         // acknowledged by it.
         for (number, _) in &state.older {
@@ -382,18 +358,23 @@ impl Log {
         self.shared.as_ref().is_some_and(|shared| lock(&shared.state).names_suspect)
     }
 
-    /// Writes the names log anew: `build` says all definitions that are needed. Old files are removed when the new one is
-    /// on stable storage.
+    /// Writes the names log anew: `build` says all definitions that are needed from now on. Rows that are in the log already
+    /// may name others (older layouts): the old files go with their segments ([`Self::drop_covered`]).
     ///
     /// # Errors
     /// What the disk says; the old files then stay.
     pub(crate) fn rewrite_names(&self, build: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
         let Some(shared) = &self.shared else { return Ok(()) };
-        let number = {
+        let (number, old) = {
             let mut state = lock(&shared.state);
+            // Rows that wait may name layouts that are no longer the newest: those go to the old file.
+            let flushed = shared.flush(&mut state);
+            if !state.names_suspect {
+                flushed?;
+            }
             state.recording = Some(Vec::new());
             state.next_names += 1;
-            state.next_names - 1
+            (state.next_names - 1, state.names.as_ref().map(|names| names.number))
         };
         let mut body = vec![DEFINITIONS];
         build(&mut body);
@@ -405,12 +386,27 @@ impl Log {
         names.write_record(&body)?;
         names.handle().sync_data()?;
         disk.sync_dir(&shared.names_dir)?;
-        state.unsynced.retain(|unsynced| !unsynced.path.starts_with(&shared.names_dir));
+        if state.names_suspect {
+            state.unsynced.retain(|unsynced| !unsynced.path.starts_with(&shared.names_dir));
+        }
+        let (file, path) = (names.handle(), names.path.clone());
+        remember(&mut state.unsynced, file, path, true);
         state.definitions.clear();
         state.names = Some(names);
         state.names_suspect = false;
-        for old in numbers(disk, &shared.names_dir)?.into_iter().filter(|old| *old < number) {
-            disk.remove_file(&shared.names_dir.join(file_name(old)))?;
+        let last_segment = state.segment.as_ref().map_or(state.next_number, |segment| segment.number);
+        state.old_names.extend(old.map(|old| (old, last_segment)));
+        Ok(())
+    }
+
+    /// Removes names logs whose segments are gone.
+    fn drop_old_names(&self) -> io::Result<()> {
+        let Some(shared) = &self.shared else { return Ok(()) };
+        let oldest = self.oldest_segment();
+        let old = lock(&shared.state).old_names.clone();
+        for (number, _) in old.into_iter().filter(|(_, last_segment)| *last_segment < oldest) {
+            shared.env.disk.remove_file(&shared.names_dir.join(file_name(number)))?;
+            lock(&shared.state).old_names.retain(|(known, _)| *known != number);
         }
         Ok(())
     }
@@ -432,8 +428,11 @@ impl Log {
                 removed = true;
             }
         }
-        // A segment that came back after a power cut would bring back what was deleted of its blocks meanwhile.
-        if removed { shared.env.disk.sync_dir(&shared.log_dir) } else { Ok(()) }
+        if removed {
+            // A segment that came back after a power cut would bring back what was deleted of its blocks meanwhile.
+            shared.env.disk.sync_dir(&shared.log_dir)?;
+        }
+        self.drop_old_names()
     }
 
     /// Returns the bytes of the names log.
@@ -450,9 +449,9 @@ impl Log {
         state.older.iter().map(|(number, _)| *number).min().unwrap_or(open).min(open)
     }
 
-    /// Frames the record that `encode` makes for the present segment; `newest_ms` is the newest time in it. Nothing is asked
-    /// for while the log has failed.
-    pub(crate) fn write(&self, newest_ms: i64, encode: impl FnOnce(u64) -> Vec<u8>) {
+    /// Frames the record that `encode` appends (kind and payload) for the present segment; `newest_ms` is the newest time in
+    /// it. Nothing is asked for while the log has failed.
+    pub(crate) fn write(&self, newest_ms: i64, encode: impl FnOnce(u64, &mut Vec<u8>)) {
         let Some(shared) = &self.shared else { return };
         let mut state = lock(&shared.state);
         shared.recover(&mut state);
@@ -460,8 +459,9 @@ impl Log {
             return;
         }
         let Some(number) = state.segment.as_ref().map(|segment| segment.number) else { return };
-        let body = encode(number);
-        put_record(&mut state.buffer, number, &body);
+        let frame = begin_record(&mut state.buffer);
+        encode(number, &mut state.buffer);
+        end_record(&mut state.buffer, number, frame);
         state.newest_ms = state.newest_ms.max(newest_ms);
     }
 

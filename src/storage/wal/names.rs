@@ -21,8 +21,8 @@ const LAYOUT: u8 = 4;
 
 /// Appends a new series and the symbols that came with it.
 pub(crate) fn put_series(out: &mut Vec<u8>, symbols: &Symbols, made: &Made) {
-    for number in made.symbols_before..symbols.len() {
-        put_symbol(out, number as u32, symbols.get(number as u32));
+    for number in made.symbols_before..symbols.next() {
+        put_symbol(out, number, symbols.get(number));
     }
     put_series_entry(out, made.id, &made.pairs);
 }

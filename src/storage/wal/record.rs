@@ -51,19 +51,18 @@ impl Kind {
     }
 }
 
-/// Returns a record of samples.
-pub(crate) fn put_samples(points: &[Point]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(points.len() * 16 + 8);
+/// Appends a record of samples.
+pub(crate) fn put_samples(out: &mut Vec<u8>, points: &[Point]) {
+    out.reserve(points.len() * 16 + 8);
     out.push(Kind::Samples as u8);
-    put_varint(&mut out, points.len() as u64);
+    put_varint(out, points.len() as u64);
     let mut last_ms = 0;
     for point in points {
-        put_varint(&mut out, u64::from(point.series.0));
-        put_signed(&mut out, point.at_ms - last_ms);
+        put_varint(out, u64::from(point.series.0));
+        put_signed(out, point.at_ms - last_ms);
         out.extend_from_slice(&point.value.to_bits().to_le_bytes());
         last_ms = point.at_ms;
     }
-    out
 }
 
 /// Reads the payload of [`put_samples`].
@@ -82,19 +81,17 @@ pub(crate) fn read_samples(payload: &mut ByteReader<'_>) -> Option<Vec<Point>> {
 /// One histogram and where it belongs.
 pub(crate) type HistogramPoint = (SeriesId, i64, Arc<FloatHistogram>);
 
-/// Returns a record of native histograms.
-pub(crate) fn put_histograms(points: &[HistogramPoint]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(points.len() * 64 + 8);
+/// Appends a record of native histograms.
+pub(crate) fn put_histograms(out: &mut Vec<u8>, points: &[HistogramPoint]) {
     out.push(Kind::Histogram as u8);
-    put_varint(&mut out, points.len() as u64);
+    put_varint(out, points.len() as u64);
     let mut last_ms = 0;
     for (series, at_ms, histogram) in points {
-        put_varint(&mut out, u64::from(series.0));
-        put_signed(&mut out, at_ms - last_ms);
-        put_histogram(&mut out, histogram);
+        put_varint(out, u64::from(series.0));
+        put_signed(out, at_ms - last_ms);
+        put_histogram(out, histogram);
         last_ms = *at_ms;
     }
-    out
 }
 
 /// Reads the payload of [`put_histograms`].
@@ -109,21 +106,20 @@ pub(crate) fn read_histograms(payload: &mut ByteReader<'_>) -> Option<Vec<Histog
     (0..count).map(|_| one()).collect()
 }
 
-/// Returns a record of one series' exemplars.
-pub(crate) fn put_exemplars(series: SeriesId, exemplars: &[Exemplar]) -> Vec<u8> {
-    let mut out = vec![Kind::Exemplar as u8];
-    put_varint(&mut out, u64::from(series.0));
-    put_varint(&mut out, exemplars.len() as u64);
+/// Appends a record of one series' exemplars.
+pub(crate) fn put_exemplars(out: &mut Vec<u8>, series: SeriesId, exemplars: &[Exemplar]) {
+    out.push(Kind::Exemplar as u8);
+    put_varint(out, u64::from(series.0));
+    put_varint(out, exemplars.len() as u64);
     for exemplar in exemplars {
-        put_signed(&mut out, exemplar.at_ms.unwrap_or(0));
+        put_signed(out, exemplar.at_ms.unwrap_or(0));
         out.extend_from_slice(&exemplar.value.to_bits().to_le_bytes());
-        put_varint(&mut out, exemplar.labels.len() as u64);
+        put_varint(out, exemplar.labels.len() as u64);
         for (name, value) in &exemplar.labels {
-            put_text(&mut out, name);
-            put_text(&mut out, value);
+            put_text(out, name);
+            put_text(out, value);
         }
     }
-    out
 }
 
 /// Reads the payload of [`put_exemplars`].
@@ -152,15 +148,14 @@ const TYPES: [MetricType; 8] = [
     MetricType::StateSet,
 ];
 
-/// Returns a record of one family's metadata.
-pub(crate) fn put_metadata(metric: &str, metadata: &Metadata) -> Vec<u8> {
-    let mut out = vec![Kind::Metadata as u8];
-    put_text(&mut out, metric);
+/// Appends a record of one family's metadata.
+pub(crate) fn put_metadata(out: &mut Vec<u8>, metric: &str, metadata: &Metadata) {
+    out.push(Kind::Metadata as u8);
+    put_text(out, metric);
     let known = TYPES.iter().position(|known| *known == metadata.metric_type);
     out.push(known.unwrap_or(0) as u8);
-    put_text(&mut out, &metadata.help);
-    put_text(&mut out, &metadata.unit);
-    out
+    put_text(out, &metadata.help);
+    put_text(out, &metadata.unit);
 }
 
 /// Reads the payload of [`put_metadata`].
@@ -180,28 +175,33 @@ mod tests {
     fn payloads_come_back() {
         let points = [(300, 1_700_000_000_000, 1.5), (2, 1_700_000_000_000, f64::INFINITY), (3, -5, stale_nan())]
             .map(|(series, at_ms, value)| Point { series: SeriesId(series), at_ms, value });
-        let bytes = put_samples(&points);
+        let mut bytes = Vec::new();
+        put_samples(&mut bytes, &points);
         let read = read_samples(&mut ByteReader::new(&bytes[1..])).expect("reads");
         let flat = |points: &[Point]| points.iter().map(|p| (p.series, p.at_ms, p.value.to_bits())).collect::<Vec<_>>();
         assert_eq!(flat(&read), flat(&points));
 
         let exemplar = Exemplar { labels: Labels::from_pairs([("trace_id", "abc")]), value: 0.5, at_ms: Some(77) };
-        let bytes = put_exemplars(SeriesId(9), std::slice::from_ref(&exemplar));
+        let mut bytes = Vec::new();
+        put_exemplars(&mut bytes, SeriesId(9), std::slice::from_ref(&exemplar));
         assert_eq!(read_exemplars(&mut ByteReader::new(&bytes[1..])), Some((SeriesId(9), vec![exemplar])));
 
         let metadata = Metadata { metric_type: MetricType::Counter, help: "Helps.".to_owned(), unit: "seconds".to_owned() };
-        let bytes = put_metadata("up", &metadata);
+        let mut bytes = Vec::new();
+        put_metadata(&mut bytes, "up", &metadata);
         assert_eq!(read_metadata(&mut ByteReader::new(&bytes[1..])), Some(("up", metadata)));
 
         let histogram = Arc::new(FloatHistogram { count: 3.0, sum: 1.25, ..FloatHistogram::default() });
         let points = [(SeriesId(1), 50, Arc::clone(&histogram)), (SeriesId(2), 40, histogram)];
-        let bytes = put_histograms(&points);
+        let mut bytes = Vec::new();
+        put_histograms(&mut bytes, &points);
         assert_eq!(read_histograms(&mut ByteReader::new(&bytes[1..])).as_deref(), Some(points.as_slice()));
     }
 
     #[test]
     fn golden_samples() {
-        let bytes = put_samples(&[Point { series: SeriesId(1), at_ms: 3, value: 1.0 }]);
+        let mut bytes = Vec::new();
+        put_samples(&mut bytes, &[Point { series: SeriesId(1), at_ms: 3, value: 1.0 }]);
         assert_eq!(bytes, [2, 1, 1, 6, 0, 0, 0, 0, 0, 0, 0xf0, 0x3f]);
     }
 }

@@ -8,21 +8,21 @@
 use super::files::{GrowingFile, file_name, numbers};
 use super::names::{Entry, read_entry};
 use super::record::{Kind, read_exemplars, read_histograms, read_metadata, read_samples};
-use super::segment::{End, HEADER_BYTES, HeaderFault, LOG_MAGIC, NAMES_MAGIC, Record, Records, VERSION, read_header};
+use super::replay_rows::{LoggedRow, RowReplay, is_covered};
+use super::segment::{
+    End, HEADER_BYTES, HeaderFault, LOG_MAGIC, NAMES_MAGIC, Record, Records, read_header, version_in, version_of,
+};
 use super::{DEFINITIONS, Position};
 use crate::env::Env;
 use crate::env::disk::Open;
 use crate::storage::append::{GroupId, SeriesId};
-use crate::storage::column::token::read_step;
 use crate::storage::column::varint::ByteReader;
 use crate::storage::error::StoreError;
-use crate::storage::head::group::{GroupState, NO_COLUMN};
-use crate::storage::head::locations::Location;
-use crate::storage::head::{Head, LEARNED_PREFIX, LOST_GROUPS_MAX, lock, read, window_of, write};
+use crate::storage::head::{Head, LEARNED_PREFIX, LOST_GROUPS_MAX, lock, read, write};
 use crate::storage::progress::{Progress, Task};
 use crate::storage::quarantine;
 use hashbrown::HashMap;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -42,6 +42,8 @@ pub(crate) struct Replayed {
     pub(crate) next_segment: u64,
     /// The names log to go on with.
     pub(crate) names: Option<GrowingFile>,
+    /// Older names logs, which were written anew and whose segments may still be there.
+    pub(crate) old_names: Vec<u64>,
     /// Newest time of each old segment, by its number: a segment may go when blocks hold all of it.
     pub(crate) segments: Vec<(u64, i64)>,
     /// Samples that came back.
@@ -50,7 +52,11 @@ pub(crate) struct Replayed {
     pub(crate) damaged: u64,
 }
 
-type Layouts = HashMap<(u32, u32), Arc<[SeriesId]>, foldhash::fast::RandomState>;
+/// A series takes about so much of a names log, or more: tables begin with room for what may come.
+const SERIES_BYTES: usize = 32;
+
+/// Layouts by group and version.
+pub(super) type Layouts = HashMap<(u32, u32), Arc<[SeriesId]>, foldhash::fast::RandomState>;
 
 /// Brings the log back into an empty head.
 #[derive(Debug)]
@@ -60,14 +66,12 @@ pub(crate) struct Replay<'a> {
     head: &'a Head,
     covers: &'a [Cover],
     layouts: Layouts,
-    /// Time of each group's last row in the present segment.
-    last_ms: HashMap<u32, i64, foldhash::fast::RandomState>,
+    /// Texts that were forgotten and came back: their later number, and the one that they have here.
+    same_texts: BTreeMap<u32, u32>,
     found: Replayed,
     newest_ms: i64,
     /// Newest layouts that rows name and nobody defined.
     lost_versions: BTreeMap<u32, u32>,
-    /// Groups that lost a row of the present segment.
-    broken_groups: BTreeSet<u32>,
     /// The present segment lost something: rows that follow cannot be told.
     broken: bool,
 }
@@ -81,11 +85,10 @@ impl<'a> Replay<'a> {
             head,
             covers,
             layouts: Layouts::default(),
-            last_ms: HashMap::default(),
+            same_texts: BTreeMap::new(),
             found: Replayed { next_segment: 1, ..Replayed::default() },
             newest_ms: i64::MIN,
             lost_versions: BTreeMap::new(),
-            broken_groups: BTreeSet::new(),
             broken: false,
         }
     }
@@ -105,6 +108,12 @@ impl<'a> Replay<'a> {
         }
         progress.end();
         self.settle();
+        for group in read(&self.head.groups).all() {
+            let state = group.lock();
+            for generation in state.sealed.iter().chain(&state.current) {
+                lock(generation).finish_replay();
+            }
+        }
         self.found.next_segment = segments.last().map_or(1, |last| last + 1).max(self.found.next_segment);
         for cover in self.covers {
             self.found.next_segment = self.found.next_segment.max(cover.position.segment + 1);
@@ -124,7 +133,7 @@ impl<'a> Replay<'a> {
             Err(HeaderFault::Version(version)) => Err(StoreError::Format {
                 file: path.to_owned(),
                 found: format!("version {version}"),
-                expected: format!("version {VERSION}"),
+                expected: format!("version {}", version_of(magic)),
             }),
             // A crash between making a file and its first sync.
             Err(HeaderFault::Damaged(_)) if bytes.len() <= HEADER_BYTES || bytes.iter().all(|byte| *byte == 0) => {
@@ -139,12 +148,12 @@ impl<'a> Replay<'a> {
     }
 
     /// Walks the records of a file, over damage too, and mends or removes what a crash left.
-    fn walk(
+    fn walk<'b>(
         &mut self,
         path: &Path,
-        bytes: &[u8],
+        bytes: &'b [u8],
         number: u64,
-        mut each: impl FnMut(&mut Self, Record<'_>),
+        mut each: impl FnMut(&mut Self, Record<'b>),
     ) -> Result<u64, StoreError> {
         let mut records = Records::new(bytes, number);
         let mut damaged_at = None;
@@ -177,14 +186,20 @@ impl<'a> Replay<'a> {
         for number in files {
             let path = folder.join(file_name(number));
             let Some(bytes) = self.open(&path, NAMES_MAGIC, number)? else { continue };
+            write(&self.head.registry).reserve(bytes.len() / SERIES_BYTES);
             let length = self.walk(&path, &bytes, number, |replay, record| {
                 if record.kind != DEFINITIONS || replay.definitions(record.payload).is_none() {
                     replay.found.damaged += 1;
                 }
             })?;
-            self.found.names = Some(
-                GrowingFile::reopen(&*self.env.disk, path.clone(), number, length).map_err(StoreError::io("opening", &path))?,
-            );
+            if length <= HEADER_BYTES as u64 && self.found.names.is_some() {
+                // Writing it anew was cut short: all of it is one record. The one before holds everything.
+                self.env.disk.remove_file(&path).map_err(StoreError::io("removing", &path))?;
+                continue;
+            }
+            let names = GrowingFile::reopen(&*self.env.disk, path.clone(), number, length);
+            let before = self.found.names.replace(names.map_err(StoreError::io("opening", &path))?);
+            self.found.old_names.extend(before.map(|before| before.number));
         }
         Ok(())
     }
@@ -195,10 +210,18 @@ impl<'a> Replay<'a> {
             match read_entry(&mut bytes)? {
                 Entry::Symbol(number, text) => {
                     let mut registry = write(&self.head.registry);
-                    registry.intern_as(number, text)?;
+                    let known = registry.intern_as(number, text)?;
+                    if known != number {
+                        self.same_texts.insert(number, known);
+                    }
                 }
-                Entry::Series(id, pairs) => {
+                Entry::Series(id, mut pairs) => {
                     let mut registry = write(&self.head.registry);
+                    if !self.same_texts.is_empty() {
+                        for symbol in pairs.iter_mut().flat_map(|(name, value)| [name, value]) {
+                            *symbol = self.same_texts.get(symbol).copied().unwrap_or(*symbol);
+                        }
+                    }
                     if id.0 >= registry.next() {
                         registry.insert(id.0, &pairs)?;
                     }
@@ -227,22 +250,43 @@ impl<'a> Replay<'a> {
     fn segment(&mut self, folder: &Path, number: u64) -> Result<(), StoreError> {
         let path = folder.join(file_name(number));
         let Some(bytes) = self.open(&path, LOG_MAGIC, number)? else { return Ok(()) };
-        self.last_ms.clear();
         self.newest_ms = i64::MIN;
         self.broken = false;
-        self.broken_groups.clear();
+        let mut rows = Vec::new();
         self.walk(&path, &bytes, number, |replay, record| {
             let position = Position { segment: number, offset: record.offset };
-            if replay.record(position, record).is_none() {
-                replay.found.damaged += 1;
+            match Kind::from_byte(record.kind) {
+                Some(Kind::Row | Kind::PartialRow) if replay.broken => {}
+                Some(kind @ (Kind::Row | Kind::PartialRow)) => {
+                    rows.push(LoggedRow { offset: record.offset, partial: kind == Kind::PartialRow, payload: record.payload });
+                }
+                _ if replay.record(position, record).is_none() => replay.found.damaged += 1,
+                _ => {}
             }
         })?;
+        self.rows(number, version_in(&bytes), &rows);
         if self.newest_ms == i64::MIN && self.size(&path) <= HEADER_BYTES as u64 {
             // Nothing ever came: each start would leave one more of these.
             return self.env.disk.remove_file(&path).map_err(StoreError::io("removing", &path));
         }
         self.found.segments.push((number, self.newest_ms));
         Ok(())
+    }
+
+    /// Brings back the rows of a segment: each group's on one of two threads.
+    fn rows(&mut self, number: u64, version: u32, rows: &[LoggedRow<'_>]) {
+        let (head, layouts, covers) = (self.head, &self.layouts, self.covers);
+        let half = |parity| move || RowReplay::new(head, layouts, covers, number, version).run(rows, parity);
+        let (even, odd) = self.env.tasks.both(half(0), half(1));
+        for done in [even, odd] {
+            self.newest_ms = self.newest_ms.max(done.newest_ms);
+            self.found.samples += done.samples;
+            self.found.damaged += done.damaged;
+            for (group, version) in done.lost_versions {
+                let newest = self.lost_versions.entry(group).or_default();
+                *newest = version.max(*newest);
+            }
+        }
     }
 
     /// Rows of the old log may have ended with an older layout than the names log: new versions count on from the newest.
@@ -284,25 +328,15 @@ impl<'a> Replay<'a> {
         known
     }
 
-    /// Keeps the numbers of a lost group or layout from being given again. Later rows of the group in this segment may
-    /// leave out what the lost row said.
-    fn lost(&mut self, group: GroupId, version: u32) {
-        self.broken_groups.insert(group.0);
-        write(&self.head.groups).skip_to(group.0.saturating_add(1));
-        let newest = self.lost_versions.entry(group.0).or_default();
-        *newest = version.max(*newest);
-    }
-
     fn is_covered(&self, position: Position, at_ms: i64) -> bool {
-        self.covers.iter().any(|cover| position < cover.position && at_ms < cover.end_ms)
+        is_covered(self.covers, position, at_ms)
     }
 
     fn record(&mut self, position: Position, record: Record<'_>) -> Option<()> {
         let mut bytes = ByteReader::new(record.payload);
         match Kind::from_byte(record.kind)? {
-            Kind::Row | Kind::PartialRow if self.broken => Some(()),
-            Kind::Row => self.row(position, &mut bytes, false),
-            Kind::PartialRow => self.row(position, &mut bytes, true),
+            // [`Self::segment`] has them.
+            Kind::Row | Kind::PartialRow => Some(()),
             Kind::Samples => {
                 for point in read_samples(&mut bytes)? {
                     self.newest_ms = self.newest_ms.max(point.at_ms);
@@ -338,143 +372,16 @@ impl<'a> Replay<'a> {
             Kind::Cut | Kind::Delete | Kind::Start => Some(()),
         }
     }
-
-    fn row(&mut self, position: Position, bytes: &mut ByteReader<'_>, partial: bool) -> Option<()> {
-        let group = GroupId(bytes.varint_u32()?);
-        let version = bytes.varint_u32()?;
-        let last_ms = self.last_ms.entry(group.0).or_insert(0);
-        let at_ms = last_ms.checked_add(bytes.signed()?)?;
-        *last_ms = at_ms;
-        self.newest_ms = self.newest_ms.max(at_ms);
-        if self.is_covered(position, at_ms) || self.broken_groups.contains(&group.0) {
-            return Some(());
-        }
-        let Some(layout) = self.layouts.get(&(group.0, version)).map(Arc::clone) else {
-            self.lost(group, version);
-            return None;
-        };
-        let known = self.head.group(group)?;
-        let mut state = known.lock();
-        self.head.saw_time(at_ms);
-        let samples = if partial {
-            self.partial_row(group, &mut state, &layout, version, at_ms, bytes)?
-        } else {
-            self.full_row(group, &mut state, &layout, version, at_ms, bytes)?
-        };
-        self.found.samples += samples;
-        Some(())
-    }
-
-    fn enter(&self, group: GroupId, state: &mut GroupState, layout: &Arc<[SeriesId]>, version: u32) {
-        state.layout = Arc::clone(layout);
-        state.version = version;
-        let mut locations = write(&self.head.locations);
-        for (slot, series) in layout.iter().enumerate() {
-            let column = state.column_of(slot);
-            if column != NO_COLUMN {
-                locations.set(*series, Location { group: group.0, column });
-            }
-        }
-    }
-
-    fn full_row(
-        &self,
-        group: GroupId,
-        state: &mut GroupState,
-        layout: &Arc<[SeriesId]>,
-        version: u32,
-        at_ms: i64,
-        bytes: &mut ByteReader<'_>,
-    ) -> Option<u64> {
-        if at_ms <= state.last_ms {
-            return None;
-        }
-        let bitmap = bytes.bytes(layout.len().div_ceil(8))?;
-        let shared = state.generation(window_of(at_ms))?;
-        let mut generation = lock(&shared);
-        if state.version != version || !state.entered {
-            state.leave(&mut generation);
-            state.layout = Arc::clone(layout);
-            state.enter(&mut generation);
-            self.enter(group, state, layout, version);
-        }
-        let row = generation.add_row(at_ms);
-        // Before anything can go wrong: no later row may come before this one.
-        state.last_ms = at_ms;
-        for (place, byte) in bitmap.iter().enumerate() {
-            let mut left = *byte;
-            while left != 0 {
-                let slot = place * 8 + left.trailing_zeros() as usize;
-                left &= left - 1;
-                let step = read_step(bytes)?;
-                generation.replay(state.column_of(slot), row, Some(step), true);
-            }
-        }
-        generation.count(layout.len() as u64);
-        Some(layout.len() as u64)
-    }
-
-    fn partial_row(
-        &self,
-        group: GroupId,
-        state: &mut GroupState,
-        layout: &Arc<[SeriesId]>,
-        version: u32,
-        at_ms: i64,
-        bytes: &mut ByteReader<'_>,
-    ) -> Option<u64> {
-        let columns = read_runs(bytes, layout.len())?;
-        let bitmap = bytes.bytes(columns.len().div_ceil(8))?;
-        let shared = if at_ms > state.last_ms { state.generation(window_of(at_ms)) } else { state.current.clone() }?;
-        let mut generation = lock(&shared);
-        let row = match generation.row_at(at_ms) {
-            Some(row) => row,
-            None if at_ms > state.last_ms => {
-                state.last_ms = at_ms;
-                generation.add_row(at_ms)
-            }
-            None => return None,
-        };
-        let known = generation.series().len();
-        for series in layout.get(known..).unwrap_or_default() {
-            generation.add_column(*series);
-        }
-        if state.version != version || known < layout.len() {
-            self.enter(group, state, layout, version);
-        }
-        for (i, column) in columns.iter().enumerate() {
-            let changed = bitmap[i / 8] & 1 << (i % 8) != 0;
-            let step = if changed { Some(read_step(bytes)?) } else { None };
-            generation.replay(*column, row, step, false);
-        }
-        generation.count(columns.len() as u64);
-        Some(columns.len() as u64)
-    }
-}
-
-/// Reads what [`crate::storage::head::points::put_runs`] wrote; numbers stay below `bound`.
-fn read_runs(bytes: &mut ByteReader<'_>, bound: usize) -> Option<Vec<u32>> {
-    let mut numbers = Vec::new();
-    let mut end = 0_u32;
-    for _ in 0..bytes.count(2)? {
-        let start = end.checked_add(bytes.varint_u32()?)?;
-        end = start.checked_add(bytes.varint_u32()?)?;
-        if end as usize > bound {
-            return None;
-        }
-        numbers.extend(start..end);
-    }
-    Some(numbers)
 }
 
 impl Head {
     /// Puts a group of the names log.
     fn put_group(&self, id: GroupId, name: &str) -> Option<()> {
         let mut groups = write(&self.groups);
-        if (id.0 as usize) < groups.by_id.len() {
+        if id.0 < groups.next() {
             return Some(());
         }
-        if id.0 as usize - groups.by_id.len() > LOST_GROUPS_MAX as usize {
+        if id.0 - groups.next() > LOST_GROUPS_MAX {
             return None;
         }
         groups.put(id, name);

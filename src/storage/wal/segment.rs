@@ -15,8 +15,13 @@ use crate::storage::column::varint::ByteReader;
 pub(crate) const LOG_MAGIC: [u8; 8] = *b"WKWAL\0\0\x01";
 /// Magic of the names log.
 pub(crate) const NAMES_MAGIC: [u8; 8] = *b"WKNAMES\x01";
-/// The only version there is.
-pub(crate) const VERSION: u32 = 1;
+
+/// Returns the version of a kind of file, by its magic. Older ones are read: segments of version 1 have rows of
+/// whole bytes.
+pub(crate) const fn version_of(magic: [u8; 8]) -> u32 {
+    if magic[2] == LOG_MAGIC[2] { 2 } else { 1 }
+}
+
 /// Length of the header.
 pub(crate) const HEADER_BYTES: usize = 32;
 /// Length of a frame around kind and payload.
@@ -30,12 +35,17 @@ const KIND_MAX: u8 = 16;
 pub(crate) fn header(magic: [u8; 8], number: u64, created_ms: i64) -> [u8; HEADER_BYTES] {
     let mut out = [0; HEADER_BYTES];
     out[..8].copy_from_slice(&magic);
-    out[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    out[8..12].copy_from_slice(&version_of(magic).to_le_bytes());
     out[12..20].copy_from_slice(&number.to_le_bytes());
     out[20..28].copy_from_slice(&created_ms.to_le_bytes());
     let crc = crc32c::crc32c(&out[..28]);
     out[28..].copy_from_slice(&crc.to_le_bytes());
     out
+}
+
+/// Returns the version of a file whose header was read.
+pub(crate) fn version_in(bytes: &[u8]) -> u32 {
+    bytes.get(8..12).and_then(|version| version.try_into().ok()).map_or(0, u32::from_le_bytes)
 }
 
 /// What is wrong with a header.
@@ -61,7 +71,7 @@ pub(crate) fn read_header(magic: [u8; 8], bytes: &[u8]) -> Result<u64, HeaderFau
     if reader.u32() != Some(crc32c::crc32c(&head[..28])) {
         return Err(HeaderFault::Damaged("bad checksum of the header"));
     }
-    if version == VERSION { Ok(number) } else { Err(HeaderFault::Version(version)) }
+    if (1..=version_of(magic)).contains(&version) { Ok(number) } else { Err(HeaderFault::Version(version)) }
 }
 
 fn checksum(number: u64, length: u32, body: &[u8]) -> u32 {
@@ -69,12 +79,26 @@ fn checksum(number: u64, length: u32, body: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c_append(seed, &length.to_le_bytes()), body)
 }
 
+/// Makes room for a record's frame; kind and payload are appended next, then [`end_record`] closes it.
+pub(crate) fn begin_record(out: &mut Vec<u8>) -> usize {
+    let frame = out.len();
+    out.extend_from_slice(&[0; FRAME_BYTES]);
+    frame
+}
+
+/// Closes the record whose frame begins at `frame`.
+pub(crate) fn end_record(out: &mut [u8], number: u64, frame: usize) {
+    let (head, body) = out.split_at_mut(frame + FRAME_BYTES);
+    let length = body.len() as u32;
+    head[frame..frame + 4].copy_from_slice(&length.to_le_bytes());
+    head[frame + 4..].copy_from_slice(&checksum(number, length, body).to_le_bytes());
+}
+
 /// Appends a framed record: `body` is kind and payload.
 pub(crate) fn put_record(out: &mut Vec<u8>, number: u64, body: &[u8]) {
-    let length = body.len() as u32;
-    out.extend_from_slice(&length.to_le_bytes());
-    out.extend_from_slice(&checksum(number, length, body).to_le_bytes());
+    let frame = begin_record(out);
     out.extend_from_slice(body);
+    end_record(out, number, frame);
 }
 
 /// One record that was read.
@@ -195,7 +219,7 @@ mod tests {
     fn golden_bytes() {
         let file = file(&[&[1, 2, 3]]);
         let expected = [
-            b'W', b'K', b'W', b'A', b'L', 0, 0, 1, 1, 0, 0, 0, 42, 0, 0, 0, 0, 0, 0, 0, 0xe8, 3, 0, 0, 0, 0, 0, 0, 0xb9, 0x68,
+            b'W', b'K', b'W', b'A', b'L', 0, 0, 1, 2, 0, 0, 0, 42, 0, 0, 0, 0, 0, 0, 0, 0xe8, 3, 0, 0, 0, 0, 0, 0, 0xb9, 0x68,
             0x33, 0xb1, 3, 0, 0, 0, 0x66, 0xa6, 0x8d, 0x8c, 1, 2, 3,
         ];
         assert_eq!(file.len(), expected.len());
@@ -250,10 +274,12 @@ mod tests {
         let good = file(&[]);
         assert_eq!(read_header(NAMES_MAGIC, &good), Err(HeaderFault::Damaged("another kind of file")));
         assert!(matches!(read_header(LOG_MAGIC, &good[..20]), Err(HeaderFault::Damaged(_))));
-        let mut future = good;
-        future[8] = 2;
-        let crc = crc32c::crc32c(&future[..28]);
-        future[28..32].copy_from_slice(&crc.to_le_bytes());
-        assert_eq!(read_header(LOG_MAGIC, &future), Err(HeaderFault::Version(2)));
+        for version in [0, 3] {
+            let mut other = good.clone();
+            other[8] = version;
+            let crc = crc32c::crc32c(&other[..28]);
+            other[28..32].copy_from_slice(&crc.to_le_bytes());
+            assert_eq!(read_header(LOG_MAGIC, &other), Err(HeaderFault::Version(u32::from(version))));
+        }
     }
 }
