@@ -103,10 +103,7 @@ fn the_store_of_a_stopped_server_is_looked_into_copied_and_carried_over() {
     std::fs::write(&block, bytes).unwrap();
     let (code, told) = tsdb(&["verify"], &other);
     assert_eq!(code, 1, "{told}");
-    assert!(
-        told.contains(":128: page 0: ") && told.contains("samples of 2 series of pushed, 2023-11-14T22:13:20Z to "),
-        "{told}"
-    );
+    assert!(told.contains(":128: page 0: ") && told.contains("samples of 2 series of pushed, 2023-11-1"), "{told}");
     let (code, told) = tsdb(&["verify"], &scratch.join("nowhere"));
     assert!(code == 1 && told.contains("is no data directory"), "{told}");
 }
