@@ -15,6 +15,7 @@ use super::protobuf::{Fields, Malformed};
 use crate::model::exemplar::Exemplar;
 use crate::model::histogram::FloatHistogram;
 use crate::model::labels::Labels;
+use crate::model::limits;
 use crate::model::metadata::Metadata;
 use crate::storage::append::{Append, AppendError, Appended, BatchSample, BatchValue, Durability, SeriesId};
 use std::cell::RefCell;
@@ -187,6 +188,9 @@ impl<'a> Request<'a> {
             if labels.metric_name().is_empty() {
                 return Err(WriteError::Bad(format!("invalid labels for series, labels {labels}: missing metric name")));
             }
+            if let Err(message) = limits::check_labels(&labels) {
+                return Err(WriteError::Bad(format!("invalid labels for a series: {message}")));
+            }
             fresh.push(labels);
         }
         let mut fresh = fresh.iter();
@@ -209,7 +213,13 @@ mod tests {
     use crate::telemetry::metrics::Registry;
 
     fn field(number: u8, payload: &[u8]) -> Vec<u8> {
-        [&[number << 3 | 2, payload.len() as u8], payload].concat()
+        let (mut head, mut length) = (vec![number << 3 | 2], payload.len());
+        while length >= 0x80 {
+            head.push(length as u8 | 0x80);
+            length >>= 7;
+        }
+        head.push(length as u8);
+        [&head, payload].concat()
     }
 
     fn label(name: &str, value: &str) -> Vec<u8> {
@@ -262,6 +272,12 @@ mod tests {
             vec![label("__name__", "x"), vec![0x12, 9, 0x09, 1]],
             vec![vec![0x0a, 0x7f]],
         ] {
+            assert!(matches!(send(&store, &[good.clone(), bad]), Err(WriteError::Bad(_))));
+        }
+        let long = "x".repeat(limits::LABEL_VALUE_BYTES + 1);
+        let many: Vec<Vec<u8>> = (0..=limits::LABELS).map(|number| label(&format!("l{number:03}"), "v")).collect();
+        for labels in [vec![label("job", &long)], many] {
+            let bad = [vec![label("__name__", "x")], labels, vec![sample(1, 1.0)]].concat();
             assert!(matches!(send(&store, &[good.clone(), bad]), Err(WriteError::Bad(_))));
         }
         assert_eq!((store.stats().series, store.stats().head_samples), (0, 0));
