@@ -1,6 +1,6 @@
 //! The whole of alerting as a state machine: an event comes in, effects come out. No clock, no I/O, no task.
 //!
-//! Here: the state, and what comes from outside. [`flush`]: what time asks for. [`outcome`]: what became of deliveries.
+//! Here: the state, and what comes from outside. `flush`: what time asks for. `outcome`: what became of deliveries.
 //!
 //! ```text
 //! post -> alerts -> routes -> groups --timer--> flush: inhibit, times, silence -> dedup -> Deliver
