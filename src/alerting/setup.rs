@@ -6,11 +6,11 @@ use super::notify::{EmailTarget, MailServer, SecretSource, Target, TlsOptions, W
 use super::route::{Escalation, Route, RouteSpec, RouteTree};
 use crate::config::alertmanager::{self, AlertmanagerConfig};
 use crate::config::receivers::{self, EmailConfig, WebhookConfig};
-use crate::config::{FilePath, Secret};
-use crate::env::Disk;
+use crate::config::{ConfigError, FilePath, Secret, Spot};
+use crate::env::{Disk, glob};
 use crate::model::time_interval::NamedTimeInterval;
+use crate::model::utf8;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,12 +82,27 @@ pub enum SetupError {
         /// The kind.
         kind: &'static str,
     },
-    /// A template or its file.
-    #[error("{0}")]
-    Template(String),
+    /// Templates or their files, each with its place.
+    #[error("{}", lines(.0).join("; "))]
+    Template(Vec<ConfigError>),
     /// What the configuration says.
     #[error("{0}")]
     Config(String),
+}
+
+impl SetupError {
+    /// Returns each complaint for itself.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Template(errors) => lines(errors),
+            Self::Unsupported { .. } | Self::Config(_) => vec![self.to_string()],
+        }
+    }
+}
+
+fn lines(errors: &[ConfigError]) -> Vec<String> {
+    errors.iter().map(ToString::to_string).collect()
 }
 
 fn ms(duration: Duration) -> i64 {
@@ -197,28 +212,14 @@ fn unsupported(receiver: &receivers::Receiver) -> Option<&'static str> {
 /// # Errors
 /// When a receiver is of a kind that cannot be sent to, or a template is none.
 pub fn build(config: &AlertmanagerConfig, files: &[(String, String)]) -> Result<(Setup, Templates), SetupError> {
-    let templates = Templates::new(files).map_err(SetupError::Template)?;
+    let templates = templates(config, files)?;
     let root = config.route.as_ref().ok_or_else(|| SetupError::Config("no route provided in config".to_owned()))?;
     let mut receivers = BTreeMap::new();
     for one in &config.receivers {
-        let receiver = receiver(one)?;
-        for integration in &receiver.integrations {
-            check_templates(&templates, &receiver.name, &integration.target)?;
-        }
-        receivers.insert(receiver.name.clone(), Arc::new(receiver));
+        receivers.insert(one.name.clone(), Arc::new(receiver(one)?));
     }
     let routes = RouteTree::new(&spec(root));
-    for route in routes.iter() {
-        let Some(escalate) = &route.escalate else { continue };
-        let to = &escalate.receiver;
-        if !receivers.contains_key(to) {
-            return Err(SetupError::Config(format!("undefined receiver {to:?} used in escalate")));
-        }
-        if *to == route.receiver {
-            let words = format!("route {}: escalate tells the route's own receiver {to:?}", route.id);
-            return Err(SetupError::Config(words));
-        }
-    }
+    check_routes(&routes)?;
     let intervals = config.mute_time_intervals.iter().chain(&config.time_intervals);
     let inhibit = |rule: &alertmanager::InhibitRule| InhibitRule {
         name: rule.name.clone(),
@@ -237,49 +238,61 @@ pub fn build(config: &AlertmanagerConfig, files: &[(String, String)]) -> Result<
     Ok((setup, templates))
 }
 
-fn check_templates(templates: &Templates, receiver: &str, target: &Target) -> Result<(), SetupError> {
-    let Target::Email(email) = target else { return Ok(()) };
-    let parts = [Some(&email.to), Some(&email.from), email.html.as_ref(), email.text.as_ref()];
-    for text in parts.into_iter().flatten().chain(email.headers.values()) {
-        templates.check(text).map_err(|error| SetupError::Template(format!("receiver {receiver:?}: {error}")))?;
+/// Reads all templates of a configuration. What a template calls is looked up when it is executed, as in Alertmanager.
+fn templates(config: &AlertmanagerConfig, files: &[(String, String)]) -> Result<Templates, SetupError> {
+    let mut errors = Vec::new();
+    let mut templates = Templates::default();
+    for (name, text) in files {
+        if let Err(error) = templates.add(name, text) {
+            let spot = error.position().map_or(Spot { line: 1, column: 1 }, |at| Spot::within(text, at));
+            errors.push(ConfigError::at(spot, error.reason()).in_file(name));
+        }
+    }
+    for templated in &config.templated.0 {
+        if let Err(error) = templates.check(&templated.text) {
+            errors.push(templated.error(error.position(), error.reason()));
+        }
+    }
+    if errors.is_empty() { Ok(templates) } else { Err(SetupError::Template(errors)) }
+}
+
+fn check_routes(routes: &RouteTree) -> Result<(), SetupError> {
+    for route in routes.iter() {
+        if let Some(escalate) = &route.escalate
+            && escalate.receiver == route.receiver
+        {
+            let words = format!("route {}: escalate tells the route's own receiver {:?}", route.id, route.receiver);
+            return Err(SetupError::Config(words));
+        }
     }
     Ok(())
 }
 
-/// Reads the template files; the last part of a pattern may hold `*`. Blocks.
+/// Says what is wrong with a configuration's templates and routes, whether or not its receivers can be sent to. Blocks.
 ///
 /// # Errors
-/// When a file cannot be read.
-pub fn read_templates(disk: &dyn Disk, patterns: &[FilePath]) -> Result<Vec<(String, String)>, SetupError> {
-    let mut files = Vec::new();
-    for pattern in patterns {
-        let path = pattern.path();
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let paths = if name.contains('*') {
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            let found = disk.list(folder).unwrap_or_default();
-            let fits = found.into_iter().filter(|entry| !entry.is_dir && matches_star(&name, &entry.name));
-            fits.map(|entry| folder.join(entry.name)).collect()
-        } else {
-            vec![path.to_owned()]
-        };
-        for path in paths {
-            let unreadable = |error: &dyn std::fmt::Display| SetupError::Template(format!("{}: {error}", path.display()));
-            let bytes = disk.read(&path).map_err(|error| unreadable(&error))?;
-            let text = String::from_utf8(bytes).map_err(|error| unreadable(&error))?;
-            files.push((path.display().to_string(), text));
-        }
-    }
-    Ok(files)
+/// All templates that are none, or the first route that cannot be followed.
+pub fn check(config: &AlertmanagerConfig, disk: &dyn Disk) -> Result<(), SetupError> {
+    templates(config, &read_templates(disk, &config.templates)?)?;
+    config.route.as_ref().map_or(Ok(()), |root| check_routes(&RouteTree::new(&spec(root))))
 }
 
-/// Returns whether a name fits a pattern in which `*` stands for any text.
-fn matches_star(pattern: &str, name: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == name,
-        Some((head, rest)) => {
-            let Some(behind) = name.strip_prefix(head) else { return false };
-            behind.char_indices().map(|(at, _)| at).chain([behind.len()]).any(|at| matches_star(rest, behind.split_at(at).1))
+/// Reads the template files. A pattern that nothing fits stands for nothing, as in Alertmanager. Blocks.
+///
+/// # Errors
+/// When files cannot be read or are no text.
+pub fn read_templates(disk: &dyn Disk, patterns: &[FilePath]) -> Result<Vec<(String, String)>, SetupError> {
+    let (mut files, mut errors) = (Vec::new(), Vec::new());
+    for path in patterns.iter().flat_map(|pattern| glob::expand(disk, pattern.path())) {
+        let name = path.display().to_string();
+        match disk.read(&path).map(utf8::decode) {
+            Ok(Ok(text)) => files.push((name, text)),
+            Ok(Err(error)) => {
+                let spot = Spot { line: error.line, column: error.column };
+                errors.push(ConfigError::at(spot, error.to_string()).in_file(&name));
+            }
+            Err(error) => errors.push(ConfigError::whole(name, error.to_string())),
         }
     }
+    if errors.is_empty() { Ok(files) } else { Err(SetupError::Template(errors)) }
 }

@@ -139,7 +139,7 @@ pub(super) async fn set_up(env: &Env, config: &Config) -> Result<(Setup, super::
     let section = config.notifier();
     let (disk, patterns) = (Arc::clone(&env.disk), section.templates.clone());
     let files = env.tasks.blocking(move || setup::read_templates(&*disk, &patterns)).await;
-    let files = files.map_err(|error| SetupError::Template(error.to_string()))??;
+    let files = files.map_err(|error| SetupError::Config(error.to_string()))??;
     setup::build(&section, &files)
 }
 

@@ -3,7 +3,7 @@
 use crate::config::{self, Config, ConfigError, Files};
 use crate::env::Env;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// The disk as configuration sees it.
@@ -12,8 +12,8 @@ struct DiskFiles<'a> {
 }
 
 impl Files for DiskFiles<'_> {
-    fn read(&self, path: &Path) -> io::Result<String> {
-        String::from_utf8(self.env.disk.read(path)?).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.env.disk.read(path)
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
@@ -21,30 +21,14 @@ impl Files for DiskFiles<'_> {
     }
 }
 
-/// Why a configuration was not taken.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// The file could not be read.
-    #[error("{}: {source}", path.display())]
-    Unreadable {
-        /// Which file.
-        path: PathBuf,
-        /// What the disk said.
-        source: io::Error,
-    },
-    /// Its content was refused.
-    #[error(transparent)]
-    Refused(#[from] ConfigError),
-}
-
 /// Reads the configuration of a file, or what holds without one. Blocks.
 ///
 /// # Errors
 /// When the file cannot be read or is refused; nothing has changed then.
-pub fn load(env: &Env, path: Option<&Path>) -> Result<Arc<Config>, LoadError> {
+pub fn load(env: &Env, path: Option<&Path>) -> Result<Arc<Config>, ConfigError> {
     let Some(path) = path else { return Ok(Arc::new(Config::without_file())) };
     let files = DiskFiles { env };
-    let text = files.read(path).map_err(|source| LoadError::Unreadable { path: path.to_owned(), source })?;
+    let text = files.text(path)?;
     Ok(Arc::new(config::load(path, &text, &files)?))
 }
 
@@ -66,8 +50,13 @@ mod tests {
         assert_eq!(load(&env, Some(Path::new("/c/good.yml"))).unwrap().global.scrape_interval.as_secs(), 5);
         let refused = load(&env, Some(Path::new("/c/bad.yml"))).unwrap_err().to_string();
         assert!(refused.contains("/c/bad.yml") && refused.contains('2') && refused.contains("scrape_intervall"), "{refused}");
-        let absent = load(&env, Some(Path::new("/c/none.yml"))).unwrap_err().to_string();
-        assert!(absent.contains("/c/none.yml"), "{absent}");
+        let absent = anyhow::Error::from(load(&env, Some(Path::new("/c/none.yml"))).unwrap_err());
+        let reason = env.disk.read(Path::new("/c/none.yml")).unwrap_err().to_string();
+        // As the command line prints it, causes included: the reason stands there once.
+        assert_eq!(format!("{absent:#}"), format!("/c/none.yml: {reason}"));
+        disk.replace(Path::new("/c/latin1.yml"), b"global:\n  # caf\xe9\n").unwrap();
+        let refused = load(&env, Some(Path::new("/c/latin1.yml"))).unwrap_err().to_string();
+        assert!(refused.starts_with("/c/latin1.yml:2:8: not valid UTF-8"), "{refused}");
         assert!(load(&env, None).unwrap().host_metrics.enabled);
     }
 }

@@ -3,12 +3,12 @@
 //! A rule file that is refused does not hold back the rest: its last good version stays in force, everything else is taken,
 //! and the reload says what was wrong, at which line. It has failed then, as Prometheus's has.
 
-use super::configuration::{self, LoadError};
+use super::configuration;
 use super::rule_files;
 use crate::alerting::Alerting;
-use crate::config::{Config, SENDABLE};
+use crate::config::{Config, ConfigError, SENDABLE};
 use crate::env::Env;
-use crate::rules;
+use crate::rules::{self, file::RuleFileError};
 use crate::telemetry::metrics::{Gauge, Registry};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use tokio::sync::watch;
 /// Reads the configuration on a thread where it may block.
 pub(super) async fn read(env: &Env, path: Option<PathBuf>) -> anyhow::Result<Arc<Config>> {
     let world = env.clone();
-    let read: Result<Arc<Config>, LoadError> = env.tasks.blocking(move || configuration::load(&world, path.as_deref())).await?;
+    let read: Result<Arc<Config>, ConfigError> = env.tasks.blocking(move || configuration::load(&world, path.as_deref())).await?;
     let config = read?;
     let unsupported = config.unsupported(SENDABLE);
     anyhow::ensure!(unsupported.is_empty(), "{}", unsupported.join("; "));
@@ -32,11 +32,8 @@ async fn refused_rules(env: &Env, config: &Config) -> anyhow::Result<Vec<String>
     let check = move || {
         let mut refused = Vec::new();
         for source in rule_files::from_patterns(&world, &patterns) {
-            match source.text.as_deref().map(rules::file::read) {
-                Ok(Ok(_)) => {}
-                Ok(Err(errors)) => refused.extend(errors.iter().map(|error| format!("{}:{error}", source.origin))),
-                Err(error) => refused.push(format!("{}: {error}", source.origin)),
-            }
+            let read = source.text.as_deref().map_err(|error| vec![RuleFileError::from(error)]).and_then(rules::file::read);
+            refused.extend(read.err().iter().flatten().map(|error| error.in_file(&source.origin)));
         }
         refused
     };

@@ -4,8 +4,10 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to its user")]
 
-use crate::config::{self, AlertmanagerConfig, Config, ConfigError, Files, rule_file};
-use crate::env::{Disk, disk::RealDisk};
+use crate::alerting;
+use crate::config::{self, AlertmanagerConfig, Config, ConfigError, Files};
+use crate::env::disk::RealDisk;
+use crate::env::{Disk as _, glob};
 use crate::exposition::{Dialect, Entry, Parser};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -50,9 +52,8 @@ struct MetricsArgs {
 pub(crate) struct DiskFiles;
 
 impl Files for DiskFiles {
-    fn read(&self, path: &Path) -> io::Result<String> {
-        String::from_utf8(RealDisk.read(path)?)
-            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the file is not valid UTF-8"))
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        RealDisk.read(path)
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
@@ -86,12 +87,8 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
 fn check_all(files: &[PathBuf], check: fn(&Path, &str) -> Result<Findings, ConfigError>) -> bool {
     let mut fine = true;
     for file in files {
-        let found = match DiskFiles.read(file) {
-            Ok(text) => {
-                check(file, &text).unwrap_or_else(|error| Findings { errors: vec![error.to_string()], ..Findings::default() })
-            }
-            Err(error) => Findings { errors: vec![format!("{}: {error}", file.display())], ..Findings::default() },
-        };
+        let found = DiskFiles.text(file).and_then(|text| check(file, &text));
+        let found = found.unwrap_or_else(|error| Findings { errors: vec![error.to_string()], ..Findings::default() });
         fine &= report(&file.display().to_string(), &found);
     }
     fine
@@ -121,39 +118,26 @@ fn check_config(path: &Path, text: &str) -> Result<Findings, ConfigError> {
     let mut rules = 0;
     for pattern in &config.rule_files {
         // As in the server: a rule file that is not there may come later.
-        let mut files = config::matching_files(pattern, &DiskFiles).unwrap_or_default();
-        files.retain(|file| RealDisk.stat(file).ok().flatten().is_some());
+        let files = glob::expand(&RealDisk, pattern.path());
         if files.is_empty() {
             found.warnings.push(format!("rule_files: {:?} matches no file", &**pattern));
         }
         for file in files {
-            match check_rule_file(&file) {
-                Ok(count) => rules += count,
-                Err(error) => found.errors.push(error),
+            match super::check_rules::read(&file, false) {
+                Ok(read) => rules += read.file.groups.iter().map(|group| group.rules.len()).sum::<usize>(),
+                Err(errors) => found.errors.extend(errors.iter().map(|error| error.in_file(&file.display()))),
             }
         }
     }
     found.warnings.extend(missing_files(&config));
+    if let Some(alertmanager) = &config.alertmanager {
+        check_notifier(alertmanager, &mut found);
+    }
     found.warnings.extend(config.unsupported(config::SENDABLE));
     let jobs = count(config.scrape_configs.len(), "job");
     let receivers = config.alertmanager.as_ref().map_or(0, |alertmanager| alertmanager.receivers.len());
     found.summary = format!("{jobs}, {}, {}", count(rules, "rule"), count(receivers, "receiver"));
     Ok(found)
-}
-
-/// Checks one rule file that a configuration names; answers how many rules it has.
-fn check_rule_file(path: &Path) -> Result<usize, String> {
-    let name = path.display().to_string();
-    let text = DiskFiles.read(path).map_err(|error| format!("{name}: {error}"))?;
-    let file = rule_file::parse(&text).map_err(|error| error.in_file(&name).to_string())?;
-    let mut rules = 0;
-    for rule in file.groups.iter().flat_map(|group| &group.rules) {
-        if let Err(error) = crate::promql::parse::parse(&rule.expr.text) {
-            return Err(format!("{name}:{}: rule {:?}: {error}", rule.expr.spot, rule.name()));
-        }
-        rules += 1;
-    }
-    Ok(rules)
 }
 
 /// Names the files that a configuration needs and that are not there. The server says so again when it needs them.
@@ -166,14 +150,21 @@ fn missing_files(config: &Config) -> Vec<String> {
 fn check_alertmanager(path: &Path, text: &str) -> Result<Findings, ConfigError> {
     let config = config::load_alertmanager(path, text)?;
     let mut found = Findings { summary: alertmanager_summary(&config), ..Findings::default() };
+    check_notifier(&config, &mut found);
+    found.warnings.extend(config.unsupported(config::SENDABLE));
+    Ok(found)
+}
+
+/// Looks at the templates, as the server does before it takes a configuration.
+fn check_notifier(config: &AlertmanagerConfig, found: &mut Findings) {
     for pattern in &config.templates {
-        let files = config::matching_files(pattern, &DiskFiles).unwrap_or_default();
-        if files.is_empty() {
+        if glob::expand(&RealDisk, pattern.path()).is_empty() {
             found.warnings.push(format!("templates: {:?} matches no file", &**pattern));
         }
     }
-    found.warnings.extend(config.unsupported(config::SENDABLE));
-    Ok(found)
+    if let Err(error) = alerting::setup::check(config, &RealDisk) {
+        found.errors.extend(error.lines());
+    }
 }
 
 fn alertmanager_summary(config: &AlertmanagerConfig) -> String {

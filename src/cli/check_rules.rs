@@ -3,7 +3,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to its user")]
 
 use super::check::DiskFiles;
-use crate::config::Files as _;
+use crate::config::{ConfigError, Files as _};
 use crate::rules::file::{self, Read, RuleFileError};
 use crate::rules::lint::{self, Weight};
 use std::path::{Path, PathBuf};
@@ -38,7 +38,7 @@ pub(super) fn run(args: &CheckRulesArgs) -> ExitCode {
             Err(errors) => {
                 fine = false;
                 for error in errors {
-                    eprintln!("{}", located(path, &error));
+                    eprintln!("{}", error.in_file(&name));
                 }
             }
         }
@@ -48,15 +48,11 @@ pub(super) fn run(args: &CheckRulesArgs) -> ExitCode {
 
 /// Reads a rule file from the disk.
 pub(super) fn read(path: &Path, ignore_unknown_fields: bool) -> Result<Read, Vec<RuleFileError>> {
-    let whole = |message: String| vec![RuleFileError { line: 0, column: 0, message }];
-    let text = DiskFiles.read(path).map_err(|error| whole(error.to_string()))?;
+    let text = DiskFiles.text(path).map_err(|error| {
+        let ConfigError { line, column, message, .. } = error;
+        vec![RuleFileError { line, column, message }]
+    })?;
     if ignore_unknown_fields { file::read_ignoring_unknown(&text) } else { file::read(&text) }
-}
-
-/// `file:line:column: message`.
-pub(super) fn located(path: &Path, error: &RuleFileError) -> String {
-    let separator = if error.line > 0 { ":" } else { ": " };
-    format!("{}{separator}{error}", path.display())
 }
 
 /// Prints what may be a mistake; answers whether there is no warning.

@@ -12,7 +12,6 @@ use crate::net::{Client, ClientOptions, Request};
 use crate::scrape;
 use crate::telemetry::metrics::Registry;
 use crate::zookeeper;
-use anyhow::Context as _;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -85,7 +84,7 @@ async fn examine(args: &DoctorArgs) -> anyhow::Result<usize> {
             Config::without_file()
         }
         Some(path) => {
-            let text = DiskFiles.read(path).with_context(|| path.display().to_string())?;
+            let text = DiskFiles.text(path)?;
             match config::load(path, &text, &DiskFiles) {
                 Ok(config) => {
                     chart.fine(&format!("{} is well formed, {} jobs", path.display(), config.scrape_configs.len()));
@@ -232,7 +231,7 @@ async fn try_zookeeper(chart: &mut Chart, config: &Config) {
     }
     let digest = zookeeper.auth.as_ref().map(|auth| match auth.digest_file.is_empty() {
         true => Ok(auth.digest.reveal().to_owned()),
-        false => DiskFiles.read(auth.digest_file.path()).map(|text| text.trim().to_owned()),
+        false => DiskFiles.text(auth.digest_file.path()).map(|text| text.trim().to_owned()),
     });
     // A failure was told above, among the files.
     let Ok(digest) = digest.transpose() else { return };

@@ -3,11 +3,10 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to its user")]
 
 use super::check::DiskFiles;
-use super::check_rules::{located, read};
-use crate::app::rule_files::expand;
+use super::check_rules::read;
 use crate::config::Files as _;
 use crate::config::unit_test_file::{self, UnitTestFile};
-use crate::env::{Env, disk::Open};
+use crate::env::{Env, disk::Open, glob};
 use crate::rules::spec::GroupSpec;
 use crate::rules::unit_test::{self, Failure, Settings};
 use crate::template::library;
@@ -91,19 +90,19 @@ fn run_file(path: &Path, args: &TestRulesArgs) -> FileResult {
 
 /// Reads a file of tests and the rule files that it names.
 fn load(path: &Path, args: &TestRulesArgs) -> Result<(UnitTestFile, Vec<GroupSpec>), Vec<String>> {
-    let text = DiskFiles.read(path).map_err(|error| vec![format!("{}: {error}", path.display())])?;
+    let text = DiskFiles.text(path).map_err(|error| vec![error.to_string()])?;
     let file = unit_test_file::parse(&text).map_err(|error| vec![error.in_file(&path.display().to_string()).to_string()])?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let (env, mut groups, mut errors) = (Env::real(), Vec::new(), Vec::new());
     for pattern in &file.rule_files {
-        let found = expand(&env, &folder.join(pattern));
+        let found = glob::expand(&*env.disk, &folder.join(pattern));
         if found.is_empty() {
             eprintln!("{}: warning: no rule file matches {pattern}", path.display());
         }
         for rules in found {
             match read(&rules, args.ignore_unknown_fields) {
                 Ok(read) => groups.extend(read.file.groups),
-                Err(found) => errors.extend(found.iter().map(|error| located(&rules, error))),
+                Err(found) => errors.extend(found.iter().map(|error| error.in_file(&rules.display()))),
             }
         }
     }

@@ -3,7 +3,8 @@
 //! A znode's data is plain YAML, so that any client can edit it, or the same gzip-compressed (real rule files shrink 3-8
 //! times, so some 3 MB fit one znode).
 
-use crate::model::rule_source::{RuleOrigin, RuleSource, RuleSources};
+use crate::model::rule_source::{RuleOrigin, RuleSource, RuleSources, SourceError};
+use crate::model::utf8;
 use crate::zookeeper::{Tree, Znode};
 use std::io::Read as _;
 
@@ -31,12 +32,13 @@ fn source(path: &str, node: &Znode) -> RuleSource {
     }
 }
 
-fn text(node: &Znode) -> Result<String, String> {
+fn text(node: &Znode) -> Result<String, SourceError> {
     if node.denied {
-        return Err("no permission to read this znode".to_owned());
+        return Err(SourceError::whole("no permission to read this znode"));
     }
-    let bytes = if node.data.starts_with(&[0x1f, 0x8b]) { gunzip(&node.data)? } else { node.data.to_vec() };
-    String::from_utf8(bytes).map_err(|error| format!("not valid UTF-8 at byte {}", error.utf8_error().valid_up_to()))
+    let bytes =
+        if node.data.starts_with(&[0x1f, 0x8b]) { gunzip(&node.data).map_err(SourceError::whole)? } else { node.data.to_vec() };
+    Ok(utf8::decode(bytes)?)
 }
 
 fn gunzip(data: &[u8]) -> Result<Vec<u8>, String> {
@@ -79,12 +81,12 @@ mod tests {
         let expected = [
             ("zookeeper:/w/rules/a.yml", Ok("groups: []")),
             ("zookeeper:/w/rules/b.yml", Ok("groups: []")),
-            ("zookeeper:/w/rules/c.yml", Err("not valid UTF-8 at byte 0")),
+            ("zookeeper:/w/rules/c.yml", Err("not valid UTF-8: byte 0xff is no part of a character")),
             ("zookeeper:/w/rules/denied.yml", Err("no permission to read this znode")),
             ("zookeeper:/w/rules/folder/d.yml", Ok("")),
         ];
         for (found, expected) in found.iter().zip(expected) {
-            assert_eq!((found.0.as_str(), found.1.as_deref().map_err(String::as_str)), expected);
+            assert_eq!((found.0.as_str(), found.1.as_deref().map_err(|error| error.reason.as_str())), expected);
         }
         assert_eq!(found.len(), 6);
         assert!(found[5].1.is_err());

@@ -1,6 +1,6 @@
 //! What is wrong with a configuration, and where.
 
-use super::yaml::Spot;
+use super::place::Spot;
 use std::fmt;
 
 /// One complaint about a configuration file, with its place.

@@ -5,6 +5,7 @@ use super::discovery::DiscoveryConfigs;
 use super::error::ConfigError;
 use super::global::{GlobalConfig, NameValidation, RuntimeConfig};
 use super::http_client::HttpClientConfig;
+use super::place::Spot;
 use super::receivers::SigV4Config;
 use super::remote::{OtlpConfig, RemoteReadConfig, RemoteWriteConfig, TracingConfig, TranslationStrategy};
 use super::scrape::ScrapeConfig;
@@ -17,6 +18,7 @@ use super::yaml::{self, Limits, Node, Source};
 use super::zookeeper::{ClusterConfig, ZooKeeperConfig};
 use crate::model::labels::{Labels, LabelsBuilder};
 use crate::model::relabel::RelabelConfig;
+use crate::model::utf8;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -29,7 +31,20 @@ pub trait Files {
     ///
     /// # Errors
     /// What the disk says.
-    fn read(&self, path: &Path) -> io::Result<String>;
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+
+    /// Reads a file as text.
+    ///
+    /// # Errors
+    /// What the disk says, or where the file is no UTF-8, with the file's name.
+    fn text(&self, path: &Path) -> Result<String, ConfigError> {
+        let name = path.display().to_string();
+        let bytes = self.read(path).map_err(|error| ConfigError::whole(&name, error.to_string()))?;
+        utf8::decode(bytes).map_err(|error| {
+            let spot = Spot { line: error.line, column: error.column };
+            ConfigError::at(spot, error.to_string()).in_file(&name)
+        })
+    }
 
     /// Lists the names in a folder.
     ///
@@ -44,8 +59,8 @@ pub trait Files {
 }
 
 impl<F: Fn(&Path) -> io::Result<String>> Files for F {
-    fn read(&self, path: &Path) -> io::Result<String> {
-        self(path)
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self(path).map(String::into_bytes)
     }
 
     fn list(&self, _: &Path) -> io::Result<Vec<String>> {
@@ -295,13 +310,14 @@ fn expand_text(text: &str, files: &dyn Files) -> String {
     out
 }
 
-/// Finds the files that a path pattern names, sorted; without `*` the path itself.
+/// Finds the files that a path pattern names, sorted; none where nothing is there.
 ///
 /// # Errors
-/// What the disk says about the folder; a folder that is not there has no files.
-pub fn matching_files(pattern: &FilePath, files: &dyn Files) -> io::Result<Vec<PathBuf>> {
+/// What the disk says about the folder.
+fn matching_files(pattern: &FilePath, files: &dyn Files) -> io::Result<Vec<PathBuf>> {
     if !pattern.contains('*') {
-        return Ok(vec![pattern.path().to_owned()]);
+        let is_absent = matches!(files.read(pattern.path()), Err(error) if error.kind() == io::ErrorKind::NotFound);
+        return Ok(if is_absent { Vec::new() } else { vec![pattern.path().to_owned()] });
     }
     let folder = pattern.path().parent().unwrap_or(Path::new(""));
     let name = pattern.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -325,7 +341,7 @@ fn read_scrape_configs(config: &Config, root: &Node, files: &dyn Files) -> Resul
         check_glob(pattern).map_err(|_| place(format!("invalid scrape config file path {:?}", &**pattern)))?;
         let found = matching_files(pattern, files).map_err(|error| place(format!("{}: {error}", &**pattern)))?;
         for path in found {
-            let text = files.read(&path).map_err(|error| place(format!("{}: {error}", path.display())))?;
+            let text = files.text(&path).map_err(|error| if error.line > 0 { error } else { place(error.to_string()) })?;
             let node = yaml::parse(&text, &Source::of_file(&path), Limits::default())?;
             let mut configs = Vec::new();
             for (key, value) in node.entries()? {
@@ -368,7 +384,7 @@ fn with_alertmanager_file(root: Node, files: &dyn Files) -> Result<Node, ConfigE
         return Err(key.error("with `file`, alertmanager takes no other key"));
     }
     let file: FilePath = read_new(place)?;
-    let text = files.read(file.path()).map_err(|error| place.error(format!("{}: {error}", &*file)))?;
+    let text = files.text(file.path()).map_err(|error| if error.line > 0 { error } else { place.error(error.to_string()) })?;
     let body = yaml::parse(&text, &Source::of_file(file.path()), Limits::default())?;
     Ok(root.with("alertmanager", &body))
 }

@@ -16,6 +16,7 @@ mod inventory;
 mod load;
 pub mod other_discovery;
 pub mod overlay;
+mod place;
 pub mod receivers;
 pub mod relabel;
 pub mod remote;
@@ -38,9 +39,8 @@ pub use error::ConfigError;
 pub use global::GlobalConfig;
 pub use http_client::{HttpClientConfig, TlsConfig};
 pub use inventory::SENDABLE;
-pub use load::{
-    AlertingConfig, Config, ExternalAlertmanager, Files, HostMetrics, Override, load, load_alertmanager, load_web, matching_files,
-};
+pub use load::{AlertingConfig, Config, ExternalAlertmanager, Files, HostMetrics, Override, load, load_alertmanager, load_web};
+pub use place::{Spot, TextPlace};
 pub use scrape::ScrapeConfig;
 pub use values::{Bytes, FilePath, Secret, Url};
-pub use yaml::{Spot, base64 as decode_base64};
+pub use yaml::base64 as decode_base64;

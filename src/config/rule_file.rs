@@ -3,10 +3,10 @@
 //! What needs PromQL or templates is judged by `rules`.
 
 use super::error::ConfigError;
+use super::place::{Spot, TextPlace};
 use super::section::{Section as _, Value, section};
 use super::show::Shown;
-use super::yaml::{self, Limits, Node, Source, Spot};
-use crate::model::labels::{Labels, LabelsBuilder};
+use super::yaml::{self, Limits, Node, Source};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -16,12 +16,20 @@ pub struct Text {
     /// The text.
     pub text: String,
     /// Where it stands.
-    pub spot: Spot,
+    pub place: TextPlace,
+}
+
+impl Text {
+    /// Returns the place in the file of a byte of the text; where that is not known, where the text begins.
+    #[must_use]
+    pub fn spot_of(&self, offset: usize) -> Spot {
+        self.place.of(&self.text, offset)
+    }
 }
 
 impl Value for Text {
     fn read(&mut self, node: &Node) -> Result<(), ConfigError> {
-        *self = Self { text: node.text()?.to_owned(), spot: node.spot };
+        *self = Self { text: node.text()?.to_owned(), place: node.place() };
         Ok(())
     }
 
@@ -44,9 +52,9 @@ section! {
         /// How long the alert stays after it no longer holds.
         keep_firing_for: Duration = Duration::ZERO,
         /// Labels to add; templates in alerts.
-        labels: BTreeMap<String, String> = BTreeMap::new(),
+        labels: BTreeMap<String, Text> = BTreeMap::new(),
         /// Texts for people; templates.
-        annotations: BTreeMap<String, String> = BTreeMap::new(),
+        annotations: BTreeMap<String, Text> = BTreeMap::new(),
     } inline {
         /// Where the rule stands.
         place: Place,
@@ -63,7 +71,7 @@ section! {
         /// The most series or alerts of a rule; 0: no bound.
         limit: i64 = 0,
         /// Labels to add to all rules.
-        labels: BTreeMap<String, String> = BTreeMap::new(),
+        labels: BTreeMap<String, Text> = BTreeMap::new(),
         /// The rules.
         rules: Vec<Rule> = Vec::new(),
     } inline {
@@ -147,16 +155,6 @@ impl Rule {
     pub fn name(&self) -> &str {
         if self.record.text.is_empty() { &self.alert.text } else { &self.record.text }
     }
-
-    /// Returns the labels as a set.
-    #[must_use]
-    pub fn label_set(&self) -> Labels {
-        let mut labels = LabelsBuilder::new();
-        for (name, value) in &self.labels {
-            labels.set(name, value);
-        }
-        labels.build()
-    }
 }
 
 fn check_rule(rule: &mut Rule, node: &Node) -> Result<(), ConfigError> {
@@ -216,7 +214,7 @@ fn check_groups(file: &mut RuleGroups, node: &Node) -> Result<(), ConfigError> {
     for group in &file.groups {
         if !names.insert(&group.name.text) {
             let message = format!("groupname: {:?} is repeated in the same file", group.name.text);
-            return Err(ConfigError::at(group.name.spot, message).in_file(&node.source.file));
+            return Err(ConfigError::at(group.name.place.spot, message).in_file(&node.source.file));
         }
     }
     Ok(())

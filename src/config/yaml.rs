@@ -9,9 +9,9 @@
 //! lose the places and the text of scalars.
 
 use super::error::ConfigError;
+use super::place::{Layout, Spot, TextPlace};
 use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, Span, Tag};
 use std::collections::HashMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,29 +31,6 @@ pub(crate) struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { bytes: crate::model::limits::YAML_BYTES, nodes: 4_000_000, expanded_nodes: 8_000_000, depth: 100 }
-    }
-}
-
-/// Line and column, both from 1. Two spots always count as equal: where something stands is no part of what it says.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Spot {
-    /// The line.
-    pub line: u32,
-    /// The column, in characters.
-    pub column: u32,
-}
-
-impl PartialEq for Spot {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for Spot {}
-
-impl fmt::Display for Spot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.line, self.column)
     }
 }
 
@@ -94,6 +71,7 @@ pub(crate) struct Node {
     pub(crate) spot: Spot,
     /// Which file it stands in.
     pub(crate) source: Arc<Source>,
+    layout: Layout,
     content: Arc<Content>,
 }
 
@@ -117,7 +95,14 @@ impl Node {
     /// Returns a null node, for a key that is not there.
     #[must_use]
     pub(crate) fn null(source: Arc<Source>, spot: Spot) -> Self {
-        Self { spot, source, content: Arc::new(Content::Scalar { text: String::new(), kind: ScalarKind::Plain }) }
+        let content = Arc::new(Content::Scalar { text: String::new(), kind: ScalarKind::Plain });
+        Self { spot, source, layout: Layout::Unknown, content }
+    }
+
+    /// Returns where the node stands and how its text lies there.
+    #[must_use]
+    pub(crate) fn place(&self) -> TextPlace {
+        TextPlace { spot: self.spot, layout: self.layout }
     }
 
     /// Returns whether the node is null: nothing, `~` or `null`.
@@ -203,7 +188,7 @@ impl Node {
         let Content::Map(entries) = &*self.content else { return self.clone() };
         let put = |(name, old): &(Self, Self)| (name.clone(), if name.text() == Ok(key) { value.clone() } else { old.clone() });
         let content = Arc::new(Content::Map(entries.iter().map(put).collect()));
-        Self { spot: self.spot, source: Arc::clone(&self.source), content }
+        Self { content, ..self.clone() }
     }
 
     /// Returns the map with the entries of another map laid over it: maps within each other merge, all else is replaced.
@@ -218,13 +203,13 @@ impl Node {
                 None => entries.push((key.clone(), value.clone())),
             }
         }
-        Self { spot: over.spot, source: Arc::clone(&over.source), content: Arc::new(Content::Map(entries)) }
+        Self { content: Arc::new(Content::Map(entries)), ..over.clone() }
     }
 
     /// Makes a list of nodes.
     #[must_use]
     pub(crate) fn list_at(&self, items: Vec<Self>) -> Self {
-        Self { spot: self.spot, source: Arc::clone(&self.source), content: Arc::new(Content::List(items)) }
+        Self { content: Arc::new(Content::List(items)), ..self.clone() }
     }
 
     /// Makes an error that points at the value under `key`, or at the node itself where there is none.
@@ -283,16 +268,43 @@ fn spot(span: &Span) -> Spot {
     Spot { line: span.start.line() as u32, column: span.start.col() as u32 + 1 }
 }
 
+/// Tells how a scalar's text lies within its span.
+fn layout(text: &str, style: ScalarStyle, span: &Span) -> Layout {
+    let Spot { line, column } = spot(span);
+    let lines = span.end.line() - span.start.line();
+    match style {
+        // The span of a block begins with its first line that is not empty.
+        ScalarStyle::Literal => {
+            let empty = text.bytes().take_while(|byte| *byte == b'\n').count() as u32;
+            Layout::Block(Spot { line: line.saturating_sub(empty), column })
+        }
+        ScalarStyle::Folded if lines <= 1 => Layout::Block(Spot { line, column }),
+        ScalarStyle::Folded => Layout::Unknown,
+        ScalarStyle::Plain | ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => {
+            let quote = u32::from(style != ScalarStyle::Plain);
+            let length = span.end.index() - span.start.index();
+            let is_verbatim = lines == 0 && text.chars().count() + 2 * quote as usize == length;
+            if is_verbatim { Layout::Line(column + quote) } else { Layout::Unknown }
+        }
+    }
+}
+
 impl<'a> Reader<'a> {
-    fn next(&mut self) -> Result<(Event<'a>, Spot), ConfigError> {
+    fn next(&mut self) -> Result<(Event<'a>, TextPlace), ConfigError> {
         match self.parser.next_event() {
-            Some(Ok((event, span))) => Ok((event, spot(&span))),
+            Some(Ok((event, span))) => {
+                let layout = match &event {
+                    Event::Scalar(text, style, _, None) => layout(text, *style, &span),
+                    _ => Layout::Unknown,
+                };
+                Ok((event, TextPlace { spot: spot(&span), layout }))
+            }
             Some(Err(error)) => {
                 let marker = *error.marker();
                 let place = Spot { line: marker.line() as u32, column: marker.col() as u32 + 1 };
                 Err(ConfigError::at(place, format!("not valid YAML: {}", error.info())))
             }
-            None => Ok((Event::StreamEnd, Spot::default())),
+            None => Ok((Event::StreamEnd, TextPlace::default())),
         }
     }
 
@@ -309,7 +321,7 @@ impl<'a> Reader<'a> {
                 }
                 // Only the first document counts; what follows is not even read.
                 Event::DocumentStart(..) if root.is_some() => {
-                    return Ok((root.unwrap_or_else(|| Node::null(Arc::clone(&self.source), place)), true));
+                    return Ok((root.unwrap_or_else(|| Node::null(Arc::clone(&self.source), place.spot)), true));
                 }
                 Event::DocumentStart(..) => {
                     let (event, place) = self.next()?;
@@ -321,7 +333,8 @@ impl<'a> Reader<'a> {
     }
 
     /// Builds the node that `event` begins; returns it with how many nodes it stands for.
-    fn node(&mut self, event: Event<'a>, place: Spot, depth: usize) -> Result<(Node, usize), ConfigError> {
+    fn node(&mut self, event: Event<'a>, text_place: TextPlace, depth: usize) -> Result<(Node, usize), ConfigError> {
+        let TextPlace { spot: place, layout } = text_place;
         self.nodes += 1;
         if self.nodes > self.limits.nodes {
             return Err(ConfigError::at(place, format!("more than {} values in one file", self.limits.nodes)));
@@ -334,7 +347,8 @@ impl<'a> Reader<'a> {
                 let Some((target, weight)) = self.anchors.get(&anchor) else {
                     return Err(ConfigError::at(place, "an alias within what it stands for"));
                 };
-                let node = Node { spot: place, source: Arc::clone(&self.source), content: Arc::clone(&target.content) };
+                let source = Arc::clone(&self.source);
+                let node = Node { spot: place, source, layout: Layout::Unknown, content: Arc::clone(&target.content) };
                 let weight = *weight;
                 self.expand(weight, place)?;
                 return Ok((node, weight));
@@ -350,7 +364,7 @@ impl<'a> Reader<'a> {
             }
             _ => return Err(ConfigError::at(place, "not valid YAML: expected a value")),
         };
-        let node = Node { spot: place, source: Arc::clone(&self.source), content: Arc::new(content) };
+        let node = Node { spot: place, source: Arc::clone(&self.source), layout, content: Arc::new(content) };
         if anchor != 0 {
             self.anchors.insert(anchor, (node.clone(), weight));
         }

@@ -10,6 +10,7 @@ pub mod crash_disk;
 pub mod disk;
 #[cfg(any(test, feature = "sim"))]
 pub mod fuzz;
+pub mod glob;
 pub mod memory_disk;
 pub mod network;
 pub mod random;

@@ -25,3 +25,4 @@ pub(crate) mod shared_data;
 pub mod silence;
 pub mod target;
 pub mod time_interval;
+pub mod utf8;

@@ -2,8 +2,9 @@
 
 use super::spec::{GroupSpec, RuleFile, RuleKind, RuleSpec};
 use super::template_data;
-use crate::config::ConfigError;
 use crate::config::rule_file::{self, Rule, RuleGroup, RuleGroups, Text};
+use crate::config::{ConfigError, Spot};
+use crate::model::rule_source::SourceError;
 use crate::promql::expr::Expr;
 use crate::promql::{parse, print};
 use std::collections::BTreeMap;
@@ -22,6 +23,15 @@ pub struct RuleFileError {
     pub message: String,
 }
 
+impl RuleFileError {
+    /// Returns `file:line:column: message`.
+    #[must_use]
+    pub fn in_file(&self, file: &dyn fmt::Display) -> String {
+        let separator = if self.line > 0 { ":" } else { ": " };
+        format!("{file}{separator}{self}")
+    }
+}
+
 impl fmt::Display for RuleFileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.line > 0 {
@@ -32,6 +42,12 @@ impl fmt::Display for RuleFileError {
 }
 
 impl std::error::Error for RuleFileError {}
+
+impl From<&SourceError> for RuleFileError {
+    fn from(error: &SourceError) -> Self {
+        Self { line: error.line, column: error.column, message: error.reason.clone() }
+    }
+}
 
 /// A file that was read, with what should be said about it although it is good.
 #[derive(Clone, Debug, Default)]
@@ -91,18 +107,17 @@ fn group(found: &RuleGroup, errors: &mut Vec<RuleFileError>) -> GroupSpec {
     }
 }
 
-fn rule(written: &Rule, group_labels: &BTreeMap<String, String>, errors: &mut Vec<RuleFileError>) -> Option<RuleSpec> {
+fn rule(written: &Rule, group_labels: &BTreeMap<String, Text>, errors: &mut Vec<RuleFileError>) -> Option<RuleSpec> {
     let is_alert = written.record.text.is_empty();
     let expr = expression(&written.expr, errors);
-    let spot = written.place.spot;
     let mut labels = group_labels.clone();
-    labels.extend(written.labels.iter().map(|(name, value)| (name.clone(), value.clone())));
+    labels.extend(written.labels.clone());
     if is_alert {
         for (what, texts) in [("label", &labels), ("annotation", &written.annotations)] {
             for (name, text) in texts {
-                if let Err(error) = template_data::check(&written.alert.text, text) {
-                    let message = format!("{what} {name:?}: {error}");
-                    errors.push(RuleFileError { line: spot.line, column: spot.column, message });
+                if let Err(error) = template_data::check(&written.alert.text, &text.text) {
+                    let Spot { line, column } = error.position().map_or(text.place.spot, |at| text.spot_of(at));
+                    errors.push(RuleFileError { line, column, message: format!("{what} {name:?}: {error}") });
                 }
             }
         }
@@ -112,20 +127,24 @@ fn rule(written: &Rule, group_labels: &BTreeMap<String, String>, errors: &mut Ve
         RuleKind::Alert {
             for_ms: milliseconds(written.hold),
             keep_firing_for_ms: milliseconds(written.keep_firing_for),
-            annotations: written.annotations.clone().into_iter().collect(),
+            annotations: texts(&written.annotations),
         }
     } else {
         RuleKind::Record
     };
     Some(RuleSpec {
         name: written.name().to_owned(),
-        line: spot.line,
+        line: written.place.spot.line,
         text: written.expr.text.clone(),
         query: print::one_line(&expr),
         expr,
-        labels: labels.into_iter().collect(),
+        labels: texts(&labels),
         kind,
     })
+}
+
+fn texts(written: &BTreeMap<String, Text>) -> Vec<(String, String)> {
+    written.iter().map(|(name, text)| (name.clone(), text.text.clone())).collect()
 }
 
 fn expression(written: &Text, errors: &mut Vec<RuleFileError>) -> Option<Expr> {
@@ -133,20 +152,12 @@ fn expression(written: &Text, errors: &mut Vec<RuleFileError>) -> Option<Expr> {
     match parse::parse(written.text.trim_end()) {
         Ok(expr) => Some(expr),
         Err(error) => {
-            let (line, column) = place(written, error.line_column());
+            let at = error.errors().first().map(|first| first.span.start);
+            let Spot { line, column } = at.map_or(written.place.spot, |at| written.spot_of(at));
             errors.push(RuleFileError { line, column, message: format!("could not parse expression: {error}") });
             None
         }
     }
-}
-
-/// Returns the place in the file of a place in an expression.
-fn place(written: &Text, within: Option<(usize, usize)>) -> (u32, u32) {
-    let spot = written.spot;
-    let Some((line, column)) = within else { return (spot.line, spot.column) };
-    let (line, column) = (u32::try_from(line).unwrap_or(1), u32::try_from(column).unwrap_or(1));
-    // The spot of a block is where its text begins.
-    if line == 1 { (spot.line, spot.column + column - 1) } else { (spot.line + line - 1, spot.column + column - 1) }
 }
 
 #[cfg(test)]
@@ -161,10 +172,37 @@ mod tests {
             ("groups:\n- name: g\n  rules:\n  - record: x\n    expr: |\n      a\n      + +\n", 7, 10, "unexpected end of input"),
             (
                 "groups:\n- name: g\n  rules:\n  - alert: x\n    expr: a\n    labels: {a: '{{ $x }}'}\n",
-                4,
-                5,
+                6,
+                21,
                 "undefined variable",
             ),
+            (
+                "groups:\n- name: g\n  labels: {team: '{{ nofn }}'}\n  rules:\n  - {alert: x, expr: a}\n",
+                3,
+                22,
+                "\"nofn\" not defined",
+            ),
+            (
+                "groups:\n- name: g\n  rules:\n  - alert: x\n    expr: a\n    annotations:\n      summary: fine\n      text: ä {{ $value | nofn }}\n",
+                8,
+                27,
+                "\"nofn\" not defined",
+            ),
+            (
+                "groups:\n- name: g\n  rules:\n  - alert: x\n    expr: a\n    annotations:\n      text: |-\n        one\n          {{ nofn }}\n",
+                9,
+                14,
+                "\"nofn\" not defined",
+            ),
+            // With escapes in it, a text has no place but where it begins.
+            (
+                "groups:\n- name: g\n  rules:\n  - alert: x\n    expr: a\n    annotations: {text: \"{{ nofn \\\"a\\\" }}\"}\n",
+                6,
+                25,
+                "\"nofn\" not defined",
+            ),
+            ("groups:\n- name: g\n  rules:\n  - {record: x, expr: 'sum(a'}\n", 4, 29, "unclosed left parenthesis"),
+            ("groups:\n- name: g\n  rules:\n  - record: x\n    expr: >\n      a + +\n", 6, 12, "unexpected end of input"),
             ("groups:\n- name: g\n  rules:\n  - alert: x\n    exp: a\n", 5, 5, "exp"),
         ];
         for (text, line, column, words) in cases {

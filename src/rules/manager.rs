@@ -257,7 +257,7 @@ impl Manager {
     async fn read(&mut self, source: &RuleSource) {
         let parsed = match &source.text {
             Ok(text) => self.parse(text.clone()).await,
-            Err(error) => Err(vec![RuleFileError { line: 0, column: 0, message: error.clone() }]),
+            Err(error) => Err(vec![RuleFileError::from(error)]),
         };
         let before = self.known.remove(&source.origin).and_then(|known| known.good);
         let (good, refused) = match parsed {

@@ -70,9 +70,9 @@ fn try_expand(alert: &str, text: &str, data: &Value, functions: &RuleFunctions<'
     let name = format!("__alert_{alert}");
     let mut set = Template::text().limits(LIMITS);
     let parsed = set.add(&name, &format!("{DEFINITIONS}{text}"), functions);
-    parsed.map_err(|error| TemplateError(format!("error parsing template {name}: {error}")))?;
+    parsed.map_err(|error| error.behind(DEFINITIONS.len(), &format!("error parsing template {name}: ")))?;
     let done = set.execute(&name, data, functions);
-    done.map_err(|error| TemplateError(format!("error executing template {name}: {error}")))
+    done.map_err(|error| error.behind(0, &format!("error executing template {name}: ")))
 }
 
 /// Checks a template as rule files are checked: does it parse, and does it run on empty data?
@@ -87,7 +87,7 @@ pub fn check(alert: &str, text: &str) -> Result<(), TemplateError> {
     let name = format!("__alert_{alert}");
     let mut set = Template::text().limits(LIMITS);
     set.add(&name, &format!("{DEFINITIONS}{text}"), &functions)
-        .map_err(|error| TemplateError(format!("error parsing template {name}: {error}")))
+        .map_err(|error| error.behind(DEFINITIONS.len(), &format!("error parsing template {name}: ")))
 }
 
 const SIGNATURES: &[(&str, &[&str], bool)] = &[

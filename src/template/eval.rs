@@ -37,7 +37,7 @@ impl Scope<'_> {
     /// # Errors
     /// As [`Template::execute`].
     pub fn execute(&self, name: &str, data: &Value) -> Result<String, String> {
-        self.run.execute(name, data).map_err(|error| error.0)
+        self.run.execute(name, data).map_err(|error| error.to_string())
     }
 
     /// Reads and executes a text as a template with the functions of this execution; Alertmanager's `routeLabels`.
@@ -46,7 +46,7 @@ impl Scope<'_> {
     /// As [`Template::add`] and [`Template::execute`].
     pub fn expand(&self, name: &str, text: &str, data: &Value) -> Result<String, String> {
         let mut set = self.run.set.clone();
-        set.add(name, text, self.run.functions).map_err(|error| error.0)?;
+        set.add(name, text, self.run.functions).map_err(|error| error.to_string())?;
         let run = Run {
             set: &set,
             functions: self.run.functions,
@@ -54,7 +54,7 @@ impl Scope<'_> {
             depth: self.run.depth.clone(),
             escaped: RefCell::new(BTreeMap::new()),
         };
-        let done = run.execute(name, data).map_err(|error| error.0);
+        let done = run.execute(name, data).map_err(|error| error.to_string());
         self.run.steps.set(run.steps.get());
         done
     }
@@ -89,7 +89,7 @@ impl Run<'_> {
             } else {
                 format!("template: no template {} associated with template {}", quote(name), quote(name))
             };
-            return Err(TemplateError(message));
+            return Err(TemplateError::new(message));
         };
         let mut out = String::new();
         if self.set.is_html {
@@ -113,7 +113,7 @@ impl Run<'_> {
         let depth = self.depth.get();
         let limit = self.set.limits.depth;
         if depth > limit {
-            return Err(TemplateError(format!("exceeded maximum template depth ({limit})")));
+            return Err(TemplateError::new(format!("exceeded maximum template depth ({limit})")));
         }
         self.depth.set(depth + 1);
         let variables = vec![("$".to_owned(), data.clone())];
@@ -147,7 +147,7 @@ impl<'t> Frame<'_, 't> {
                 format!("template: {source}:{line}:{byte}: executing {name} at <{place}>: {message}")
             }
         };
-        Err(TemplateError(text))
+        Err(TemplateError::new(text))
     }
 
     fn step(&self) -> Evaluated<()> {
@@ -273,7 +273,7 @@ impl<'t> Frame<'_, 't> {
     fn fail(&self, message: &str) -> Stop {
         match self.error::<()>(message) {
             Err(error) => Stop::Error(error),
-            Ok(()) => Stop::Error(TemplateError(message.to_owned())),
+            Ok(()) => Stop::Error(TemplateError::new(message.to_owned())),
         }
     }
 

@@ -64,7 +64,20 @@ pub(super) struct Token {
     pub(super) line: usize,
 }
 
+/// Where a token stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    /// Byte position.
+    pub(super) at: usize,
+    /// Line, from 1.
+    pub(super) line: usize,
+}
+
 impl Token {
+    pub(super) const fn place(&self) -> Place {
+        Place { at: self.at, line: self.line }
+    }
+
     /// Returns the token as Go's messages show it.
     pub(super) fn shown(&self) -> String {
         match self.kind {

@@ -40,8 +40,44 @@ use std::sync::Arc;
 
 /// Why a template could not be read or executed; Go's words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct TemplateError(pub String);
+#[error("{origin}{message}")]
+pub struct TemplateError {
+    /// Go's `template: name:line: `, where that is known; for messages that name the place in another way.
+    origin: String,
+    message: String,
+    at: Option<usize>,
+}
+
+impl TemplateError {
+    /// Makes an error without a place.
+    #[must_use]
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { origin: String::new(), message: message.into(), at: None }
+    }
+
+    /// Makes an error at a byte of the text.
+    fn at(origin: String, message: &str, at: usize) -> Self {
+        Self { origin, message: message.to_owned(), at: Some(at) }
+    }
+
+    /// Returns the byte of the text where reading ended; `None` for errors of execution.
+    #[must_use]
+    pub const fn position(&self) -> Option<usize> {
+        self.at
+    }
+
+    /// Returns what is wrong, without the place.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.message
+    }
+
+    /// Puts words in front, where `length` bytes of the text were not the writer's own.
+    #[must_use]
+    pub fn behind(self, length: usize, words: &str) -> Self {
+        Self { origin: format!("{words}{}", self.origin), at: self.at.map(|at| at.saturating_sub(length)), ..self }
+    }
+}
 
 /// What a function takes. A type is named as in Go (`string`, `int`, `float64`, `[]string`, `time.Time`, the names that
 /// the caller's own values have); `any` takes everything.

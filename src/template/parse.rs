@@ -1,6 +1,6 @@
 //! Tokens to a tree, after Go's `text/template/parse`, with its messages.
 
-use super::lex::{Kind, Token, lex};
+use super::lex::{Kind, Place, Token, lex};
 use super::tree::{Arg, ArgKind, Branch, Command, Node, NodeKind, Number, Pipe, Tree};
 use super::{TemplateError, literal};
 use crate::model::number::quote;
@@ -79,20 +79,20 @@ impl Parser<'_> {
         self.take()
     }
 
-    fn error_at<T>(&self, line: usize, message: &str) -> Parsed<T> {
-        Err(TemplateError(format!("template: {}:{line}: {message}", self.name)))
+    fn error_at<T>(&self, place: Place, message: &str) -> Parsed<T> {
+        Err(TemplateError::at(format!("template: {}:{}: ", self.name, place.line), message, place.at))
     }
 
     fn unexpected<T>(&self, token: &Token, context: &str) -> Parsed<T> {
         if token.kind != Kind::Error {
-            return self.error_at(token.line, &format!("unexpected {} in {context}", token.shown()));
+            return self.error_at(token.place(), &format!("unexpected {} in {context}", token.shown()));
         }
         let mut extra = String::new();
         if self.action_line != 0 && self.action_line != token.line {
             let words = if token.text.ends_with(" action") { " started" } else { " in action started" };
             extra = format!("{words} at {}:{}", self.name, self.action_line);
         }
-        self.error_at(token.line, &format!("{}{extra}", token.text))
+        self.error_at(token.place(), &format!("{}{extra}", token.text))
     }
 
     fn expect(&mut self, kind: Kind, context: &str) -> Parsed<Token> {
@@ -110,7 +110,7 @@ impl Parser<'_> {
             Some(at) if self.trees[at].is_empty() => self.trees[at] = tree,
             Some(_) if !tree.is_empty() => {
                 let message = format!("template: multiple definition of template {}", quote(&tree.name));
-                return self.error_at(self.peek().line, &message);
+                return self.error_at(self.peek().place(), &message);
             }
             Some(_) => {}
             None => self.trees.push(tree),
@@ -121,7 +121,7 @@ impl Parser<'_> {
     fn enter(&mut self) -> Parsed<()> {
         self.depth += 1;
         if self.depth > DEPTH_MAX {
-            return self.error_at(self.peek().line, &format!("nested more than {DEPTH_MAX} deep"));
+            return self.error_at(self.peek().place(), &format!("nested more than {DEPTH_MAX} deep"));
         }
         Ok(())
     }
@@ -139,11 +139,11 @@ impl Parser<'_> {
                 }
                 self.next = start;
             }
-            let line = self.peek().line;
+            let place = self.peek().place();
             match self.text_or_action()? {
                 Ok(node) => nodes.push(node),
-                Err(End::End) => return self.error_at(line, "unexpected {{end}}"),
-                Err(End::Else) => return self.error_at(line, "unexpected {{else}}"),
+                Err(End::End) => return self.error_at(place, "unexpected {{end}}"),
+                Err(End::Else) => return self.error_at(place, "unexpected {{else}}"),
             }
         }
         Ok(nodes)
@@ -169,7 +169,7 @@ impl Parser<'_> {
         self.range_depth = range_depth;
         match end {
             End::End => Ok(body),
-            End::Else => self.error_at(self.peek().line, &format!("unexpected {{{{else}}}} in {context}")),
+            End::Else => self.error_at(self.peek().place(), &format!("unexpected {{{{else}}}} in {context}")),
         }
     }
 
@@ -182,7 +182,7 @@ impl Parser<'_> {
     }
 
     fn unquote(&self, token: &Token) -> Parsed<Arc<str>> {
-        literal::unquote(&token.text).map_or_else(|| self.error_at(token.line, "invalid syntax"), Ok)
+        literal::unquote(&token.text).map_or_else(|| self.error_at(token.place(), "invalid syntax"), Ok)
     }
 
     /// Reads nodes up to `{{end}}` or `{{else}}`.
@@ -194,7 +194,7 @@ impl Parser<'_> {
                 Err(end) => return Ok((nodes, end)),
             }
         }
-        self.error_at(self.peek().line, "unexpected EOF")
+        self.error_at(self.peek().place(), "unexpected EOF")
     }
 
     fn text_or_action(&mut self) -> Parsed<Result<Node, End>> {
@@ -240,7 +240,7 @@ impl Parser<'_> {
             word @ ("break" | "continue") => {
                 self.expect(Kind::Right, &format!("{{{{{word}}}}}"))?;
                 if self.range_depth == 0 {
-                    return self.error_at(token.line, &format!("{{{{{word}}}}} outside {{{{range}}}}"));
+                    return self.error_at(token.place(), &format!("{{{{{word}}}}} outside {{{{range}}}}"));
                 }
                 if word == "break" { NodeKind::Break } else { NodeKind::Continue }
             }
@@ -288,7 +288,7 @@ impl Parser<'_> {
         let (body, end) = self.nodes()?;
         match end {
             End::End => Ok(body),
-            End::Else => self.error_at(self.peek().line, "expected end; found {{else}}"),
+            End::Else => self.error_at(self.peek().place(), "expected end; found {{else}}"),
         }
     }
 
@@ -322,7 +322,7 @@ impl Parser<'_> {
             match token.kind {
                 kind if kind == end => {
                     self.take();
-                    self.check_pipeline(&pipe, context, token.line)?;
+                    self.check_pipeline(&pipe, context, token.place())?;
                     self.depth -= 1;
                     return Ok(pipe);
                 }
@@ -366,10 +366,10 @@ impl Parser<'_> {
                     pipe.variables.push(variable.text.clone());
                     self.variables.push(variable.text);
                     if context != "range" || pipe.variables.len() >= 2 {
-                        return self.error_at(next.line, &format!("too many declarations in {context}"));
+                        return self.error_at(next.place(), &format!("too many declarations in {context}"));
                     }
                     if !matches!(self.peek_word().kind, Kind::Variable | Kind::Right | Kind::RightParen) {
-                        return self.error_at(next.line, "range can only initialize variables");
+                        return self.error_at(next.place(), "range can only initialize variables");
                     }
                 }
                 _ => {
@@ -380,15 +380,15 @@ impl Parser<'_> {
         }
     }
 
-    fn check_pipeline(&self, pipe: &Pipe, context: &str, line: usize) -> Parsed<()> {
+    fn check_pipeline(&self, pipe: &Pipe, context: &str, place: Place) -> Parsed<()> {
         if pipe.commands.is_empty() {
-            return self.error_at(line, &format!("missing value for {context}"));
+            return self.error_at(place, &format!("missing value for {context}"));
         }
         for (stage, command) in pipe.commands.iter().enumerate().skip(1) {
             if let Some(ArgKind::Bool(_) | ArgKind::Dot | ArgKind::Nil | ArgKind::Number(_) | ArgKind::String(..)) =
                 command.args.first().map(|arg| &arg.kind)
             {
-                return self.error_at(line, &format!("non executable command in pipeline stage {}", stage + 1));
+                return self.error_at(place, &format!("non executable command in pipeline stage {}", stage + 1));
             }
         }
         Ok(())
@@ -413,7 +413,7 @@ impl Parser<'_> {
             }
         }
         if command.args.is_empty() {
-            return self.error_at(self.peek().line, "empty command");
+            return self.error_at(self.peek().place(), "empty command");
         }
         Ok(command)
     }
@@ -423,8 +423,8 @@ impl Parser<'_> {
         if self.peek().kind != Kind::Field {
             return Ok(Some(term));
         }
-        let at = self.peek().at;
-        let line = self.peek().line;
+        let place = self.peek().place();
+        let at = place.at;
         let mut names = Vec::new();
         while self.peek().kind == Kind::Field {
             names.push(field_name(&self.take().text));
@@ -436,7 +436,7 @@ impl Parser<'_> {
                 Ok(Some(term))
             }
             ArgKind::Bool(_) | ArgKind::String(..) | ArgKind::Number(_) | ArgKind::Nil | ArgKind::Dot => {
-                self.error_at(line, &format!("unexpected . after term {}", quote(&term.to_string())))
+                self.error_at(place, &format!("unexpected . after term {}", quote(&term.to_string())))
             }
             _ => Ok(Some(Arg { at, kind: ArgKind::Chain(Box::new(term), names) })),
         }
@@ -446,20 +446,20 @@ impl Parser<'_> {
         let token = self.peek_word().clone();
         let kind = match token.kind {
             Kind::Identifier if !(self.is_function)(&token.text) => {
-                return self.error_at(token.line, &format!("function {} not defined", quote(&token.text)));
+                return self.error_at(token.place(), &format!("function {} not defined", quote(&token.text)));
             }
             Kind::Identifier => ArgKind::Identifier(token.text.clone()),
             Kind::Dot => ArgKind::Dot,
             Kind::Nil => ArgKind::Nil,
             Kind::Variable if !self.variables.contains(&token.text) => {
-                return self.error_at(token.line, &format!("undefined variable {}", quote(&token.text)));
+                return self.error_at(token.place(), &format!("undefined variable {}", quote(&token.text)));
             }
             Kind::Variable => ArgKind::Variable(vec![token.text.clone()]),
             Kind::Field => ArgKind::Field(vec![field_name(&token.text)]),
             Kind::Bool => ArgKind::Bool(token.text == "true"),
             Kind::Number => match number(&token.text) {
                 Some(number) => ArgKind::Number(number),
-                None => return self.error_at(token.line, &format!("illegal number syntax: {}", quote(&token.text))),
+                None => return self.error_at(token.place(), &format!("illegal number syntax: {}", quote(&token.text))),
             },
             Kind::CharConstant => match literal::unquote_char(&token.text) {
                 Some(c) => ArgKind::Number(Number {
@@ -468,7 +468,7 @@ impl Parser<'_> {
                     float: Some(f64::from(u32::from(c))),
                     prefers_int: true,
                 }),
-                None => return self.error_at(token.line, &format!("malformed character constant: {}", token.text)),
+                None => return self.error_at(token.place(), &format!("malformed character constant: {}", token.text)),
             },
             Kind::String | Kind::RawString => ArgKind::String(token.text.clone(), self.unquote(&token)?),
             Kind::LeftParen => {

@@ -3,8 +3,8 @@
 use super::{MissingKey, NoFunctions, Template, Value};
 
 fn run(text: &str, data: &Value) -> Result<String, String> {
-    let set = Template::parse("test", text, &NoFunctions).map_err(|error| error.0)?;
-    set.execute("test", data, &NoFunctions).map_err(|error| error.0)
+    let set = Template::parse("test", text, &NoFunctions).map_err(|error| error.to_string())?;
+    set.execute("test", data, &NoFunctions).map_err(|error| error.to_string())
 }
 
 fn data() -> Value {
@@ -96,7 +96,7 @@ fn missing_keys_follow_the_option() {
     let set = |option| {
         let mut set = Template::text().missing_key(option);
         set.add("t", "{{.map.x}}", &NoFunctions).unwrap();
-        set.execute("t", &data(), &NoFunctions).map_err(|error| error.0)
+        set.execute("t", &data(), &NoFunctions).map_err(|error| error.to_string())
     };
     assert_eq!(set(MissingKey::Zero).as_deref(), Ok(""));
     assert_eq!(set(MissingKey::Default).as_deref(), Ok("<no value>"));

@@ -66,6 +66,30 @@ fn bad_input_is_refused_with_its_place_and_the_old_state_goes_on() {
         "sns",
     );
 
+    // A template that is none, in a receiver, in a file, in a rule: check, start and reload name the same place.
+    let receiver = "route: {receiver: x}\ntemplates: [bad.tmpl]\nreceivers:\n- name: x\n  email_configs:\n  - to: a@b\n    from: c@d\n    smarthost: outbox\n    html: '{{ .Foo | nofn }}'\n";
+    let section = format!("alertmanager:\n  {}", receiver.trim_end().replace('\n', "\n  "));
+    scratch.write("bad.tmpl", "{{ define \"x\" }}\n  {{ nofn }}\n{{ end }}\n");
+    let places = ["bad.tmpl:2:6: function \"nofn\" not defined", "html: function \"nofn\" not defined"];
+    for place in places {
+        refused_at_start(&section, "bad.yml:10:24", place);
+    }
+    let check = |what: &str, file: &std::path::Path| {
+        let (code, said) = run(Command::new(BINARY).args(["check", what]).arg(file));
+        assert_eq!(code, 1, "{said}");
+        said
+    };
+    for (what, text, place) in [("config", &*section, ":10:24: "), ("alertmanager", receiver, ":9:22: ")] {
+        let said = check(what, &scratch.write("templates.yml", text));
+        assert!(said.contains(&format!("templates.yml{place}")) && places.iter().all(|place| said.contains(place)), "{said}");
+    }
+    let rules = "groups:\n- name: g\n  rules:\n  - alert: A\n    expr: up == (\n    annotations: {summary: '{{ nofn }}'}\n";
+    let rules = scratch.write("bad-rules.yml", rules);
+    let naming = scratch.write("naming.yml", "rule_files: [bad-rules.yml]\n");
+    for said in [check("rules", &rules), check("config", &naming)] {
+        assert!(said.contains("bad-rules.yml:5:18: ") && said.contains("bad-rules.yml:6:32: "), "{said}");
+    }
+
     let server = Server::start(&scratch, Some(&config));
     let reload = || server.post("/-/reload", "text/plain", b"");
     assert_eq!(reload().status, 200);
@@ -75,6 +99,10 @@ fn bad_input_is_refused_with_its_place_and_the_old_state_goes_on() {
     assert!(answer.body.contains("watchkeeper.yml:3:1") && answer.body.contains("scrape_config"), "{}", answer.body);
     assert!(server.get("/metrics").body.contains("watchkeeper_config_last_reload_successful 0"));
     assert!(server.get("/api/v1/status/config").body.contains("scrape_interval: 5s"));
+    scratch.write("watchkeeper.yml", &section);
+    let answer = reload();
+    assert_eq!(answer.status, 500, "{}", answer.body);
+    assert!(answer.body.contains("watchkeeper.yml:10:24: ") && answer.body.contains(places[0]), "{}", answer.body);
     scratch.write("watchkeeper.yml", good);
     assert_eq!(reload().status, 200);
     assert!(server.get("/metrics").body.contains("watchkeeper_config_last_reload_successful 1"));

@@ -26,21 +26,25 @@ pub struct Templates {
     html: Template,
 }
 
+impl Default for Templates {
+    /// Returns the names that templates of Alertmanager's users build on.
+    fn default() -> Self {
+        let mut templates = Self { text: Template::text(), html: Template::html() };
+        let added = templates.add("default.tmpl", include_str!("default.tmpl"));
+        debug_assert_eq!(added, Ok(()), "the shipped templates are good");
+        templates
+    }
+}
+
 impl Templates {
-    /// Reads the files' texts (`name`, `text`) over the names that templates of Alertmanager's users build on.
+    /// Adds a file's text.
     ///
     /// # Errors
-    /// When one is no template: the file's name and what is wrong with it.
-    pub fn new(files: &[(String, String)]) -> Result<Self, String> {
+    /// When it is no template.
+    pub fn add(&mut self, name: &str, text: &str) -> Result<(), TemplateError> {
         let functions = NotificationFunctions::default();
-        let mut templates = Self { text: Template::text(), html: Template::html() };
-        let ours = ("default.tmpl".to_owned(), include_str!("default.tmpl").to_owned());
-        for (name, text) in std::iter::once(&ours).chain(files) {
-            for set in [&mut templates.text, &mut templates.html] {
-                set.add(name, text, &functions).map_err(|error| format!("{name}: {error}"))?;
-            }
-        }
-        Ok(templates)
+        self.text.add(name, text, &functions)?;
+        self.html.add(name, text, &functions)
     }
 
     /// Checks one template text of a receiver.

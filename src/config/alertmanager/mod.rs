@@ -185,6 +185,9 @@ section! {
         tracing: Option<super::remote::TracingConfig> = None,
         /// Where Alertmanager keeps a record of what happened. Read and shown, without effect.
         event_recorder: Option<super::receivers::AnyValue> = None,
+    } inline {
+        /// Everything in it that is a template.
+        templated: super::receivers::TemplatedTexts,
     } check check_alertmanager;
 }
 

@@ -6,8 +6,10 @@
 
 mod check;
 pub(super) mod defaults;
+mod templated;
 mod values;
 
+pub use templated::{TemplatedText, TemplatedTexts};
 pub use values::{AnyValue, OUTBOX, Smarthost};
 
 use super::http_client::{HttpClientConfig, TlsConfig};

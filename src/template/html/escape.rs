@@ -25,9 +25,9 @@ pub(in crate::template) fn escape_tree(trees: &BTreeMap<String, Arc<Tree>>, name
     let mut walker = Walker { trees, done: BTreeMap::new(), out: BTreeMap::new(), loops: Vec::new() };
     let end = walker.template(name, Context::default())?;
     let root = walker.out.get(&variant(name, Context::default())).map(Arc::clone);
-    let Some(root) = root else { return Err(TemplateError(format!("html/template: {} is undefined", quote(name)))) };
+    let Some(root) = root else { return Err(TemplateError::new(format!("html/template: {} is undefined", quote(name)))) };
     if end.state != State::Text {
-        return Err(TemplateError(format!("html/template:{name}: ends in a non-text context: {end:?}")));
+        return Err(TemplateError::new(format!("html/template:{name}: ends in a non-text context: {end:?}")));
     }
     Ok(Escaped { root, trees: walker.out })
 }
@@ -58,7 +58,7 @@ struct Writer<'t> {
 impl Writer<'_> {
     fn error<T>(&self, at: usize, message: &str) -> Result<T, TemplateError> {
         let (line, _) = self.tree.line_and_byte(at);
-        Err(TemplateError(format!("html/template:{}:{line}: {message}", self.tree.name)))
+        Err(TemplateError::new(format!("html/template:{}:{line}: {message}", self.tree.name)))
     }
 }
 

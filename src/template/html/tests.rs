@@ -34,8 +34,8 @@ fn run(text: &str) -> Result<String, String> {
         ("E", Value::from("expression(1)")),
     ]);
     let mut set = Template::html();
-    set.add("t", text, &Typed).map_err(|error| error.0)?;
-    set.execute("t", &data, &Typed).map_err(|error| error.0)
+    set.add("t", text, &Typed).map_err(|error| error.to_string())?;
+    set.execute("t", &data, &Typed).map_err(|error| error.to_string())
 }
 
 #[test]
