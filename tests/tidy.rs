@@ -67,7 +67,7 @@ const DOORS: &[(&str, &[&str])] = &[
 const LINES_MAX: usize = 600;
 
 /// Files that outgrew the plan: they may shrink, never grow. Each wants a reason in its first comment.
-const LARGE: &[(&str, usize)] = &[("storage/column/packed.rs", 633), ("template/eval.rs", 634)];
+const LARGE: &[(&str, usize)] = &[("template/eval.rs", 634)];
 
 /// One found violation.
 #[derive(Debug, PartialEq, Eq)]

@@ -8,6 +8,8 @@
 //! | `GET changes?hours=24` | what changed: time, kind, text, page; since the start of the process |
 //! | `POST targets/scrape` | `{"pool": ..., "instance": ...}`: scrapes now; answers when done |
 //! | `GET overview` | readiness, version, start and server time, and what each part counts: storage, targets, rules (refused files among them), alerting |
+//! | `GET cardinality?label=job&limit=20&hours=24` | how many series carry each value of a label, in the head and the blocks since then: `values`, `allValues` |
+//! | `POST compact` | writes the head to blocks and merges all that can be merged, unfinished days too; answers when done with `blocks`, `bytes`, `samples` |
 //! | `GET zookeeper` | the session, the znodes below the root, and each rule file with the reason why it was refused |
 
 use super::state::ApiState;
@@ -29,6 +31,8 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/watchkeeper/v1/targets/scrape", post(v1::scrape_now))
         .route("/api/watchkeeper/v1/overview", get(overview::overview))
         .route("/api/watchkeeper/v1/zookeeper", get(watchkeeper::zookeeper))
+        .route("/api/watchkeeper/v1/compact", post(watchkeeper::compact))
+        .route("/api/watchkeeper/v1/cardinality", get(watchkeeper::cardinality))
         .route("/federate", get(federate::federate))
         .route("/metrics", get(metrics))
         .route("/-/healthy", get(lifecycle::healthy))

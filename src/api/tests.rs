@@ -280,6 +280,23 @@ async fn pages_and_status() {
 }
 
 #[tokio::test]
+async fn compacts_and_counts() {
+    let world = world_with(Config::without_file());
+    let labels = Labels::from_pairs([("__name__", "up"), ("job", "a")]);
+    let series = world.store.series(&labels).unwrap();
+    let now_ms = Env::real().clock.now_ms() - 1000;
+    let sample = BatchSample { series, at_ms: now_ms, value: BatchValue::Float(1.0) };
+    world.store.append_samples(None, &[sample], Durability::Written).unwrap();
+    let (status, body) = world.post("/api/watchkeeper/v1/compact", &[], "").await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    assert!(body.contains("\"blocks\":1") && body.contains("\"samples\":1"), "{body}");
+    let counted = world.data("/api/watchkeeper/v1/cardinality?label=job").await;
+    assert_eq!(counted, json!({"values": [{"value": "a", "series": 1}], "allValues": 1}));
+    assert_eq!(world.get("/api/watchkeeper/v1/cardinality?label=job&limit=0").await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(world.get("/api/watchkeeper/v1/cardinality").await.0, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
 async fn federation_shows_the_newest_samples() {
     let world = world_with(Config::without_file());
     let labels = Labels::from_pairs([("__name__", "up"), ("job", "a\"b")]);
@@ -311,7 +328,7 @@ async fn the_store_is_administered_as_prometheus_does() {
     let block = &blocks["blocks"][0];
     assert_eq!(block["stats"]["numSamples"], 6);
     assert_eq!((&block["minTime"], &block["maxTime"]), (&json!(T0_MS), &json!(T0_MS + 30_001)));
-    assert_eq!(block["compaction"], json!({"level": 1, "sources": [block["ulid"]]}));
+    assert_eq!(block["compaction"], json!({"level": 2, "sources": [block["ulid"]]}), "a finished day");
 
     let (status, body) = post("/api/v1/admin/tsdb/delete_series").await;
     assert_eq!(status, StatusCode::BAD_REQUEST);

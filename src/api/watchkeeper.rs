@@ -1,7 +1,10 @@
-//! `GET /api/watchkeeper/v1/zookeeper`: the ensemble as this server sees it.
+//! `GET /api/watchkeeper/v1/zookeeper`: the ensemble as this server sees it. `POST /api/watchkeeper/v1/compact`: the store's
+//! blocks, as few and small as they can be. `GET /api/watchkeeper/v1/cardinality`: who carries a label.
 
 use super::answer::success_value;
+use super::error::{ApiError, ErrorKind};
 use super::json::rfc3339;
+use super::params::Params;
 use super::state::ApiState;
 use crate::model::rule_source::RuleOrigin;
 use crate::zookeeper::SessionStatus;
@@ -44,4 +47,40 @@ pub(super) async fn zookeeper(State(api): State<ApiState>) -> Response {
         "znodes": view.znodes.len(),
         "rules": files.map(shown).collect::<Vec<_>>(),
     }))
+}
+
+/// `POST compact`: writes the head to blocks and merges all that can be merged; answers when it is done. Takes its time, and
+/// goes on when the client hangs up.
+pub(super) async fn compact(State(api): State<ApiState>) -> Result<Response, ApiError> {
+    let internal = |error: &dyn std::fmt::Display| ApiError::new(ErrorKind::Internal, error.to_string());
+    let unavailable = || ApiError::new(ErrorKind::Unavailable, "there is no store to compact");
+    let store = api.store.clone().ok_or_else(unavailable)?;
+    let compacted = api.env.tasks.blocking(move || store.compact_all().map(|()| store.stats())).await;
+    let stats = compacted.map_err(|error| internal(&error))?.map_err(|error| internal(&error))?;
+    Ok(success_value(&json!({"blocks": stats.blocks, "bytes": stats.block_bytes, "samples": stats.block_samples})))
+}
+
+/// `GET cardinality?label=job&limit=20&hours=24`: how many series carry each value of a label, in the head and in the blocks of
+/// the last hours.
+pub(super) async fn cardinality(State(api): State<ApiState>, params: Params) -> Result<Response, ApiError> {
+    let number = |name: &str, usual: i64, most: i64| match params.get(name) {
+        "" => Ok(usual),
+        text => match text.parse::<i64>() {
+            Ok(number) if (1..=most).contains(&number) => Ok(number),
+            _ => Err(ApiError::bad_data(format!("{name} must be a number from 1 to {most}"))),
+        },
+    };
+    let label = match params.get("label") {
+        "" => return Err(ApiError::bad_data("no label parameter provided")),
+        label => label.to_owned(),
+    };
+    let (limit, hours) = (number("limit", 20, 10_000)? as usize, number("hours", 24, 1_000_000)?);
+    let Some(store) = api.store.clone() else { return Ok(success_value(&json!({"values": [], "allValues": 0}))) };
+    let since_ms = api.env.clock.now_ms() - hours * 3_600_000;
+    let counted = api.run(api.limits.query_timeout, move |_| {
+        store.cardinality_of(&label, since_ms, limit).map_err(|error| ApiError::new(ErrorKind::Internal, error.to_string()))
+    });
+    let found = counted.await?;
+    let values: Vec<_> = found.values.iter().map(|(value, series)| json!({"value": value, "series": series})).collect();
+    Ok(success_value(&json!({"values": values, "allValues": found.all_values})))
 }

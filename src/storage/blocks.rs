@@ -10,6 +10,7 @@ use super::head::{lock, read, write};
 use super::quarantine;
 use super::wal::replay::Cover;
 use crate::env::Env;
+use crate::telemetry::metrics::Registry;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
@@ -17,7 +18,7 @@ use std::sync::{Arc, Mutex, RwLock};
 /// Bytes of pages, indexes and times that are kept in memory.
 const CACHE_BYTES: usize = 64 << 20;
 
-/// Blocks, oldest name first.
+/// Blocks, oldest name first, overlap blocks behind all others: of two samples at one time the later block's wins.
 pub(crate) type BlockList = Arc<Vec<Arc<Block>>>;
 
 /// The blocks of a data directory.
@@ -34,6 +35,11 @@ impl std::fmt::Debug for BlockSet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("BlockSet").field("folder", &self.folder).finish_non_exhaustive()
     }
+}
+
+/// A merge gives old samples a new name, so age alone does not tell; what came late lies in overlap blocks.
+fn precedence(block: &Arc<Block>) -> (bool, Ulid) {
+    (block.header.overlap, block.header.ulid)
 }
 
 impl BlockSet {
@@ -67,10 +73,16 @@ impl BlockSet {
                 Err(error) => return Err(error),
             }
         }
+        blocks.sort_by_key(precedence);
         let set = Self { env: env.clone(), folder, cache, blocks: RwLock::new(Arc::new(blocks)), changing: Mutex::new(()) };
         let replaced: BTreeSet<Ulid> = set.list().iter().flat_map(|block| block.meta.parents.clone()).collect();
         set.remove(&replaced)?;
         Ok(set)
+    }
+
+    /// Counts the cache's work in a registry.
+    pub(crate) fn count_in(&self, registry: &Registry) {
+        self.cache.count_in(registry);
     }
 
     /// Returns the folder of the blocks.
@@ -106,7 +118,7 @@ impl BlockSet {
         {
             let _one = lock(&self.changing);
             let mut blocks: Vec<Arc<Block>> = self.list().iter().chain(&fresh).map(Arc::clone).collect();
-            blocks.sort_by_key(|block| block.header.ulid);
+            blocks.sort_by_key(precedence);
             let (gone, kept): (Vec<_>, Vec<_>) = blocks.into_iter().partition(|block| replaced.contains(&block.header.ulid));
             *write(&self.blocks) = Arc::new(kept);
             self.unlink(&gone)?;

@@ -4,7 +4,8 @@
 use super::block::footer::{Header, decode_footer, encode_footer, footer_len};
 use super::block::index::BlockIndex;
 use super::block::page::read_page;
-use super::block::sections::{read_meta, read_runs, read_series, read_symbols};
+use super::block::parity::Parity;
+use super::block::sections::{plain_section, read_meta, read_runs, read_series, read_symbols};
 use super::block::tombstones::Tombstones;
 use super::column::histogram::read_histogram;
 use super::column::pack::unpack;
@@ -154,6 +155,8 @@ pub fn tombstones(bytes: &[u8]) {
 
 /// A block's sections: META, and the four of its index, which share the bytes.
 pub fn sections(bytes: &[u8]) {
+    let _read = plain_section(bytes.to_vec());
+    let _mended = Parity::read(bytes).map(|parity| parity.mend(&mut bytes.repeat(2)));
     let _read = read_meta(bytes);
     let _read = read_symbols(bytes);
     let _read = read_runs(bytes);

@@ -8,6 +8,7 @@
 //!                 older or larger than retention?   unlink whole blocks
 //! ```
 
+use super::compact::plan::Eager;
 use super::compact::{flush, merge, plan};
 use super::error::StoreError;
 use super::head::{WINDOW_MS, lock, read, window_of};
@@ -86,7 +87,7 @@ impl Inner {
         } else if self.head.waiting_bytes() > WAITING_BYTES_MAX {
             self.cut_waiting()?;
         }
-        self.merge_one(now_ms)?;
+        self.merge_one(now_ms, Eager::No)?;
         self.retain(now_ms)
     }
 
@@ -176,19 +177,20 @@ impl Inner {
         self.log.drop_covered(&covers).map_err(StoreError::io("removing a segment in", &self.options.dir))
     }
 
-    /// Merges the blocks of one range, if one is finished.
-    pub(super) fn merge_one(&self, now_ms: i64) -> Result<(), StoreError> {
+    /// Merges the blocks of one range, if one is finished. Returns whether there was one.
+    pub(super) fn merge_one(&self, now_ms: i64, eager: Eager) -> Result<bool, StoreError> {
         let _one = lock(&self.compacting);
         let list = self.blocks.list();
-        let headers: Vec<_> = list.iter().map(|block| block.header.clone()).collect();
-        let Some(merge) = plan::next(&headers, now_ms) else { return Ok(()) };
+        // A block with a bad page stays as it is, so that a merge does not drop more than is lost.
+        let headers: Vec<_> = list.iter().filter(|block| block.is_sound()).map(|block| block.header.clone()).collect();
+        let Some(merge) = plan::next(&headers, now_ms, eager) else { return Ok(false) };
         let parents: Vec<_> = list.iter().filter(|block| merge.parents.contains(&block.header.ulid)).map(Arc::clone).collect();
         let needed: u64 = parents.iter().map(|block| block.bytes).sum();
         let folder = self.blocks.folder();
         let space = self.env.disk.space(folder).map_err(StoreError::io("asking for the space at", folder))?;
         if space.free_bytes < needed {
             tracing::warn!(needed, free = space.free_bytes, "there is no room to merge blocks; it waits");
-            return Ok(());
+            return Ok(false);
         }
         let began = self.env.clock.monotonic();
         let oldest = self.log.oldest_segment();
@@ -203,16 +205,26 @@ impl Inner {
             }
             *lock(&self.closing)
         };
-        match merge::merge(&self.env, folder, &parents, &merge, covers, &stop)? {
-            Some(path) => {
+        let merged = merge::merge(&self.env, folder, &parents, &merge, covers, &stop);
+        progress.end();
+        match merged {
+            Ok(Some(path)) => {
                 self.blocks.install(&[path])?;
             }
-            None => self.blocks.remove(&merge.parents.iter().copied().collect())?,
+            Ok(None) => self.blocks.remove(&merge.parents.iter().copied().collect())?,
+            Err(StoreError::Corrupt { file, offset, reason }) => {
+                self.metrics.failed_compactions.inc();
+                let Some(bad) = parents.iter().find(|block| block.path == file) else {
+                    return Err(StoreError::Corrupt { file, offset, reason });
+                };
+                bad.note_bad(&format!("{} at byte {offset}: {reason}", file.display()));
+                return Ok(true);
+            }
+            Err(error) => return Err(error),
         }
-        progress.end();
         tracing::info!(blocks = parents.len(), level = merge.level, took = ?(self.env.clock.monotonic() - began), "blocks were merged");
         self.metrics.compactions.inc();
-        Ok(())
+        Ok(true)
     }
 
     /// Unlinks whole blocks that are older or more than retention allows.

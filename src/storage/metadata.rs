@@ -1,7 +1,32 @@
 //! Metadata by metric family: type, help, unit. The newest word wins.
 
-use crate::model::metadata::Metadata;
+use crate::model::metadata::{Metadata, MetricType};
 use std::collections::BTreeMap;
+
+/// Types by the numbers that files have for them.
+const TYPES: [MetricType; 8] = [
+    MetricType::Unknown,
+    MetricType::Counter,
+    MetricType::Gauge,
+    MetricType::Histogram,
+    MetricType::GaugeHistogram,
+    MetricType::Summary,
+    MetricType::Info,
+    MetricType::StateSet,
+];
+
+/// What a family's series may have behind its name.
+const SUFFIXES: [&str; 7] = ["_bucket", "_count", "_sum", "_total", "_info", "_gcount", "_gsum"];
+
+/// Returns the number of a type.
+pub(crate) fn type_number(metric_type: MetricType) -> u8 {
+    TYPES.iter().position(|known| *known == metric_type).unwrap_or(0) as u8
+}
+
+/// Returns the type of a number.
+pub(crate) fn type_of(number: u8) -> Option<MetricType> {
+    TYPES.get(usize::from(number)).copied()
+}
 
 /// What is known about metric families.
 #[derive(Debug, Default)]
@@ -32,6 +57,12 @@ impl MetadataMap {
             Some(metric) => self.known.get_key_value(metric).into_iter().map(entry).collect(),
             None => self.known.iter().map(entry).collect(),
         }
+    }
+
+    /// Returns what is known about the family of a series' metric name.
+    pub(crate) fn of_series(&self, metric: &str) -> Option<&Metadata> {
+        let family = || SUFFIXES.iter().find_map(|suffix| self.known.get(metric.strip_suffix(suffix)?));
+        self.known.get(metric).or_else(family)
     }
 
     /// Returns whether a metric's metadata is exactly this.

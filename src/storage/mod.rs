@@ -17,6 +17,8 @@ mod head;
 mod index;
 pub mod inventory;
 mod keeper;
+#[doc(hidden)]
+pub mod measure;
 mod metadata;
 pub mod progress;
 mod quarantine;

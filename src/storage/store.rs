@@ -3,6 +3,7 @@
 use super::append::{Append, AppendError, Appended, BatchSample, BatchValue, Durability, GroupId, SeriesId};
 use super::blocks::BlockSet;
 use super::changes::ChangeLog;
+use super::compact::plan::Eager;
 use super::dir;
 use super::error::StoreError;
 use super::head::histograms::HistogramAdded;
@@ -12,7 +13,7 @@ use super::inventory::{BlockInfo, Width};
 use super::progress::Progress;
 use super::reserve::Reserve;
 use super::select::{Hints, Querier, SelectError, Selection, TimeRange, label_values, series_set};
-use super::stats::{Cardinality, StoreStats};
+use super::stats::{Cardinality, LabelCardinality, StoreStats};
 use super::wal::Log;
 use super::wal::record::{put_exemplars, put_histograms, put_metadata};
 use super::wal::replay::{Cover, Replay};
@@ -186,6 +187,7 @@ impl Store {
         let lock = dir::open(env, &options.dir)?;
         let head = Head::new(env.random.next_u64(), options.series_limit, options.exemplars_max);
         let blocks = BlockSet::open(env, &options.dir)?;
+        blocks.count_in(registry);
         let covers = blocks.covers();
         let began = env.clock.monotonic();
         let replayed = Replay::new(env, &options.dir, &head, &covers).run(&options.progress)?;
@@ -290,13 +292,18 @@ impl Store {
     /// # Errors
     /// When a block could not be written.
     pub fn compact(&self) -> Result<(), StoreError> {
-        loop {
-            let before = self.inner.metrics.compactions.get();
-            self.inner.merge_one(self.inner.env.clock.now_ms())?;
-            if self.inner.metrics.compactions.get() == before {
-                return self.inner.retain(self.inner.env.clock.now_ms());
-            }
-        }
+        while self.inner.merge_one(self.inner.env.clock.now_ms(), Eager::No)? {}
+        self.inner.retain(self.inner.env.clock.now_ms())
+    }
+
+    /// Writes everything in memory as blocks and merges whatever can be merged, unfinished days too. Blocks until it is done.
+    ///
+    /// # Errors
+    /// When a block could not be written, or there is no room for it.
+    pub fn compact_all(&self) -> Result<(), StoreError> {
+        self.inner.cut(i64::MAX)?;
+        while self.inner.merge_one(self.inner.env.clock.now_ms(), Eager::Yes)? {}
+        self.inner.retain(self.inner.env.clock.now_ms())
     }
 
     /// Makes a snapshot: a folder below `snapshots/` in the data directory that is a data directory of its own. With
@@ -354,6 +361,20 @@ impl Store {
     #[cfg(test)]
     pub(super) fn sync_log(&self) -> std::io::Result<()> {
         self.inner.log.sync()
+    }
+
+    /// Returns how many series carry each value of a label, in the head and in the blocks since a time; the `limit` widest.
+    ///
+    /// # Errors
+    /// When the disk failed.
+    pub fn cardinality_of(&self, label: &str, since_ms: i64, limit: usize) -> Result<LabelCardinality, StoreError> {
+        LabelCardinality::of(&self.inner.head, &self.inner.blocks, label, since_ms, limit)
+    }
+
+    /// Returns all blocks.
+    #[cfg(test)]
+    pub(super) fn blocks(&self) -> Vec<Arc<super::block::reader::Block>> {
+        self.inner.blocks.list().to_vec()
     }
 
     fn check_open(&self) -> Result<(), AppendError> {

@@ -134,6 +134,8 @@ impl Context<'_> {
                 }
             }
         }
+        // A page is found to be bad only when it is read.
+        self.warn_of_store(selection.reader.warnings());
         Ok(true)
     }
 

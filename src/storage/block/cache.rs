@@ -4,8 +4,9 @@ use super::index::BlockIndex;
 use super::page::Page;
 use super::ulid::Ulid;
 use crate::storage::head::lock;
+use crate::telemetry::metrics::{Counter, Gauge, Registry};
 use hashbrown::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// What is kept under a key.
 #[derive(Clone, Debug)]
@@ -56,12 +57,33 @@ struct Inner {
 pub(crate) struct PageCache {
     inner: Mutex<Inner>,
     bytes_max: usize,
+    metrics: OnceLock<Metrics>,
+}
+
+#[derive(Debug)]
+struct Metrics {
+    hits: Counter,
+    misses: Counter,
+    bytes: Gauge,
 }
 
 impl PageCache {
     /// Returns an empty cache of at most so many bytes.
     pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { inner: Mutex::default(), bytes_max }
+        Self { inner: Mutex::default(), bytes_max, metrics: OnceLock::new() }
+    }
+
+    /// Counts in a registry from now on.
+    pub(crate) fn count_in(&self, registry: &Registry) {
+        self.metrics.get_or_init(|| Metrics {
+            hits: registry.counter(
+                "watchkeeper_tsdb_page_cache_hits_total",
+                "Reads that found their page, index or times in memory.",
+                &[],
+            ),
+            misses: registry.counter("watchkeeper_tsdb_page_cache_misses_total", "Reads that went to the disk.", &[]),
+            bytes: registry.gauge("watchkeeper_tsdb_page_cache_bytes", "Bytes of pages, indexes and times in memory.", &[]),
+        });
     }
 
     /// Returns what is kept under a key.
@@ -69,9 +91,14 @@ impl PageCache {
         let mut inner = lock(&self.inner);
         inner.clock += 1;
         let now = inner.clock;
-        let entry = inner.entries.get_mut(&key)?;
-        entry.used = now;
-        Some(entry.kept.clone())
+        let kept = inner.entries.get_mut(&key).map(|entry| {
+            entry.used = now;
+            entry.kept.clone()
+        });
+        if let Some(metrics) = self.metrics.get() {
+            if kept.is_some() { &metrics.hits } else { &metrics.misses }.inc();
+        }
+        kept
     }
 
     /// Keeps something.
@@ -85,6 +112,9 @@ impl PageCache {
         inner.bytes += bytes;
         if inner.bytes > self.bytes_max {
             inner.shrink(self.bytes_max * 3 / 4);
+        }
+        if let Some(metrics) = self.metrics.get() {
+            metrics.bytes.set(inner.bytes as f64);
         }
     }
 

@@ -17,15 +17,21 @@ use crate::storage::wal::Position;
 pub(crate) const HEADER_BYTES: usize = 128;
 const MAGIC: [u8; 8] = *b"WKBLOCK\x01";
 const END: [u8; 8] = *b"WKBLKEND";
-const VERSION: u16 = 1;
+/// The version that is written. Version 1 had plain sections and no dense columns.
+const VERSION: u16 = 2;
+const OLDEST_VERSION: u16 = 1;
 const OVERLAP: u16 = 1;
 const ENTRY_BYTES: usize = 24;
+/// Sections of a block at most.
+pub(crate) const SECTIONS_MAX: usize = 64;
 /// Bytes behind the footer's entries.
 pub(crate) const FOOTER_TAIL_BYTES: usize = 16;
 
 /// What a block is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
+    /// Version of the format; those written now have the newest.
+    pub(crate) version: u16,
     /// Its name.
     pub(crate) ulid: Ulid,
     /// Whether it may lie over others in time: late samples.
@@ -60,11 +66,14 @@ pub(crate) enum Fault {
 }
 
 impl Header {
+    /// The version that is written.
+    pub(crate) const VERSION: u16 = VERSION;
+
     /// Writes the header.
     pub(crate) fn encode(&self) -> [u8; HEADER_BYTES] {
         let mut out = Vec::with_capacity(HEADER_BYTES);
         out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(&VERSION.to_le_bytes());
+        out.extend_from_slice(&self.version.to_le_bytes());
         out.extend_from_slice(&(if self.overlap { OVERLAP } else { 0 }).to_le_bytes());
         out.extend_from_slice(&[0; 4]);
         out.extend_from_slice(&self.ulid.0.to_be_bytes());
@@ -102,7 +111,7 @@ impl Header {
         if crc32c::crc32c(&unsigned) != crc {
             return Err(Fault::Damaged("bad checksum of the header"));
         }
-        if version != VERSION {
+        if !(OLDEST_VERSION..=VERSION).contains(&version) {
             return Err(Fault::Version(version));
         }
         let fields = || -> Option<Self> {
@@ -114,7 +123,7 @@ impl Header {
             let created_ms = reader.i64()?;
             let position = Position { segment: reader.u64()?, offset: reader.u64()? };
             let overlap = flags & OVERLAP != 0;
-            Some(Self { ulid, overlap, min_ms, max_ms, samples, series, columns, pages, level, created_ms, position })
+            Some(Self { version, ulid, overlap, min_ms, max_ms, samples, series, columns, pages, level, created_ms, position })
         };
         let mut fields = fields;
         fields().ok_or_else(short)
@@ -150,12 +159,17 @@ pub(crate) fn encode_footer(sections: &[Section]) -> Vec<u8> {
     out
 }
 
+/// Returns the length of the footer of so many sections.
+pub(crate) const fn footer_bytes(sections: usize) -> usize {
+    sections * ENTRY_BYTES + FOOTER_TAIL_BYTES
+}
+
 /// Returns the length of the whole footer, from its last bytes.
 pub(crate) fn footer_len(tail: &[u8]) -> Option<usize> {
     let mut reader = ByteReader::new(tail.get(tail.len().checked_sub(FOOTER_TAIL_BYTES)?..)?);
     let count = reader.u32()? as usize;
     reader.u32()?;
-    (reader.bytes(8)? == END && count <= 64).then_some(count * ENTRY_BYTES + FOOTER_TAIL_BYTES)
+    (reader.bytes(8)? == END && count <= SECTIONS_MAX).then_some(footer_bytes(count))
 }
 
 /// Reads a whole footer.
@@ -180,6 +194,7 @@ mod tests {
 
     fn header() -> Header {
         Header {
+            version: VERSION,
             ulid: Ulid(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10),
             overlap: true,
             min_ms: 1000,
@@ -197,7 +212,7 @@ mod tests {
     #[test]
     fn golden_header() {
         let bytes = header().encode();
-        let mut expected = vec![b'W', b'K', b'B', b'L', b'O', b'C', b'K', 1, 1, 0, 1, 0];
+        let mut expected = vec![b'W', b'K', b'B', b'L', b'O', b'C', b'K', 1, 2, 0, 1, 0];
         assert_eq!(bytes[..12], expected);
         expected = (1..=16).collect();
         assert_eq!(bytes[16..32], expected);

@@ -1,9 +1,9 @@
 //! A block's index in memory: its symbols, pairs, posting lists and series entries.
 
-use super::sections::{ColumnRef, SERIES_STEP, read_runs, read_series, read_symbols};
+use super::sections::{ColumnRef, SERIES_STEP, SeriesAbout, read_runs, read_series, read_symbols};
 use crate::storage::column::timestamps::read_times;
 use crate::storage::column::varint::ByteReader;
-use crate::storage::index::matchers::{PairIndex, Pairs};
+use crate::storage::index::matchers::{MatchCache, PairIndex, Pairs};
 use crate::storage::index::registry::{PairId, label_set_hash, pair_hash};
 use roaring::RoaringBitmap;
 use std::sync::OnceLock;
@@ -30,6 +30,15 @@ pub(crate) struct BlockIndex {
     count: u32,
     times: Vec<u8>,
     times_count: u32,
+    /// What expressions found here: a block's values never change.
+    matched: MatchCache,
+}
+
+/// Walks the series of a block one after the other.
+#[derive(Debug, Default)]
+pub(crate) struct SeriesWalk {
+    next: u32,
+    at: usize,
 }
 
 fn table(section: &[u8], step: usize) -> Option<(u32, usize)> {
@@ -64,6 +73,7 @@ impl BlockIndex {
             count,
             times,
             times_count,
+            matched: MatchCache::default(),
         })
     }
 
@@ -126,11 +136,48 @@ impl BlockIndex {
         self.count
     }
 
+    /// Returns what expressions found here.
+    pub(crate) const fn match_cache(&self) -> &MatchCache {
+        &self.matched
+    }
+
+    /// Reads the next series of a walk. Inner `None` behind the last; outer `None` where the section is damaged.
+    pub(crate) fn walk(
+        &self,
+        walk: &mut SeriesWalk,
+        pairs: &mut Vec<PairId>,
+        columns: &mut Vec<ColumnRef>,
+    ) -> Option<Option<SeriesAbout>> {
+        if walk.next >= self.count {
+            return Some(None);
+        }
+        let rest = self.series.get(self.series_at + walk.at..)?;
+        let mut reader = ByteReader::new(rest);
+        let about = read_series(&mut reader, pairs, columns)?;
+        walk.at += rest.len() - reader.rest().len();
+        walk.next += 1;
+        Some(Some(about))
+    }
+
+    /// Returns a unit's text.
+    pub(crate) fn unit(&self, about: SeriesAbout) -> &str {
+        about.unit.map_or("", |symbol| self.symbol(symbol))
+    }
+
     /// Visits series at ascending places: place, pairs, columns. `None` where the section is damaged.
     pub(crate) fn visit(
         &self,
         places: impl Iterator<Item = u32>,
         mut each: impl FnMut(u32, &[PairId], &[ColumnRef]),
+    ) -> Option<()> {
+        self.visit_all(places, |place, pairs, _, columns| each(place, pairs, columns))
+    }
+
+    /// Visits series at ascending places: place, pairs, what is known, columns. `None` where the section is damaged.
+    pub(crate) fn visit_all(
+        &self,
+        places: impl Iterator<Item = u32>,
+        mut each: impl FnMut(u32, &[PairId], SeriesAbout, &[ColumnRef]),
     ) -> Option<()> {
         let (mut pairs, mut columns) = (Vec::new(), Vec::new());
         let mut reader = ByteReader::new(&[]);
@@ -142,11 +189,12 @@ impl BlockIndex {
                 reader = ByteReader::new(self.series.get(self.series_at + offset as usize..)?);
                 next = step * SERIES_STEP as u32;
             }
+            let mut about = SeriesAbout::default();
             while next <= place {
-                read_series(&mut reader, &mut pairs, &mut columns)?;
+                about = read_series(&mut reader, &mut pairs, &mut columns)?;
                 next += 1;
             }
-            each(place, &pairs, &columns);
+            each(place, &pairs, about, &columns);
         }
         Some(())
     }
@@ -176,6 +224,14 @@ impl PairIndex for BlockIndex {
 
     fn value_of(&self, pair: PairId) -> &str {
         self.pair_text(pair).1
+    }
+
+    fn pairs_with_prefix(&self, name: &str, prefix: &str) -> Pairs<'_> {
+        let Pairs::Range(all) = self.pairs_of(name) else { return self.pairs_of(name) };
+        let pairs = self.pairs.get(all.start as usize..all.end as usize).unwrap_or_default();
+        let from = pairs.partition_point(|pair| self.symbol(pair.value) < prefix);
+        let length = pairs.get(from..).unwrap_or_default().partition_point(|pair| self.symbol(pair.value).starts_with(prefix));
+        Pairs::Range(all.start + from as u32..all.start + (from + length) as u32)
     }
 
     fn add_postings(&self, pair: PairId, out: &mut RoaringBitmap) {

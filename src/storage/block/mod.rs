@@ -1,7 +1,7 @@
 //! Blocks: immutable files of finished columns, each readable on its own.
 //!
 //! ```text
-//! header 128 bytes | pages ... | sections TIME SYMB POST SERI META | footer
+//! header 128 bytes | pages ... | sections TIME SYMB POST SERI PAGE META HEAD PARI | footer, twice
 //! ```
 //!
 //! A page holds up to 256 columns, the unit of reading, checksumming and caching; series are ordered by metric name, so that
@@ -11,6 +11,7 @@ pub(crate) mod cache;
 pub(crate) mod footer;
 pub(crate) mod index;
 pub(crate) mod page;
+pub(crate) mod parity;
 pub(crate) mod reader;
 pub(crate) mod sections;
 pub(crate) mod tombstones;

@@ -44,7 +44,7 @@ impl PageBuilder {
     }
 
     /// Adds a column and returns its place.
-    pub(crate) fn push(&mut self, column: Encoded, mask: &[u32]) -> u16 {
+    pub(crate) fn push(&mut self, column: Encoded) -> u16 {
         let place = self.offsets.len() as u16;
         let fresh = self.payloads.len() as u32;
         let offset = if column.payload.is_empty() {
@@ -56,7 +56,7 @@ impl PageBuilder {
             fresh
         };
         self.offsets.push(self.heads.len() as u32);
-        column.put_head(&mut self.heads, u64::from(offset), mask);
+        column.put_head(&mut self.heads, u64::from(offset));
         if !column.payload.is_empty() {
             self.known.entry(column.payload).or_insert(offset);
         }
@@ -154,7 +154,8 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::column::packed::{Decoded, encode};
+    use crate::storage::column::encode::{Coding, encode};
+    use crate::storage::column::packed::Decoded;
     use crate::storage::select::join::PieceValues;
 
     fn floats(page: &Page, place: u16, rows: usize) -> Vec<f64> {
@@ -172,7 +173,8 @@ mod tests {
         for compress in [false, true] {
             let mut builder = PageBuilder::default();
             for seed in [1, 2, 1, 1] {
-                builder.push(encode(&column(seed)), &[]);
+                let coding = if compress { Coding::Dense } else { Coding::Packed };
+                builder.push(encode(&column(seed), coding));
             }
             let payloads = builder.payloads.len();
             assert!(payloads < 4 * 100, "{payloads}");

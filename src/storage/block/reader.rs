@@ -1,10 +1,13 @@
 //! An open block: its header and META in memory, everything else read when it is asked for and kept in the cache.
 
 use super::cache::{Kept, Key, PageCache};
-use super::footer::{FOOTER_TAIL_BYTES, Fault, HEADER_BYTES, Header, Section, decode_footer, footer_len};
+use super::footer::{
+    FOOTER_TAIL_BYTES, Fault, HEADER_BYTES, Header, SECTIONS_MAX, Section, decode_footer, encode_footer, footer_bytes, footer_len,
+};
 use super::index::BlockIndex;
 use super::page::{Page, read_page};
-use super::sections::{Meta, read_meta};
+use super::parity::Parity;
+use super::sections::{Meta, plain_section, read_meta};
 use super::tombstones::Tombstones;
 use crate::env::Env;
 use crate::env::disk::{DiskFile, Open};
@@ -41,12 +44,72 @@ impl std::fmt::Debug for Block {
     }
 }
 
+/// Something that is not as it was written.
+pub(crate) struct Flaw {
+    /// The file.
+    pub(crate) path: PathBuf,
+    /// Where in it.
+    pub(crate) offset: u64,
+    /// In words.
+    pub(crate) reason: String,
+    /// Whether nothing is lost by it.
+    pub(crate) mended: bool,
+}
+
 /// Reads exactly so many bytes.
 fn read_at(file: &dyn DiskFile, path: &Path, offset: u64, length: u64) -> Result<Vec<u8>, StoreError> {
     let length = usize::try_from(length).map_err(|_| StoreError::corrupt(path, offset, "a section is too long"))?;
     let mut out = vec![0; length];
     file.read_at(&mut out, offset).map_err(StoreError::io("reading", path))?;
     Ok(out)
+}
+
+/// Reads the footer, or its copy where it is damaged; also returns where it is.
+fn read_footer(file: &dyn DiskFile, path: &Path, bytes: u64) -> Result<(Vec<Section>, u64), StoreError> {
+    let corrupt = |offset: u64, reason: &str| StoreError::corrupt(path, offset, reason);
+    let tail_at = bytes - FOOTER_TAIL_BYTES as u64;
+    let tail = read_at(file, path, tail_at, FOOTER_TAIL_BYTES as u64)?;
+    let known = footer_len(&tail).map(|length| length as u64).filter(|length| *length <= bytes);
+    if let Some(length) = known
+        && let Some(sections) = decode_footer(&read_at(file, path, bytes - length, length)?)
+    {
+        return Ok((sections, bytes - length));
+    }
+    // The copy lies before the footer and is as long; how long, only its own end tells.
+    for length in (1..=SECTIONS_MAX).map(|sections| footer_bytes(sections) as u64).filter(|length| length * 2 <= bytes) {
+        let copy = read_at(file, path, bytes - length * 2, length)?;
+        if footer_len(&copy) == Some(copy.len())
+            && let Some(sections) = decode_footer(&copy)
+        {
+            tracing::error!(block = %path.display(), "the footer is damaged; its copy is used");
+            return Ok((sections, bytes - length * 2));
+        }
+    }
+    Err(corrupt(tail_at, "the footer is damaged"))
+}
+
+/// Reads the header, or its copy where it is damaged.
+fn read_header(file: &dyn DiskFile, path: &Path, sections: &[Section]) -> Result<Header, StoreError> {
+    let told = |fault: Fault| match fault {
+        Fault::Damaged(reason) => StoreError::corrupt(path, 0, reason),
+        Fault::Version(version) => {
+            let (found, expected) = (format!("version {version}"), "version 1 or 2".to_owned());
+            StoreError::Format { file: path.to_owned(), found, expected }
+        }
+    };
+    let fault = match Header::decode(&read_at(file, path, 0, HEADER_BYTES as u64)?) {
+        Ok(header) => return Ok(header),
+        Err(fault) => fault,
+    };
+    let copy = sections.iter().find(|section| section.tag == *b"HEAD" && section.length == HEADER_BYTES as u64);
+    if let (Fault::Damaged(reason), Some(copy)) = (&fault, copy)
+        && let Ok(bytes) = read_at(file, path, copy.offset, copy.length)
+        && let Ok(header) = Header::decode(&bytes)
+    {
+        tracing::error!(block = %path.display(), reason, "the header is damaged; its copy is used");
+        return Ok(header);
+    }
+    Err(told(fault))
 }
 
 impl Block {
@@ -58,20 +121,8 @@ impl Block {
         if bytes < (HEADER_BYTES + FOOTER_TAIL_BYTES) as u64 {
             return Err(corrupt(0, "shorter than a block"));
         }
-        let header = match Header::decode(&read_at(&*file, path, 0, HEADER_BYTES as u64)?) {
-            Ok(header) => header,
-            Err(Fault::Damaged(reason)) => return Err(corrupt(0, reason)),
-            Err(Fault::Version(version)) => {
-                let (found, expected) = (format!("version {version}"), "version 1".to_owned());
-                return Err(StoreError::Format { file: path.to_owned(), found, expected });
-            }
-        };
-        let tail_at = bytes - FOOTER_TAIL_BYTES as u64;
-        let tail = read_at(&*file, path, tail_at, FOOTER_TAIL_BYTES as u64)?;
-        let length = footer_len(&tail).ok_or_else(|| corrupt(tail_at, "the footer is damaged"))? as u64;
-        let footer_at = bytes.checked_sub(length).ok_or_else(|| corrupt(tail_at, "the footer is too long"))?;
-        let sections = decode_footer(&read_at(&*file, path, footer_at, length)?)
-            .ok_or_else(|| corrupt(footer_at, "bad checksum of the footer"))?;
+        let (sections, sections_at) = read_footer(&*file, path, bytes)?;
+        let header = read_header(&*file, path, &sections)?;
         let mut block = Self {
             header,
             meta: Meta::default(),
@@ -84,8 +135,8 @@ impl Block {
             tombstones: RwLock::default(),
             bad_pages: Mutex::default(),
         };
-        block.meta = read_meta(&block.section(b"META")?).ok_or_else(|| corrupt(footer_at, "META is damaged"))?;
-        block.pages = block.page_offsets().ok_or_else(|| corrupt(footer_at, "PAGE is damaged"))?;
+        block.meta = read_meta(&block.section(b"META")?).ok_or_else(|| corrupt(sections_at, "META is damaged"))?;
+        block.pages = block.page_offsets().ok_or_else(|| corrupt(sections_at, "PAGE is damaged"))?;
         block.load_tombstones(env)?;
         Ok(block)
     }
@@ -110,27 +161,78 @@ impl Block {
         if section.offset.checked_add(section.length).is_none_or(|end| end > self.bytes) {
             return Err(StoreError::corrupt(&self.path, section.offset, format!("section {} is too long", name())));
         }
-        let bytes = read_at(&*self.file, &self.path, section.offset, section.length)?;
+        let mut bytes = read_at(&*self.file, &self.path, section.offset, section.length)?;
         if crc32c::crc32c(&bytes) != section.crc {
-            return Err(StoreError::corrupt(&self.path, section.offset, format!("bad checksum of section {}", name())));
+            let bad = || StoreError::corrupt(&self.path, section.offset, format!("bad checksum of section {}", name()));
+            bytes = self.mended(section)?.ok_or_else(bad)?;
+            tracing::error!(block = %self.path.display(), section = name(), "a section is damaged; it was mended by the block's parity");
         }
-        Ok(bytes)
+        if self.header.version == 1 || matches!(tag, b"HEAD" | b"PARI") {
+            return Ok(bytes);
+        }
+        let damaged = || StoreError::corrupt(&self.path, section.offset, format!("section {} cannot be decompressed", name()));
+        plain_section(bytes).ok_or_else(damaged)
     }
 
-    /// Checks every section; where and what is wrong of those that are damaged.
-    pub(crate) fn check_sections(&self) -> Vec<(u64, String)> {
+    /// Checks header, footer, every section and the tombstones, and what stands twice both times.
+    pub(crate) fn check_parts(&self, env: &Env) -> Vec<Flaw> {
+        let flaw =
+            |offset: u64, reason: &str, mended| Flaw { path: self.path.clone(), offset, reason: reason.to_owned(), mended };
         let check = |section: &Section| match self.section(&section.tag) {
-            Ok(_) => None,
-            Err(StoreError::Corrupt { offset, reason, .. }) => Some((offset, reason)),
-            Err(error) => Some((section.offset, error.to_string())),
+            Ok(_) if self.is_whole(section) => None,
+            Ok(_) => Some(flaw(section.offset, "bad checksum of a section, which the block's parity mends", true)),
+            Err(StoreError::Corrupt { offset, reason, .. }) => Some(flaw(offset, &reason, false)),
+            Err(error) => Some(flaw(section.offset, &error.to_string(), false)),
         };
-        self.sections.iter().filter_map(check).collect()
+        let copies = if self.header.version == 1 { 1 } else { 2 };
+        let footer = encode_footer(&self.sections);
+        let length = footer.len() as u64;
+        let footers = (1..=copies).filter_map(|copy| {
+            let at = self.bytes.saturating_sub(copy * length);
+            let same = read_at(&*self.file, &self.path, at, length).is_ok_and(|found| found == footer);
+            (!same).then(|| flaw(at, "a damaged footer, whose copy is used", true))
+        });
+        let header = read_at(&*self.file, &self.path, 0, HEADER_BYTES as u64);
+        let same = header.is_ok_and(|bytes| Header::decode(&bytes).as_ref() == Ok(&self.header));
+        let header = (!same).then(|| flaw(0, "a damaged header, whose copy is used", true));
+        let path = self.tombstones_path();
+        let deleted =
+            (!self.tombstones().is_empty() && !env.disk.read(&path).is_ok_and(|bytes| Tombstones::is_whole(&bytes))).then(|| {
+                Flaw { path, offset: 0, reason: "a damaged copy of the tombstones; the other is used".to_owned(), mended: true }
+            });
+        header.into_iter().chain(self.sections.iter().filter_map(check)).chain(footers).chain(deleted).collect()
+    }
+
+    /// Returns whether a section's bytes are as they were written.
+    fn is_whole(&self, section: &Section) -> bool {
+        read_at(&*self.file, &self.path, section.offset, section.length).is_ok_and(|bytes| crc32c::crc32c(&bytes) == section.crc)
     }
 
     /// Returns where a page lies in the file.
     pub(crate) fn page_place(&self, number: u32) -> std::ops::Range<u64> {
         let at = |number: usize| self.pages.get(number).copied().unwrap_or(self.bytes);
         at(number as usize)..at(number as usize + 1)
+    }
+
+    /// Computes a damaged section from the rest of the index; `None` where too much is damaged.
+    fn mended(&self, section: &Section) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(place) = self.sections.iter().find(|section| section.tag == *b"PARI") else { return Ok(None) };
+        if place.offset.checked_add(place.length).is_none_or(|end| end > self.bytes) {
+            return Ok(None);
+        }
+        let stored = read_at(&*self.file, &self.path, place.offset, place.length)?;
+        let parity = if crc32c::crc32c(&stored) == place.crc { Parity::read(&stored) } else { None };
+        let Some(parity) = parity.filter(|parity| parity.offset.checked_add(parity.length).is_some_and(|end| end <= self.bytes))
+        else {
+            return Ok(None);
+        };
+        let mut region = read_at(&*self.file, &self.path, parity.offset, parity.length)?;
+        if !parity.mend(&mut region) {
+            return Ok(None);
+        }
+        let from = section.offset.checked_sub(parity.offset).and_then(|from| usize::try_from(from).ok());
+        let part = from.and_then(|from| region.get(from..from.checked_add(usize::try_from(section.length).ok()?)?));
+        Ok(part.filter(|part| crc32c::crc32c(part) == section.crc).map(<[u8]>::to_vec))
     }
 
     /// Returns the index.
@@ -182,6 +284,16 @@ impl Block {
         if bad.insert(number, reason.to_owned()).is_none() {
             tracing::error!(block = %self.path.display(), page = number, reason, "a page cannot be read; answers go on without it");
         }
+    }
+
+    /// Notes that something else than a page could not be read.
+    pub(crate) fn note_bad(&self, reason: &str) {
+        self.note_bad_page(u32::MAX, reason);
+    }
+
+    /// Returns whether everything that was asked for so far could be read.
+    pub(crate) fn is_sound(&self) -> bool {
+        lock(&self.bad_pages).is_empty()
     }
 
     /// Returns what could not be read so far, in words.

@@ -4,6 +4,7 @@
 //! TIME   n u32 | n x offset u32 | times ... | 9 zero bytes                (columns of times, see column/timestamps)
 //! SYMB   n u32 | n/16 x offset u32 | front-coded in 16s: text, then 15 x (varint shared, text)
 //! POST   n u32 | n x (name symbol u32, value symbol u32, offset u32) | (varint runs, runs x (varint gap, varint length)) ...
+//! (version 2: each of them begins with u8 0, or with u8 1 and its plain length u32, and is then compressed by zstd)
 //! SERI   n u32 | n/64 x offset u32 | per series: varint labels, labels x varint pair number (first whole, then difference)
 //!        | u8 type, varint unit symbol + 1 or 0 | varint columns, columns x (zz time column - last, varint start column + 1
 //!        or 0, varint page - last, varint place, varint rows)
@@ -35,6 +36,60 @@ pub(crate) struct ColumnRef {
     pub(crate) place: u16,
     /// How many samples.
     pub(crate) rows: u32,
+    /// Which column of times are the samples' start timestamps.
+    pub(crate) starts: Option<u32>,
+}
+
+/// What is known about a series besides its labels and samples.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SeriesAbout {
+    /// The metric's type as a number, 0 where it is not known.
+    pub(crate) kind: u8,
+    /// The symbol of the metric's unit.
+    pub(crate) unit: Option<u32>,
+}
+
+/// A section as it is.
+const PLAIN: u8 = 0;
+/// A compressed section.
+const ZSTD: u8 = 1;
+/// No section is longer: a damaged length must not ask for much memory.
+const SECTION_MAX: usize = 1 << 30;
+
+/// Returns a section's bytes as they are stored from version 2 on.
+pub(crate) fn stored_section(plain: &[u8], compress: bool) -> Vec<u8> {
+    let packed =
+        if compress { zstd::bulk::compress(plain, 1).ok().filter(|packed| packed.len() + 5 < plain.len()) } else { None };
+    let mut out = Vec::with_capacity(packed.as_ref().map_or(plain.len(), Vec::len) + 5);
+    match packed {
+        Some(packed) => {
+            out.push(ZSTD);
+            out.extend_from_slice(&(plain.len() as u32).to_le_bytes());
+            out.extend_from_slice(&packed);
+        }
+        None => {
+            out.push(PLAIN);
+            out.extend_from_slice(plain);
+        }
+    }
+    out
+}
+
+/// Undoes [`stored_section`].
+pub(crate) fn plain_section(mut stored: Vec<u8>) -> Option<Vec<u8>> {
+    match *stored.first()? {
+        PLAIN => {
+            stored.remove(0);
+            Some(stored)
+        }
+        ZSTD => {
+            let plain = ByteReader::new(stored.get(1..)?).u32()? as usize;
+            // What zstd cannot have made is damage.
+            let believable = plain <= SECTION_MAX && plain / 70_000 <= stored.len();
+            zstd::bulk::decompress(stored.get(5..)?, believable.then_some(plain)?).ok()
+        }
+        _ => None,
+    }
 }
 
 /// Writes sorted symbols.
@@ -125,21 +180,33 @@ pub(crate) fn read_runs(bytes: &[u8]) -> Option<Vec<(u32, u32)>> {
     Some(runs)
 }
 
+/// A number plus one, or 0 for none.
+fn put_optional(out: &mut Vec<u8>, number: Option<u32>) {
+    put_varint(out, number.map_or(0, |number| u64::from(number) + 1));
+}
+
+fn read_optional(reader: &mut ByteReader<'_>) -> Option<Option<u32>> {
+    match reader.varint()? {
+        0 => Some(None),
+        number => u32::try_from(number - 1).ok().map(Some),
+    }
+}
+
 /// Appends one series' entry.
-pub(crate) fn put_series(out: &mut Vec<u8>, pairs: &[u32], columns: &[ColumnRef]) {
+pub(crate) fn put_series(out: &mut Vec<u8>, pairs: &[u32], about: SeriesAbout, columns: &[ColumnRef]) {
     put_varint(out, pairs.len() as u64);
     let mut last = 0;
     for pair in pairs {
         put_varint(out, u64::from(pair - last));
         last = *pair;
     }
-    // Type and unit: metadata is kept by metric family, not here, so far.
-    out.extend_from_slice(&[0, 0]);
+    out.push(about.kind);
+    put_optional(out, about.unit);
     put_varint(out, columns.len() as u64);
     let (mut time, mut page) = (0, 0);
     for column in columns {
         put_signed(out, i64::from(column.time) - time);
-        put_varint(out, 0);
+        put_optional(out, column.starts);
         put_varint(out, u64::from(column.page) - page);
         put_varint(out, u64::from(column.place));
         put_varint(out, u64::from(column.rows));
@@ -148,8 +215,12 @@ pub(crate) fn put_series(out: &mut Vec<u8>, pairs: &[u32], columns: &[ColumnRef]
     }
 }
 
-/// Reads one series' entry: pair numbers and columns.
-pub(crate) fn read_series(reader: &mut ByteReader<'_>, pairs: &mut Vec<u32>, columns: &mut Vec<ColumnRef>) -> Option<()> {
+/// Reads one series' entry: pair numbers, columns, and what else is known.
+pub(crate) fn read_series(
+    reader: &mut ByteReader<'_>,
+    pairs: &mut Vec<u32>,
+    columns: &mut Vec<ColumnRef>,
+) -> Option<SeriesAbout> {
     pairs.clear();
     columns.clear();
     let mut last = 0_u32;
@@ -157,17 +228,16 @@ pub(crate) fn read_series(reader: &mut ByteReader<'_>, pairs: &mut Vec<u32>, col
         last = last.checked_add(reader.varint_u32()?)?;
         pairs.push(last);
     }
-    reader.u8()?;
-    reader.varint()?;
+    let about = SeriesAbout { kind: reader.u8()?, unit: read_optional(reader)? };
     let (mut time, mut page) = (0_i64, 0_u32);
     for _ in 0..reader.count(5)? {
         time = time.checked_add(reader.signed()?)?;
-        reader.varint()?;
+        let starts = read_optional(reader)?;
         page = page.checked_add(reader.varint_u32()?)?;
         let place = u16::try_from(reader.varint()?).ok()?;
-        columns.push(ColumnRef { time: u32::try_from(time).ok()?, page, place, rows: reader.varint_u32()? });
+        columns.push(ColumnRef { time: u32::try_from(time).ok()?, page, place, rows: reader.varint_u32()?, starts });
     }
-    Some(())
+    Some(about)
 }
 
 /// What META says.
@@ -236,18 +306,19 @@ mod tests {
         }
 
         #[test]
-        fn series_come_back(pairs in proptest::collection::btree_set(0_u32..5000, 0..12), columns in proptest::collection::vec((0_u32..900, 0_u32..9, 0_u16..256, 0_u32..600), 0..15)) {
+        fn series_come_back(pairs in proptest::collection::btree_set(0_u32..5000, 0..12), columns in proptest::collection::vec((0_u32..900, 0_u32..9, 0_u16..256, 0_u32..600, proptest::option::of(0_u32..9)), 0..15), kind: u8, unit in proptest::option::of(any::<u32>())) {
             let pairs: Vec<u32> = pairs.into_iter().collect();
             let mut page = 0;
-            let columns: Vec<ColumnRef> = columns.into_iter().map(|(time, step, place, rows)| {
+            let columns: Vec<ColumnRef> = columns.into_iter().map(|(time, step, place, rows, starts)| {
                 page += step;
-                ColumnRef { time, page, place, rows }
+                ColumnRef { time, page, place, rows, starts }
             }).collect();
             let mut out = Vec::new();
-            put_series(&mut out, &pairs, &columns);
+            let about = SeriesAbout { kind, unit };
+            put_series(&mut out, &pairs, about, &columns);
             let (mut found_pairs, mut found_columns) = (Vec::new(), Vec::new());
             let mut reader = ByteReader::new(&out);
-            prop_assert_eq!(read_series(&mut reader, &mut found_pairs, &mut found_columns), Some(()));
+            prop_assert_eq!(read_series(&mut reader, &mut found_pairs, &mut found_columns), Some(about));
             prop_assert!(reader.is_empty());
             prop_assert_eq!(found_pairs, pairs);
             prop_assert_eq!(found_columns, columns);

@@ -1,5 +1,7 @@
 //! What was deleted of a block: `<ulid>.del` beside it, written anew at each deletion, applied while reading.
 //!
+//! All of it stands there twice: a damaged byte must not bring back what was deleted. (Before version 2 of blocks: once.)
+//!
 //! ```text
 //! magic 8 "WKBLKDEL" | version u32 | n u32 | n x (series place u32, from ms i64, to ms i64) | crc u32
 //! ```
@@ -57,11 +59,22 @@ impl Tombstones {
         }
         let crc = crc32c::crc32c(&out);
         out.extend_from_slice(&crc.to_le_bytes());
-        out
+        out.repeat(2)
     }
 
-    /// Reads the file; `None` where it is damaged.
+    /// Reads the file; `None` where both copies are damaged.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let (first, second) = bytes.split_at_checked(bytes.len() / 2)?;
+        Self::decode_one(first).or_else(|| Self::decode_one(second)).or_else(|| Self::decode_one(bytes))
+    }
+
+    /// Returns whether the file is as it was written, both copies of it.
+    pub(crate) fn is_whole(bytes: &[u8]) -> bool {
+        let doubled = bytes.split_at(bytes.len() / 2);
+        Self::decode_one(bytes).is_some() || (doubled.0 == doubled.1 && Self::decode_one(doubled.0).is_some())
+    }
+
+    fn decode_one(bytes: &[u8]) -> Option<Self> {
         let (body, crc) = bytes.split_last_chunk::<4>()?;
         if crc32c::crc32c(body) != u32::from_le_bytes(*crc) {
             return None;
@@ -97,10 +110,15 @@ mod tests {
         assert!(is_deleted(tombstones.of(3), 30) && !is_deleted(tombstones.of(3), 31) && tombstones.of(4).is_empty());
         let bytes = tombstones.encode();
         assert_eq!(bytes[..16], [b'W', b'K', b'B', b'L', b'K', b'D', b'E', b'L', 1, 0, 0, 0, 3, 0, 0, 0]);
-        assert_eq!(Tombstones::decode(&bytes), Some(tombstones));
+        assert_eq!(Tombstones::decode(&bytes).as_ref(), Some(&tombstones));
+        assert_eq!(Tombstones::decode(&bytes[..bytes.len() / 2]).as_ref(), Some(&tombstones), "written by an older version");
+        assert!(Tombstones::is_whole(&bytes) && Tombstones::is_whole(&bytes[..bytes.len() / 2]));
         for at in 0..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[at] ^= 1;
+            assert_eq!(Tombstones::decode(&damaged).as_ref(), Some(&tombstones));
+            assert!(!Tombstones::is_whole(&damaged));
+            damaged[(at + bytes.len() / 2) % bytes.len()] ^= 1;
             assert_eq!(Tombstones::decode(&damaged), None);
         }
     }

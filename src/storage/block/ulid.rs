@@ -10,11 +10,16 @@ const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 pub(crate) struct Ulid(pub(crate) u128);
 
 impl Ulid {
-    /// Makes a fresh name.
-    pub(crate) fn fresh(env: &Env) -> Self {
+    /// Makes a fresh name, behind the newest one known: what is written later must sort later, also within a millisecond and
+    /// after the clock was set back.
+    pub(crate) fn fresh(env: &Env, newest: Option<Self>) -> Self {
         let time = u128::from(env.clock.now_ms().max(0) as u64 & 0xffff_ffff_ffff);
         let chance = u128::from(env.random.next_u64()) << 16 | u128::from(env.random.next_u64() & 0xffff);
-        Self(time << 80 | chance)
+        let fresh = Self(time << 80 | chance);
+        match newest {
+            Some(newest) if fresh <= newest => Self(newest.0.saturating_add(1 + (chance >> 48))),
+            _ => fresh,
+        }
     }
 
     /// Reads a name.
@@ -50,6 +55,19 @@ impl fmt::Debug for Ulid {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn later_names_sort_later() {
+        let env = Env::real();
+        let mut newest = Ulid::fresh(&env, None);
+        for _ in 0..1000 {
+            let next = Ulid::fresh(&env, Some(newest));
+            assert!(next > newest);
+            newest = next;
+        }
+        let future = Ulid(newest.0 << 1);
+        assert!(Ulid::fresh(&env, Some(future)) > future);
+    }
 
     #[test]
     fn names_come_back() {

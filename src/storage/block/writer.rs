@@ -4,13 +4,17 @@
 
 use super::footer::{HEADER_BYTES, Header, Section, encode_footer};
 use super::page::PageBuilder;
-use super::sections::{ColumnRef, Meta, PairSeries, SERIES_STEP, put_meta, put_postings, put_series, put_symbols};
+use super::parity::parity_of;
+use super::sections::{
+    ColumnRef, Meta, PairSeries, SERIES_STEP, SeriesAbout, put_meta, put_postings, put_series, put_symbols, stored_section,
+};
 use super::ulid::Ulid;
 use crate::env::Env;
 use crate::env::disk::{DiskFile, Open};
 use crate::model::labels::METRIC_NAME;
+use crate::storage::column::encode::{Coding, encode};
 use crate::storage::column::pack::SPARE_BYTES;
-use crate::storage::column::packed::{Encoded, encode};
+use crate::storage::column::packed::Encoded;
 use crate::storage::column::timestamps::put_times;
 use crate::storage::column::varint::put_varint;
 use crate::storage::error::StoreError;
@@ -21,10 +25,14 @@ use hashbrown::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Rows of one column, about: wider columns do not pack better, and an odd value spoils more of them.
-pub(crate) const COLUMN_ROWS: usize = 480;
-/// Up to here a column is not divided.
-pub(crate) const COLUMN_ROWS_MAX: usize = 600;
+/// Rows of one packed column, about: wider ones do not pack better, and an odd value spoils more of them.
+const COLUMN_ROWS: usize = 480;
+/// Rows of one dense column, about: its table is paid once.
+const DENSE_ROWS: usize = 1440;
+/// From this level on blocks are kept long, and their columns are dense.
+const DENSE_LEVEL: u8 = 2;
+/// Columns of times that are known by their address.
+const NEAR_MAX: usize = 256;
 /// Pages are written out when so many bytes wait.
 const WRITE_BYTES: usize = 1 << 20;
 
@@ -41,18 +49,29 @@ pub(crate) struct BlockPlan {
     pub(crate) covers: Vec<Cover>,
 }
 
-/// Samples of one series over some rows of its group.
+/// Samples of one series over some rows.
 pub(crate) struct ColumnInput<'a> {
-    /// The group's times; equal ones are stored once.
+    /// When; equal columns of times are stored once.
     pub(crate) times: &'a Arc<[i64]>,
-    /// Lengths of present, absent, present ... rows; empty: all present.
-    pub(crate) mask: &'a [u32],
-    /// Values of the present rows.
+    /// A value for each time.
     pub(crate) values: ColumnValues<'a>,
+    /// A start timestamp for each time.
+    pub(crate) starts: Option<&'a Arc<[i64]>>,
+}
+
+/// What is known about a series' metric.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct About {
+    /// Its type as a number (see [`crate::storage::metadata`]); 0 where it is not known.
+    pub(crate) kind: u8,
+    /// Its unit, empty where it is not known.
+    pub(crate) unit: String,
 }
 
 /// What a column holds.
 pub(crate) enum ColumnValues<'a> {
+    /// The same float so many times.
+    Constant(f64, usize),
     /// Floats.
     Floats(&'a [f64]),
     /// Native histograms, encoded one after the other: bytes and how many.
@@ -62,6 +81,8 @@ pub(crate) enum ColumnValues<'a> {
 struct SeriesEntry {
     pairs: std::ops::Range<usize>,
     columns: std::ops::Range<usize>,
+    kind: u8,
+    unit: Option<u32>,
 }
 
 /// A block that is being written.
@@ -74,12 +95,16 @@ pub(crate) struct BlockWriter<'a> {
     ulid: Ulid,
     written: u64,
     buffer: Vec<u8>,
+    /// What was written of the index, for its parity.
+    index: Vec<u8>,
     page: PageBuilder,
     page_lengths: Vec<u32>,
-    times: Vec<Arc<[i64]>>,
-    /// Columns of times by content, and by address for the common case that neighbours share them.
-    times_known: HashMap<Arc<[i64]>, u32, foldhash::fast::RandomState>,
-    times_near: HashMap<usize, u32, foldhash::fast::RandomState>,
+    /// Columns of times as they are stored, and where each begins.
+    times: Vec<u8>,
+    times_at: Vec<u32>,
+    /// Numbers of columns of times by content, and by address for the common case that neighbours share them.
+    times_known: HashMap<Vec<u8>, u32, foldhash::fast::RandomState>,
+    times_near: HashMap<usize, (u32, Arc<[i64]>), foldhash::fast::RandomState>,
     symbols: Symbols,
     pairs: Vec<(u32, u32)>,
     pairs_known: HashMap<(u32, u32), u32, foldhash::fast::RandomState>,
@@ -106,16 +131,24 @@ impl Drop for BlockWriter<'_> {
     }
 }
 
-/// Cuts rows evenly into columns.
-pub(crate) fn divide(rows: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
-    let parts = if rows <= COLUMN_ROWS_MAX { 1 } else { (rows + COLUMN_ROWS / 2) / COLUMN_ROWS };
+/// Cuts rows evenly into the columns of a block of a level. Up to a quarter more than usual a column is not divided.
+pub(crate) fn divide(rows: usize, level: u8) -> impl Iterator<Item = std::ops::Range<usize>> {
+    let usual = if level >= DENSE_LEVEL { DENSE_ROWS } else { COLUMN_ROWS };
+    let parts = if rows <= usual * 5 / 4 { 1 } else { (rows + usual / 2) / usual };
     (0..parts).map(move |part| rows * part / parts..rows * (part + 1) / parts)
+}
+
+/// The newest name in a folder of blocks, finished or not.
+fn newest_in(env: &Env, folder: &Path) -> Result<Option<Ulid>, StoreError> {
+    let entries = env.disk.list(folder).map_err(StoreError::io("listing", folder))?;
+    let named = |name: &str| name.strip_suffix(".blk").or_else(|| name.strip_suffix(".blk.tmp")).and_then(Ulid::parse);
+    Ok(entries.iter().filter_map(|entry| named(&entry.name)).max())
 }
 
 impl<'a> BlockWriter<'a> {
     /// Begins a block in a folder.
     pub(crate) fn create(env: &'a Env, folder: &Path, plan: BlockPlan) -> Result<Self, StoreError> {
-        let ulid = Ulid::fresh(env);
+        let ulid = Ulid::fresh(env, newest_in(env, folder)?);
         let path = folder.join(format!("{ulid}.blk"));
         let tmp = folder.join(format!("{ulid}.blk.tmp"));
         let file = env.disk.open(&tmp, Open::CreateNew).map_err(StoreError::io("making", &tmp))?;
@@ -128,9 +161,11 @@ impl<'a> BlockWriter<'a> {
             ulid,
             written: HEADER_BYTES as u64,
             buffer: Vec::new(),
+            index: Vec::new(),
             page: PageBuilder::default(),
             page_lengths: Vec::new(),
             times: Vec::new(),
+            times_at: Vec::new(),
             times_known: HashMap::default(),
             times_near: HashMap::default(),
             symbols: Symbols::new(0),
@@ -160,7 +195,8 @@ impl<'a> BlockWriter<'a> {
     pub(crate) fn add<'l>(
         &mut self,
         labels: impl Iterator<Item = (&'l str, &'l str)>,
-        columns: &[ColumnInput<'_>],
+        about: &About,
+        columns: Vec<ColumnInput<'_>>,
     ) -> Result<(), StoreError> {
         let pairs_start = self.series_pairs.len();
         let mut metric = "";
@@ -187,45 +223,61 @@ impl<'a> BlockWriter<'a> {
             *series += 1;
             *samples += self.samples - samples_before;
         }
-        self.series.push(SeriesEntry { pairs: pairs_start..self.series_pairs.len(), columns: columns_start..self.columns.len() });
+        let unit = match about.unit.as_str() {
+            "" => None,
+            unit => Some(self.symbols.intern(unit).ok_or_else(Self::full)?),
+        };
+        let (pairs, columns) = (pairs_start..self.series_pairs.len(), columns_start..self.columns.len());
+        self.series.push(SeriesEntry { pairs, columns, kind: about.kind, unit });
         Ok(())
     }
 
-    fn column(&mut self, input: &ColumnInput<'_>) -> Result<(), StoreError> {
-        let (encoded, rows) = match &input.values {
-            ColumnValues::Floats(values) => (encode(values), values.len()),
-            ColumnValues::Histograms(bytes, rows) => (Encoded::histograms(bytes.clone()), *rows),
+    fn column(&mut self, input: ColumnInput<'_>) -> Result<(), StoreError> {
+        let (encoded, rows) = match input.values {
+            ColumnValues::Constant(value, rows) => (encode(&[value], Coding::Packed), rows),
+            ColumnValues::Floats(values) => {
+                let coding = if self.plan.level >= DENSE_LEVEL { Coding::Dense } else { Coding::Packed };
+                (encode(values, coding), values.len())
+            }
+            ColumnValues::Histograms(bytes, rows) => (Encoded::histograms(bytes), rows),
         };
         let time = self.time(input.times);
+        let starts = input.starts.filter(|starts| starts.len() == rows).map(|starts| self.time(starts));
         if let (Some(first), Some(last)) = (input.times.first(), input.times.last()) {
             self.min_ms = self.min_ms.min(*first);
             self.max_ms = self.max_ms.max(*last);
         }
         self.samples += rows as u64;
-        let place = self.page.push(encoded, input.mask);
+        let place = self.page.push(encoded);
         let page = self.page_lengths.len() as u32;
-        self.columns.push(ColumnRef { time, page, place, rows: rows as u32 });
+        self.columns.push(ColumnRef { time, page, place, rows: rows as u32, starts });
         if self.page.is_full() { self.finish_page() } else { Ok(()) }
     }
 
     fn time(&mut self, times: &Arc<[i64]>) -> u32 {
         let near = Arc::as_ptr(times).addr();
-        if let Some(known) = self.times_near.get(&near) {
+        if let Some((known, _)) = self.times_near.get(&near) {
             return *known;
         }
-        let next = self.times.len() as u32;
-        let number = *self.times_known.entry(Arc::clone(times)).or_insert(next);
+        let mut encoded = Vec::new();
+        put_times(&mut encoded, times);
+        let next = self.times_at.len() as u32;
+        let number = *self.times_known.entry_ref(encoded.as_slice()).or_insert(next);
         if number == next {
-            // Kept alive here, so that the address stays this list's.
-            self.times.push(Arc::clone(times));
-            self.times_near.insert(near, number);
+            self.times_at.push(self.times.len() as u32);
+            self.times.extend_from_slice(&encoded);
         }
+        if self.times_near.len() >= NEAR_MAX {
+            self.times_near.clear();
+        }
+        // Kept alive, so that the address stays this list's.
+        self.times_near.insert(near, (number, Arc::clone(times)));
         number
     }
 
     fn finish_page(&mut self) -> Result<(), StoreError> {
         let before = self.buffer.len();
-        self.page.finish(self.plan.level >= 2, &mut self.buffer);
+        self.page.finish(self.plan.level >= DENSE_LEVEL, &mut self.buffer);
         self.page_lengths.push((self.buffer.len() - before) as u32);
         if self.buffer.len() >= WRITE_BYTES { self.write_buffer() } else { Ok(()) }
     }
@@ -237,7 +289,14 @@ impl<'a> BlockWriter<'a> {
         Ok(())
     }
 
-    fn section(&mut self, sections: &mut Vec<Section>, tag: &[u8; 4], bytes: &[u8]) -> Result<(), StoreError> {
+    fn section(&mut self, sections: &mut Vec<Section>, tag: &[u8; 4], plain: &[u8]) -> Result<(), StoreError> {
+        // What lives for half an hour is not worth compressing.
+        let bytes = stored_section(plain, self.plan.level > 0);
+        self.index.extend_from_slice(&bytes);
+        self.raw_section(sections, tag, &bytes)
+    }
+
+    fn raw_section(&mut self, sections: &mut Vec<Section>, tag: &[u8; 4], bytes: &[u8]) -> Result<(), StoreError> {
         let offset = self.written + self.buffer.len() as u64;
         sections.push(Section { tag: *tag, crc: crc32c::crc32c(bytes), offset, length: bytes.len() as u64 });
         self.buffer.extend_from_slice(bytes);
@@ -257,7 +316,7 @@ impl<'a> BlockWriter<'a> {
         let pair_places = self.sort_pairs(&symbol_places);
         let postings = self.postings_section(&pair_places, &symbol_places);
         self.section(&mut sections, b"POST", &postings)?;
-        let series = self.series_section(&pair_places);
+        let series = self.series_section(&pair_places, &symbol_places);
         self.section(&mut sections, b"SERI", &series)?;
         let mut pages = Vec::new();
         for length in &self.page_lengths {
@@ -268,9 +327,15 @@ impl<'a> BlockWriter<'a> {
         let metrics = std::mem::take(&mut self.metrics);
         put_meta(&mut meta, &Meta { parents: self.plan.parents.clone(), covers: self.plan.covers.clone(), metrics });
         self.section(&mut sections, b"META", &meta)?;
-        self.buffer = encode_footer(&sections);
-        self.write_buffer()?;
         let header = self.header().encode();
+        self.index.extend_from_slice(&header);
+        self.raw_section(&mut sections, b"HEAD", &header)?;
+        let index_at = sections.first().map_or(0, |section| section.offset);
+        let parity = parity_of(&std::mem::take(&mut self.index), index_at);
+        self.raw_section(&mut sections, b"PARI", &parity)?;
+        // Twice: what tells where everything is must not hang on one byte.
+        self.buffer = encode_footer(&sections).repeat(2);
+        self.write_buffer()?;
         self.file.write_at(&header, 0).map_err(StoreError::io("writing", &self.tmp))?;
         self.file.sync_data().map_err(StoreError::io("syncing", &self.tmp))?;
         self.env.disk.rename(&self.tmp, &self.path).map_err(StoreError::io("naming", &self.path))?;
@@ -288,6 +353,7 @@ impl<'a> BlockWriter<'a> {
     fn header(&self) -> Header {
         let newest = self.plan.covers.iter().map(|cover| cover.position).max();
         Header {
+            version: Header::VERSION,
             ulid: self.ulid,
             overlap: self.plan.overlap,
             min_ms: self.min_ms,
@@ -303,13 +369,11 @@ impl<'a> BlockWriter<'a> {
     }
 
     fn times_section(&self) -> Vec<u8> {
-        let mut out = (self.times.len() as u32).to_le_bytes().to_vec();
-        let mut body = Vec::new();
-        for times in &self.times {
-            out.extend_from_slice(&(body.len() as u32).to_le_bytes());
-            put_times(&mut body, times);
+        let mut out = (self.times_at.len() as u32).to_le_bytes().to_vec();
+        for at in &self.times_at {
+            out.extend_from_slice(&at.to_le_bytes());
         }
-        out.extend_from_slice(&body);
+        out.extend_from_slice(&self.times);
         out.extend_from_slice(&[0; SPARE_BYTES]);
         out
     }
@@ -365,7 +429,7 @@ impl<'a> BlockWriter<'a> {
         out
     }
 
-    fn series_section(&self, pair_places: &[u32]) -> Vec<u8> {
+    fn series_section(&self, pair_places: &[u32], symbol_places: &[u32]) -> Vec<u8> {
         let mut out = (self.series.len() as u32).to_le_bytes().to_vec();
         let mut body = Vec::new();
         for (number, entry) in self.series.iter().enumerate() {
@@ -373,7 +437,9 @@ impl<'a> BlockWriter<'a> {
                 out.extend_from_slice(&(body.len() as u32).to_le_bytes());
             }
             let pairs: Vec<u32> = self.series_pairs[entry.pairs.clone()].iter().map(|pair| pair_places[*pair as usize]).collect();
-            put_series(&mut body, &pairs, &self.columns[entry.columns.clone()]);
+            let unit = entry.unit.map(|symbol| symbol_places[symbol as usize]);
+            let about = SeriesAbout { kind: entry.kind, unit };
+            put_series(&mut body, &pairs, about, &self.columns[entry.columns.clone()]);
         }
         out.extend_from_slice(&body);
         out
@@ -386,12 +452,13 @@ mod tests {
 
     #[test]
     fn rows_are_divided_evenly() {
-        let parts = |rows| divide(rows).map(|part| part.len()).collect::<Vec<_>>();
-        assert_eq!(parts(1), [1]);
-        assert_eq!(parts(600), [600]);
-        assert_eq!(parts(601), [601]);
-        assert_eq!(parts(960), [480, 480]);
-        assert_eq!(parts(5760).len(), 12);
-        assert!(parts(5760).iter().all(|rows| *rows == 480));
+        let parts = |rows, level| divide(rows, level).map(|part| part.len()).collect::<Vec<_>>();
+        assert_eq!(parts(1, 0), [1]);
+        assert_eq!(parts(600, 0), [600]);
+        assert_eq!(parts(601, 0), [601]);
+        assert_eq!(parts(960, 1), [480, 480]);
+        assert_eq!(parts(5760, 1), [480; 12]);
+        assert_eq!(parts(5760, 2), [1440; 4]);
+        assert_eq!(parts(1800, 2), [1800]);
     }
 }

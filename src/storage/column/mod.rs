@@ -4,6 +4,8 @@
 //! for bit. [`token`] is the form that grows (head streams and log rows).
 
 pub(crate) mod bits;
+pub(crate) mod encode;
+pub(crate) mod entropy;
 pub(crate) mod histogram;
 pub(crate) mod pack;
 pub(crate) mod packed;

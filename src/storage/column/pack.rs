@@ -148,6 +148,28 @@ pub(crate) fn unpack(bytes: &[u8], count: usize, out: &mut Vec<u64>) -> Option<u
     Some(at)
 }
 
+/// Returns the bytes of numbers of one width.
+pub(crate) const fn fixed_len(count: usize, width: u32) -> usize {
+    (count * width as usize).div_ceil(8)
+}
+
+/// Appends the low bits of numbers.
+pub(crate) fn put_fixed(out: &mut Vec<u8>, numbers: &[u64], width: usize) {
+    put_bits(out, numbers, width);
+}
+
+/// Puts bits that [`put_fixed`] wrote below those that the numbers have. `bytes` must go on for eight bytes behind them.
+pub(crate) fn unpack_fixed(bytes: &[u8], width: usize, numbers: &mut [u64]) -> Option<()> {
+    let mask = (1_u64 << width) - 1;
+    let last = numbers.len().checked_sub(1)?;
+    let window = bytes.get(..last * width / 8 + 8)?;
+    for (i, number) in numbers.iter_mut().enumerate() {
+        let bit = i * width;
+        *number = *number << width | (load(window, bit / 8).unwrap_or(0) >> (bit % 8)) & mask;
+    }
+    Some(())
+}
+
 /// A gcd of two numbers.
 pub(crate) const fn gcd(mut left: u64, mut right: u64) -> u64 {
     while right != 0 {

@@ -1,47 +1,31 @@
-//! Writing what a cut took as level-0 blocks: one for each half hour, and overlap blocks of late samples by UTC day.
+//! Writing what a cut took as blocks: one for each half hour of the present, longer ones of the past, and overlap blocks of
+//! late samples.
+//!
+//! ```text
+//! scraped now         half hours, level 0
+//! history, pushed     finished UTC days, level 1
+//! ancient             ranges of 10, 100 and 1000 days, as long as little lies in them: a backfill from 1970 on makes tens of
+//!                     files, not thousands
+//! ```
 
+use super::plan::{ANCIENT_SAMPLES, DAY_MS, ancient_ranges, day_is_over};
+use super::series::SeriesWriter;
 use crate::env::Env;
-use crate::model::histogram::FloatHistogram;
+use crate::model::labels::METRIC_NAME;
 use crate::storage::append::SeriesId;
-use crate::storage::block::writer::{BlockPlan, BlockWriter, ColumnInput, ColumnValues, divide};
-use crate::storage::column::histogram::put_histogram;
+use crate::storage::block::writer::{About, BlockPlan, BlockWriter};
 use crate::storage::error::StoreError;
 use crate::storage::head::cut::Cut;
 use crate::storage::head::group::SharedGeneration;
 use crate::storage::head::histograms::HistogramSample;
 use crate::storage::head::{Head, WINDOW_MS, lock, read};
 use crate::storage::index::registry::Registry;
+use crate::storage::metadata::type_number;
+use crate::storage::select::TimeRange;
+use crate::storage::select::head::SeenGeneration;
+use crate::storage::select::join::{JoinedTimes, Piece, PieceValues, join, with_histograms};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-const DAY_MS: i64 = 86_400_000;
-
-/// A column ready to be written.
-struct OwnedColumn {
-    times: Arc<[i64]>,
-    mask: Vec<u32>,
-    values: OwnedValues,
-}
-
-enum OwnedValues {
-    Floats(Vec<f64>),
-    Histograms(Vec<u8>, usize),
-}
-
-impl OwnedColumn {
-    fn floats(times: Arc<[i64]>, values: Vec<f64>) -> Self {
-        Self { times, mask: Vec::new(), values: OwnedValues::Floats(values) }
-    }
-
-    fn input(&self) -> ColumnInput<'_> {
-        let values = match &self.values {
-            OwnedValues::Floats(values) => ColumnValues::Floats(values),
-            OwnedValues::Histograms(bytes, count) => ColumnValues::Histograms(bytes.clone(), *count),
-        };
-        ColumnInput { times: &self.times, mask: &self.mask, values }
-    }
-}
 
 /// Returns the order of series by metric name, then labels: compared by ranks of their pairs, so that texts are compared
 /// once for each pair and not for each series.
@@ -56,8 +40,7 @@ fn order(registry: &Registry, series: &[SeriesId]) -> Vec<u32> {
     }
     let (mut keys, mut ends) = (Vec::with_capacity(series.len() * 6), Vec::with_capacity(series.len()));
     for series in series {
-        let metric =
-            registry.pairs_of_series(*series).find(|pair| registry.pair_text(*pair).0 == crate::model::labels::METRIC_NAME);
+        let metric = registry.pairs_of_series(*series).find(|pair| registry.pair_text(*pair).0 == METRIC_NAME);
         // A series without a name comes first.
         keys.push(metric.map_or(0, |pair| ranks[pair as usize] + 1));
         keys.extend(registry.pairs_of_series(*series).map(|pair| ranks[pair as usize]));
@@ -72,197 +55,164 @@ fn order(registry: &Registry, series: &[SeriesId]) -> Vec<u32> {
     order
 }
 
-/// Times of a generation, divided as its columns are.
-struct Divided {
-    generation: SharedGeneration,
-    parts: Vec<(std::ops::Range<usize>, Arc<[i64]>)>,
-}
-
-impl Divided {
-    fn new(shared: &SharedGeneration) -> Self {
-        let generation = lock(shared);
-        let times = generation.times();
-        let part = |rows: std::ops::Range<usize>| (rows.clone(), times.get(rows).unwrap_or_default().into());
-        Self { generation: Arc::clone(shared), parts: divide(times.len()).map(part).collect() }
-    }
-
-    /// Returns the columns of one of the generation's series.
-    fn columns(&self, column: u32, scratch: &mut Vec<u8>, out: &mut Vec<OwnedColumn>) -> Option<()> {
-        let generation = lock(&self.generation);
-        let mut runs: Vec<(usize, usize, u64)> = Vec::new();
-        generation.runs(column, scratch, |row, count, bits| runs.push((row as usize, count as usize, bits)))?;
-        for (rows, times) in &self.parts {
-            let (mut values, mut mask, mut next) = (Vec::with_capacity(rows.len()), vec![0_u32], rows.start);
-            for (row, count, bits) in &runs {
-                let (from, to) = ((*row).max(rows.start), (row + count).min(rows.end));
-                if from >= to {
-                    continue;
-                }
-                if from > next {
-                    mask.push((from - next) as u32);
-                    mask.push(0);
-                }
-                if let Some(present) = mask.last_mut() {
-                    *present += (to - from) as u32;
-                }
-                values.extend(std::iter::repeat_n(f64::from_bits(*bits), to - from));
-                next = to;
-            }
-            if values.is_empty() {
-                continue;
-            }
-            let whole = values.len() == rows.len();
-            if !whole && values.len() * 2 < rows.len() {
-                out.push(OwnedColumn::floats(present_times(times, &mask), values));
-            } else {
-                let mask = if whole { Vec::new() } else { mask };
-                out.push(OwnedColumn { times: Arc::clone(times), mask, values: OwnedValues::Floats(values) });
-            }
-        }
-        Some(())
-    }
-}
-
-/// Returns the times of present rows.
-pub(crate) fn present_times(times: &[i64], mask: &[u32]) -> Arc<[i64]> {
-    let (mut row, mut present) = (0, true);
-    let mut out = Vec::new();
-    for length in mask {
-        let next = row + *length as usize;
-        if present {
-            out.extend_from_slice(times.get(row..next).unwrap_or_default());
-        }
-        (row, present) = (next, !present);
-    }
-    out.into()
-}
-
-fn histogram_column(samples: &[HistogramSample]) -> OwnedColumn {
-    let mut bytes = Vec::new();
-    for (_, histogram) in samples {
-        put_histogram(&mut bytes, histogram);
-    }
-    OwnedColumn {
-        times: samples.iter().map(|(at_ms, _)| *at_ms).collect(),
-        mask: Vec::new(),
-        values: OwnedValues::Histograms(bytes, samples.len()),
-    }
-}
-
-/// Writes one half hour.
-fn write_window(
-    env: &Env,
-    head: &Head,
-    folder: &Path,
-    plan: BlockPlan,
-    generations: &[SharedGeneration],
-    histograms: &BTreeMap<SeriesId, &[HistogramSample]>,
-) -> Result<Option<PathBuf>, StoreError> {
-    let divided: Vec<Divided> = generations.iter().map(Divided::new).collect();
-    // (series, generation or none for its histograms, column)
-    let mut entries: Vec<(SeriesId, u32, u32)> = Vec::new();
-    for (number, divided) in divided.iter().enumerate() {
-        let generation = lock(&divided.generation);
-        entries.extend(generation.series().iter().enumerate().map(|(column, series)| (*series, number as u32, column as u32)));
-    }
-    entries.extend(histograms.keys().map(|series| (*series, u32::MAX, 0)));
-    entries.sort_unstable();
-    let mut series: Vec<SeriesId> = entries.iter().map(|(series, ..)| *series).collect();
-    series.dedup();
-    let order = order(&read(&head.registry), &series);
-    let mut writer = BlockWriter::create(env, folder, plan)?;
-    let (mut scratch, mut columns) = (Vec::new(), Vec::new());
-    for place in order {
-        let series = series[place as usize];
-        columns.clear();
-        let from = entries.partition_point(|(known, ..)| *known < series);
-        for (_, generation, column) in entries[from..].iter().take_while(|(known, ..)| *known == series) {
-            match divided.get(*generation as usize) {
-                Some(divided) => divided
-                    .columns(*column, &mut scratch, &mut columns)
-                    .ok_or_else(|| StoreError::corrupt(folder, 0, "a column of the head cannot be decoded"))?,
-                None => columns.push(histogram_column(histograms.get(&series).copied().unwrap_or_default())),
-            }
-        }
-        if columns.is_empty() {
-            continue;
-        }
-        let inputs: Vec<ColumnInput<'_>> = columns.iter().map(OwnedColumn::input).collect();
-        let registry = read(&head.registry);
-        writer.add(registry.labels_of(series), &inputs)?;
-    }
-    finish(writer)
-}
-
-fn finish(writer: BlockWriter<'_>) -> Result<Option<PathBuf>, StoreError> {
-    if writer.is_empty() {
-        writer.abandon();
-        return Ok(None);
-    }
-    writer.finish().map(Some)
-}
-
-/// Writes the late samples of one day.
-fn write_late(
-    env: &Env,
-    head: &Head,
-    folder: &Path,
-    plan: BlockPlan,
-    late: &BTreeMap<SeriesId, &[(i64, u64)]>,
-) -> Result<Option<PathBuf>, StoreError> {
-    let series: Vec<SeriesId> = late.keys().copied().collect();
-    let order = order(&read(&head.registry), &series);
-    let mut writer = BlockWriter::create(env, folder, plan)?;
-    for place in order {
-        let series = series[place as usize];
-        let samples = late.get(&series).copied().unwrap_or_default();
-        let columns: Vec<OwnedColumn> = divide(samples.len())
-            .filter_map(|rows| samples.get(rows))
-            .map(|part| {
-                let (times, values): (Vec<i64>, Vec<f64>) = part.iter().map(|(at, bits)| (*at, f64::from_bits(*bits))).unzip();
-                OwnedColumn::floats(times.into(), values)
-            })
-            .collect();
-        let inputs: Vec<ColumnInput<'_>> = columns.iter().map(OwnedColumn::input).collect();
-        writer.add(read(&head.registry).labels_of(series), &inputs)?;
-    }
-    finish(writer)
-}
-
 /// One block to be written.
-enum Piece<'a> {
-    Window(i64, &'a [SharedGeneration]),
-    Late(BTreeMap<SeriesId, &'a [(i64, u64)]>),
+#[derive(Default)]
+struct Pending {
+    /// Times from here, and up to and without the second.
+    range: (i64, i64),
+    level: u8,
+    overlap: bool,
+    generations: Vec<SharedGeneration>,
+    histograms: BTreeMap<SeriesId, Vec<HistogramSample>>,
+    late: BTreeMap<SeriesId, Vec<(i64, u64)>>,
 }
 
-/// Parts of lists by period and series.
-type ByPeriod<'a, T> = BTreeMap<i64, BTreeMap<SeriesId, &'a [(i64, T)]>>;
+impl Pending {
+    fn take_in(&mut self, later: Self) {
+        self.range.1 = later.range.1;
+        self.generations.extend(later.generations);
+        for (series, list) in later.histograms {
+            self.histograms.entry(series).or_default().extend(list);
+        }
+        for (series, list) in later.late {
+            self.late.entry(series).or_default().extend(list);
+        }
+    }
+
+    fn samples(&self) -> u64 {
+        let generations: u64 = self.generations.iter().map(|shared| lock(shared).samples()).sum();
+        let histograms: usize = self.histograms.values().map(Vec::len).sum();
+        let late: usize = self.late.values().map(Vec::len).sum();
+        generations + (histograms + late) as u64
+    }
+}
+
+/// Puts together neighbours that lie in one range, as long as they hold no more than `samples_max`.
+fn grouped(pieces: Vec<Pending>, length_ms: i64, level: u8, samples_max: u64, may: impl Fn(i64) -> bool) -> Vec<Pending> {
+    let mut out: Vec<(Pending, u64)> = Vec::new();
+    for mut piece in pieces {
+        let samples = piece.samples();
+        let range = piece.range.0.div_euclid(length_ms);
+        let whole = (piece.range.1 - 1).div_euclid(length_ms) == range && may(range);
+        match out.last_mut() {
+            Some((last, held))
+                if whole && last.range.0.div_euclid(length_ms) == range && samples.saturating_add(*held) <= samples_max =>
+            {
+                last.take_in(piece);
+                last.level = level;
+                *held += samples;
+            }
+            _ => {
+                if whole && !piece.overlap {
+                    piece.level = piece.level.max(level);
+                }
+                out.push((piece, samples));
+            }
+        }
+    }
+    out.into_iter().map(|(piece, _)| piece).collect()
+}
+
+/// Joins half hours of finished days, and days of ancient ranges.
+fn planned(pieces: Vec<Pending>, now_ms: i64) -> Vec<Pending> {
+    let mut pieces = grouped(pieces, DAY_MS, 1, u64::MAX, |day| day_is_over(day, now_ms));
+    for (length_ms, is_ancient) in ancient_ranges(now_ms) {
+        pieces = grouped(pieces, length_ms, 1, ANCIENT_SAMPLES, is_ancient);
+    }
+    pieces
+}
 
 /// Splits lists by a length of time.
-fn by_period<T>(lists: &BTreeMap<SeriesId, Vec<(i64, T)>>, period_ms: i64) -> ByPeriod<'_, T> {
-    let mut found = ByPeriod::new();
+fn by_period<T: Clone>(
+    lists: &BTreeMap<SeriesId, Vec<(i64, T)>>,
+    period_ms: i64,
+) -> BTreeMap<i64, BTreeMap<SeriesId, Vec<(i64, T)>>> {
+    let mut found = BTreeMap::<_, BTreeMap<_, _>>::new();
     for (series, list) in lists {
         for part in list.chunk_by(|left, right| left.0.div_euclid(period_ms) == right.0.div_euclid(period_ms)) {
             if let Some((at_ms, _)) = part.first() {
-                found.entry(at_ms.div_euclid(period_ms)).or_default().insert(*series, part);
+                found.entry(at_ms.div_euclid(period_ms)).or_default().insert(*series, part.to_vec());
             }
         }
     }
     found
 }
 
+fn about(head: &Head, metric: &str) -> About {
+    let metadata = read(&head.metadata);
+    let known = metadata.of_series(metric);
+    known.map_or_else(About::default, |known| About { kind: type_number(known.metric_type), unit: known.unit.clone() })
+}
+
+/// Writes one block.
+fn write_block(env: &Env, head: &Head, folder: &Path, plan: BlockPlan, pending: &Pending) -> Result<Option<PathBuf>, StoreError> {
+    let all = TimeRange { start_ms: i64::MIN, end_ms: i64::MAX };
+    let (mut seen, mut entries): (Vec<SeenGeneration>, Vec<(SeriesId, u32, u32)>) = (Vec::new(), Vec::new());
+    for shared in &pending.generations {
+        let generation = lock(shared);
+        if let Some(one) = SeenGeneration::new(shared, &generation, all) {
+            let number = seen.len() as u32;
+            entries.extend(generation.series().iter().enumerate().map(|(column, series)| (*series, number, column as u32)));
+            seen.push(one);
+        }
+    }
+    entries.sort_unstable();
+    let mut series: BTreeSet<SeriesId> = entries.iter().map(|(series, ..)| *series).collect();
+    series.extend(pending.histograms.keys().chain(pending.late.keys()));
+    let series: Vec<SeriesId> = series.into_iter().collect();
+    let order = order(&read(&head.registry), &series);
+    let level = plan.level;
+    let mut writer = SeriesWriter::new(BlockWriter::create(env, folder, plan)?, level);
+    let (joined, mut scratch, mut metric, mut known) = (JoinedTimes::default(), Vec::new(), String::new(), About::default());
+    for place in order {
+        let series = series[place as usize];
+        let from = entries.partition_point(|(known, ..)| *known < series);
+        let mut pieces = Vec::new();
+        for (_, generation, column) in entries[from..].iter().take_while(|(known, ..)| *known == series) {
+            let one = &seen[*generation as usize];
+            let piece = one.read(&one.open(), *column, &mut scratch);
+            pieces.push(piece.ok_or_else(|| StoreError::corrupt(folder, 0, "a column of the head cannot be decoded"))?);
+        }
+        if let Some(late) = pending.late.get(&series) {
+            let (times, values): (Vec<i64>, Vec<f64>) = late.iter().map(|(at, bits)| (*at, f64::from_bits(*bits))).unzip();
+            pieces.push(Piece::new(times.into(), false, PieceValues::Floats(values)));
+        }
+        let floats = join(pieces, &joined);
+        let samples = match pending.histograms.get(&series) {
+            Some(histograms) => with_histograms(&floats, histograms),
+            None => floats,
+        };
+        let registry = read(&head.registry);
+        let name = registry.labels_of(series).find(|(name, _)| *name == METRIC_NAME).map_or("", |(_, value)| value);
+        if metric != name {
+            name.clone_into(&mut metric);
+            known = about(head, &metric);
+        }
+        writer.add(registry.labels_of(series), &known, &samples)?;
+    }
+    writer.finish()
+}
+
 /// Writes everything that a cut took. Only the last block says what of the log it holds: a crash between them leaves the
 /// log to be read, and what is then there twice is the same.
 pub(crate) fn write_cut(env: &Env, head: &Head, folder: &Path, cut: &Cut) -> Result<Vec<PathBuf>, StoreError> {
-    let no_generations: &[SharedGeneration] = &[];
-    let histogram_windows = by_period(&cut.aside.histograms, WINDOW_MS);
-    let mut windows: BTreeMap<i64, &[SharedGeneration]> =
-        histogram_windows.keys().map(|window| (*window, no_generations)).collect();
-    windows.extend(cut.generations.iter().map(|(window, list)| (*window, list.as_slice())));
-    let mut pieces: Vec<Piece<'_>> = windows.into_iter().map(|(window, list)| Piece::Window(window, list)).collect();
-    pieces.extend(by_period(&cut.aside.late, DAY_MS).into_values().map(Piece::Late));
+    let now_ms = env.clock.now_ms();
+    let mut windows: BTreeMap<i64, Pending> = BTreeMap::new();
+    let window = |number: i64| Pending { range: (number * WINDOW_MS, (number + 1) * WINDOW_MS), ..Pending::default() };
+    for (number, histograms) in by_period(&cut.aside.histograms, WINDOW_MS) {
+        windows.entry(number).or_insert_with(|| window(number)).histograms = histograms;
+    }
+    for (number, generations) in &cut.generations {
+        windows.entry(*number).or_insert_with(|| window(*number)).generations.clone_from(generations);
+    }
+    let late = by_period(&cut.aside.late, DAY_MS).into_iter().map(|(day, late)| {
+        let range = (day * DAY_MS, (day + 1) * DAY_MS);
+        Pending { range, overlap: true, late, ..Pending::default() }
+    });
+    let mut pieces = planned(windows.into_values().collect(), now_ms);
+    pieces.extend(planned(late.collect(), now_ms));
     let mut paths = Vec::new();
-    let written = write_pieces(env, head, folder, cut, pieces, &histogram_windows, &mut paths);
+    let written = write_pieces(env, head, folder, cut, pieces, &mut paths);
     if let Err(error) = written {
         // They would lie there unseen, and the next try writes them again.
         for path in paths {
@@ -280,23 +230,14 @@ fn write_pieces(
     head: &Head,
     folder: &Path,
     cut: &Cut,
-    pieces: Vec<Piece<'_>>,
-    histogram_windows: &ByPeriod<'_, Arc<FloatHistogram>>,
+    pieces: Vec<Pending>,
     paths: &mut Vec<PathBuf>,
 ) -> Result<(), StoreError> {
-    let no_histograms = BTreeMap::new();
     let count = pieces.len();
     for (number, piece) in pieces.into_iter().enumerate() {
         let covers = if number + 1 == count { vec![cut.cover] } else { Vec::new() };
-        let plan = |overlap| BlockPlan { level: 0, overlap, parents: Vec::new(), covers };
-        let path = match piece {
-            Piece::Window(window, generations) => {
-                let histograms = histogram_windows.get(&window).unwrap_or(&no_histograms);
-                write_window(env, head, folder, plan(false), generations, histograms)?
-            }
-            Piece::Late(late) => write_late(env, head, folder, plan(true), &late)?,
-        };
-        paths.extend(path);
+        let plan = BlockPlan { level: piece.level, overlap: piece.overlap, parents: Vec::new(), covers };
+        paths.extend(write_block(env, head, folder, plan, &piece)?);
     }
     Ok(())
 }

@@ -3,3 +3,4 @@
 pub(crate) mod flush;
 pub(crate) mod merge;
 pub(crate) mod plan;
+pub(crate) mod series;

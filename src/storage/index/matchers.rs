@@ -46,6 +46,10 @@ pub(crate) trait PairIndex {
     fn pairs_of(&self, name: &str) -> Pairs<'_>;
     /// Returns the value of a pair.
     fn value_of(&self, pair: PairId) -> &str;
+    /// Returns pairs of a label name, those among them whose value begins with `prefix` for sure.
+    fn pairs_with_prefix(&self, name: &str, _prefix: &str) -> Pairs<'_> {
+        self.pairs_of(name)
+    }
     /// Adds the series that carry a pair.
     fn add_postings(&self, pair: PairId, out: &mut RoaringBitmap);
     /// Returns all series.
@@ -110,7 +114,7 @@ impl MatchCache {
 
     /// Returns the pairs of the matcher's label whose value matches its expression (the negation not applied).
     fn pairs(&self, index: &impl PairIndex, matcher: &Matcher) -> Vec<PairId> {
-        let all = index.pairs_of(matcher.name());
+        let all = index.pairs_with_prefix(matcher.name(), literal_prefix(matcher.value()));
         let key = (matcher.name().to_owned(), matcher.value().to_owned());
         let mut known = self.found.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned().unwrap_or_default();
         if known.tried < all.len() {
@@ -180,7 +184,7 @@ fn verdict(index: &impl PairIndex, cache: Option<&MatchCache>, matcher: &Matcher
     let found = || match (literal_alternatives(value), cache) {
         (Some(values), _) => postings_of(index, name, &values),
         (None, Some(cache)) => union(index, cache.pairs(index, matcher).into_iter()),
-        (None, None) => union(index, tried(index, matcher, &index.pairs_of(name), 0).into_iter()),
+        (None, None) => union(index, tried(index, matcher, &index.pairs_with_prefix(name, literal_prefix(value)), 0).into_iter()),
     };
     let everyone = || union(index, index.pairs_of(name).iter_from(0));
     match (matcher.op(), matcher.matches("")) {

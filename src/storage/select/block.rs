@@ -1,6 +1,7 @@
 //! Reading columns of blocks.
 
 use super::join::{Piece, PieceValues};
+use crate::model::sample::Value;
 use crate::storage::block::index::BlockIndex;
 use crate::storage::block::reader::Block;
 use crate::storage::block::sections::ColumnRef;
@@ -8,7 +9,6 @@ use crate::storage::block::tombstones::is_deleted;
 use crate::storage::column::histogram::read_histogram;
 use crate::storage::column::packed::Decoded;
 use crate::storage::column::varint::ByteReader;
-use crate::storage::compact::flush::present_times;
 use crate::storage::error::StoreError;
 use crate::storage::head::histograms::HistogramSample;
 use hashbrown::HashMap;
@@ -43,6 +43,20 @@ impl BlockTimes {
     }
 }
 
+/// Returns the times of present rows. `mask` are the lengths of present, absent, present ... rows.
+pub(crate) fn present_times(times: &[i64], mask: &[u32]) -> Arc<[i64]> {
+    let (mut row, mut present) = (0_usize, true);
+    let mut out = Vec::new();
+    for length in mask {
+        let next = row.saturating_add(*length as usize);
+        if present {
+            out.extend_from_slice(times.get(row..next).unwrap_or_default());
+        }
+        (row, present) = (next, !present);
+    }
+    out.into()
+}
+
 fn clipped(values: PieceValues, rows: Range<usize>, whole: usize) -> PieceValues {
     if rows.len() == whole {
         return values;
@@ -62,10 +76,12 @@ fn without_deleted(piece: Piece, deleted: &[(i64, i64)]) -> Piece {
     let kept: Vec<usize> = (0..piece.times.len()).filter(|row| !is_deleted(deleted, piece.times[*row])).collect();
     let times = kept.iter().map(|row| piece.times[*row]).collect();
     let values = PieceValues::Floats(kept.iter().map(|row| piece.values.at(*row)).collect());
-    Piece { times, shared: false, values }
+    let starts = piece.starts.map(|starts| kept.iter().map(|row| starts.get(*row).copied().unwrap_or(0)).collect());
+    Piece { times, shared: false, values, starts }
 }
 
-/// Reads columns of one series within a range. A page that is damaged is noted and left out.
+/// Reads columns of one series within a range. A page that is damaged is noted with its block and left out; the reason comes
+/// back.
 #[expect(clippy::too_many_arguments, reason = "one reader's whole context")]
 pub(crate) fn read_columns(
     block: &Block,
@@ -76,27 +92,63 @@ pub(crate) fn read_columns(
     deleted: &[(i64, i64)],
     pieces: &mut Vec<Piece>,
     histograms: &mut Vec<HistogramSample>,
-) -> Result<(), StoreError> {
+) -> Result<Option<String>, StoreError> {
+    let mut bad = None;
     for column in columns {
         let window = times.window(block, index, column.time, range)?;
         if window.rows.is_empty() {
             continue;
         }
-        match read_column(block, window, column, deleted, pieces, histograms) {
+        let starts = column.starts.map(|number| block.times(index, number));
+        let read = starts.transpose().and_then(|starts| read_column(block, window, column, starts, deleted, pieces, histograms));
+        match read {
             Ok(()) => {}
             Err(StoreError::Corrupt { file, offset, reason }) => {
-                block.note_bad_page(column.page, &format!("{} at byte {offset}: {reason}", file.display()));
+                let reason = format!("{} at byte {offset}: {reason}", file.display());
+                block.note_bad_page(column.page, &reason);
+                bad = Some(reason);
             }
             Err(error) => return Err(error),
         }
     }
-    Ok(())
+    Ok(bad)
+}
+
+/// Returns the newest sample of one series within a range: only the last column that has one is decoded.
+pub(crate) fn read_last(
+    block: &Block,
+    index: &BlockIndex,
+    times: &mut BlockTimes,
+    columns: &[ColumnRef],
+    range: (i64, i64),
+    deleted: &[(i64, i64)],
+) -> Result<Option<(i64, Value)>, StoreError> {
+    let mut newest: Option<(i64, Value)> = None;
+    let (mut pieces, mut histograms) = (Vec::new(), Vec::new());
+    for column in columns.iter().rev() {
+        let last_ms = times.window(block, index, column.time, range)?.part.last().copied();
+        // Columns of floats and of histograms may lie side by side in time.
+        if last_ms.is_none_or(|last_ms| newest.as_ref().is_some_and(|(known, _)| *known >= last_ms)) {
+            continue;
+        }
+        pieces.clear();
+        histograms.clear();
+        read_columns(block, index, times, std::slice::from_ref(column), range, deleted, &mut pieces, &mut histograms)?;
+        let float =
+            pieces.last().and_then(|piece| Some((*piece.times.last()?, Value::Float(piece.values.at(piece.times.len() - 1)))));
+        let found = histograms.pop().map(|(at_ms, value)| (at_ms, Value::Histogram(value))).or(float);
+        if found.as_ref().map(|(at_ms, _)| *at_ms) > newest.as_ref().map(|(at_ms, _)| *at_ms) {
+            newest = found;
+        }
+    }
+    Ok(newest)
 }
 
 fn read_column(
     block: &Block,
     window: &Window,
     column: &ColumnRef,
+    starts: Option<Arc<[i64]>>,
     deleted: &[(i64, i64)],
     pieces: &mut Vec<Piece>,
     histograms: &mut Vec<HistogramSample>,
@@ -121,7 +173,8 @@ fn read_column(
     }
     match head.decode(page.payloads(), count).ok_or_else(damaged)? {
         Decoded::Floats(values) => {
-            let piece = Piece { times: part, shared, values: clipped(values, rows, count) };
+            let starts = starts.map(|starts| starts.get(rows.clone()).unwrap_or_default().into());
+            let piece = Piece { times: part, shared, values: clipped(values, rows, count), starts };
             pieces.push(without_deleted(piece, deleted));
         }
         Decoded::Histograms(bytes) => {

@@ -62,12 +62,12 @@ impl SeenGeneration {
             }
         };
         if u64::from(present) == self.rows() {
-            return Some(Piece { times: self.window_times(generation), shared: true, values });
+            return Some(Piece::new(self.window_times(generation), true, values));
         }
         let times = generation.times();
         let own =
             runs.iter().flat_map(|(from, count, _)| times.get(*from as usize..(*from + *count) as usize).unwrap_or_default());
-        Some(Piece { times: own.copied().collect(), shared: false, values })
+        Some(Piece::new(own.copied().collect(), false, values))
     }
 
     /// Returns a column's newest sample, most often without decoding. Outer `None` where its bytes are damaged.

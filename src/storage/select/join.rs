@@ -54,9 +54,20 @@ pub(crate) struct Piece {
     pub(crate) shared: bool,
     /// What.
     pub(crate) values: PieceValues,
+    /// Start timestamps, where there are any; 0 means none for that sample.
+    pub(crate) starts: Option<Arc<[i64]>>,
 }
 
 impl Piece {
+    /// Returns a piece without start timestamps.
+    pub(crate) const fn new(times: Arc<[i64]>, shared: bool, values: PieceValues) -> Self {
+        Self { times, shared, values, starts: None }
+    }
+
+    fn start(&self, i: usize) -> i64 {
+        self.starts.as_ref().and_then(|starts| starts.get(i).copied()).unwrap_or(0)
+    }
+
     fn first(&self) -> Option<i64> {
         self.times.first().copied()
     }
@@ -81,39 +92,45 @@ impl JoinedTimes {
     }
 }
 
-fn samples(times: Arc<[i64]>, values: PieceValues) -> SeriesSamples {
+fn samples(times: Arc<[i64]>, values: PieceValues, starts: Option<Arc<[i64]>>) -> SeriesSamples {
     let values = match values {
         PieceValues::Constant(value) => Values::Constant(value),
         PieceValues::Linear { first, step } => Values::Linear { first, step },
         PieceValues::Floats(values) => Values::Floats(values.into()),
     };
-    SeriesSamples { times, values, starts: None }
+    SeriesSamples { times, values, starts }
 }
 
 /// Returns no samples.
 pub(crate) fn nothing() -> SeriesSamples {
-    samples(Arc::from([]), PieceValues::Floats(Vec::new()))
+    samples(Arc::from([]), PieceValues::Floats(Vec::new()), None)
 }
 
 /// Joins pieces, oldest source first; a later source wins on equal times.
 pub(crate) fn join(mut pieces: Vec<Piece>, cache: &JoinedTimes) -> SeriesSamples {
     pieces.retain(|piece| !piece.times.is_empty());
     if pieces.len() == 1 {
-        return pieces.pop().map_or_else(nothing, |piece| samples(piece.times, piece.values));
+        return pieces.pop().map_or_else(nothing, |piece| samples(piece.times, piece.values, piece.starts));
     }
     if pieces.is_empty() {
         return nothing();
     }
-    // Stable: of two sources that begin together the later one stays later.
-    pieces.sort_by_key(Piece::first);
-    if pieces.windows(2).all(|pair| pair[0].last() < pair[1].first()) {
+    let mut by_time: Vec<&Piece> = pieces.iter().collect();
+    by_time.sort_by_key(|piece| piece.first());
+    if by_time.windows(2).all(|pair| pair[0].last() < pair[1].first()) {
+        pieces.sort_by_key(Piece::first);
         return follow(&pieces, cache);
     }
+    // In the order of the sources, whichever begins first: the newest must win.
     merge(&pieces)
 }
 
 fn follow(pieces: &[Piece], cache: &JoinedTimes) -> SeriesSamples {
     let times = cache.join(pieces);
+    let starts = pieces.iter().any(|piece| piece.starts.is_some()).then(|| {
+        let starts = |piece: &Piece| (0..piece.times.len()).map(|i| piece.start(i)).collect::<Vec<i64>>();
+        pieces.iter().flat_map(starts).collect::<Arc<[i64]>>()
+    });
     let constant = |piece: &Piece| match &piece.values {
         PieceValues::Constant(value) => Some(value.to_bits()),
         PieceValues::Linear { .. } | PieceValues::Floats(_) => None,
@@ -122,31 +139,44 @@ fn follow(pieces: &[Piece], cache: &JoinedTimes) -> SeriesSamples {
     if let Some(bits) = first
         && pieces.iter().all(|piece| constant(piece) == first)
     {
-        return samples(times, PieceValues::Constant(f64::from_bits(bits)));
+        return samples(times, PieceValues::Constant(f64::from_bits(bits)), starts);
     }
     let mut values = Vec::with_capacity(times.len());
     for piece in pieces {
         piece.values.extend(piece.times.len(), &mut values);
     }
-    samples(times, PieceValues::Floats(values))
+    samples(times, PieceValues::Floats(values), starts)
 }
 
 fn merge(pieces: &[Piece]) -> SeriesSamples {
-    let mut all: Vec<(i64, f64)> = Vec::with_capacity(pieces.iter().map(|piece| piece.times.len()).sum());
+    let mut all: Vec<(i64, f64, i64)> = Vec::with_capacity(pieces.iter().map(|piece| piece.times.len()).sum());
     for piece in pieces {
-        all.extend(piece.times.iter().enumerate().map(|(i, at_ms)| (*at_ms, piece.values.at(i))));
+        all.extend(piece.times.iter().enumerate().map(|(i, at_ms)| (*at_ms, piece.values.at(i), piece.start(i))));
     }
-    all.sort_by_key(|(at_ms, _)| *at_ms);
+    all.sort_by_key(|(at_ms, ..)| *at_ms);
     // The sort is stable, so that of equal times the newest source's comes last: that one is kept.
-    let mut kept: Vec<(i64, f64)> = Vec::with_capacity(all.len());
+    let mut kept: Vec<(i64, f64, i64)> = Vec::with_capacity(all.len());
     for sample in all {
         match kept.last_mut() {
             Some(last) if last.0 == sample.0 => *last = sample,
             _ => kept.push(sample),
         }
     }
-    let (times, values): (Vec<i64>, Vec<f64>) = kept.into_iter().unzip();
-    samples(times.into(), PieceValues::Floats(values))
+    let starts = pieces.iter().any(|piece| piece.starts.is_some()).then(|| kept.iter().map(|(.., start)| *start).collect());
+    let (times, values): (Vec<i64>, Vec<f64>) = kept.into_iter().map(|(at_ms, value, _)| (at_ms, value)).unzip();
+    samples(times.into(), PieceValues::Floats(values), starts)
+}
+
+/// Sorts samples by time. They come oldest source first; of equal times the newest source's stays.
+pub(crate) fn newest_wins<T>(samples: &mut Vec<(i64, T)>) {
+    samples.sort_by_key(|(at_ms, _)| *at_ms);
+    samples.dedup_by(|later, kept| {
+        let same = later.0 == kept.0;
+        if same {
+            std::mem::swap(later, kept);
+        }
+        same
+    });
 }
 
 /// Merges histograms into the floats of a series; a histogram wins on equal times.
@@ -170,7 +200,7 @@ mod tests {
     use super::*;
 
     fn piece(times: &[i64], values: &[f64]) -> Piece {
-        Piece { times: times.into(), shared: false, values: PieceValues::Floats(values.to_vec()) }
+        Piece::new(times.into(), false, PieceValues::Floats(values.to_vec()))
     }
 
     fn check(pieces: Vec<Piece>, expected: &[(i64, f64)]) {
@@ -186,14 +216,21 @@ mod tests {
         check(vec![piece(&[1, 2], &[1.0, 2.0]), piece(&[3], &[3.0])], &[(1, 1.0), (2, 2.0), (3, 3.0)]);
         check(vec![piece(&[2, 4], &[2.0, 4.0]), piece(&[1, 3], &[1.0, 3.0])], &[(1, 1.0), (2, 2.0), (3, 3.0), (4, 4.0)]);
         check(vec![piece(&[1, 2], &[1.0, 2.0]), piece(&[2, 3], &[9.0, 3.0])], &[(1, 1.0), (2, 9.0), (3, 3.0)]);
+        check(vec![piece(&[2, 3], &[2.0, 3.0]), piece(&[1, 2], &[1.0, 9.0])], &[(1, 1.0), (2, 9.0), (3, 3.0)]);
+    }
+
+    #[test]
+    fn the_newest_source_wins() {
+        let mut samples = vec![(5, 'a'), (7, 'b'), (5, 'c'), (6, 'd'), (5, 'e')];
+        newest_wins(&mut samples);
+        assert_eq!(samples, [(5, 'e'), (6, 'd'), (7, 'b')]);
     }
 
     #[test]
     fn joined_times_are_shared() {
         let (left, right): (Arc<[i64]>, Arc<[i64]>) = (Arc::from([1, 2]), Arc::from([3]));
         let make = |value| {
-            let piece =
-                |times: &Arc<[i64]>| Piece { times: Arc::clone(times), shared: true, values: PieceValues::Constant(value) };
+            let piece = |times: &Arc<[i64]>| Piece::new(Arc::clone(times), true, PieceValues::Constant(value));
             vec![piece(&left), piece(&right)]
         };
         let cache = JoinedTimes::default();

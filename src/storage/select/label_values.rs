@@ -36,7 +36,7 @@ pub(crate) fn names(
     }
     for block in blocks.list().iter().filter(|block| block.overlaps(range.start_ms, range.end_ms)) {
         let index = block.index().map_err(select_error)?;
-        let wanted = matching_any(&*index, None, sets);
+        let wanted = matching_any(&*index, Some(index.match_cache()), sets);
         for (name, pairs) in index.names() {
             if !found.contains(name) && pairs.iter_from(0).any(|pair| index.is_carried(pair, wanted.as_ref())) {
                 found.insert(name.to_owned());
@@ -73,7 +73,8 @@ pub(crate) fn values(
     let mut found = BTreeSet::new();
     values_in(&*read(&head.registry), Some(&head.match_cache), name, sets, &mut found);
     for block in blocks.list().iter().filter(|block| block.overlaps(range.start_ms, range.end_ms)) {
-        values_in(&*block.index().map_err(select_error)?, None, name, sets, &mut found);
+        let index = block.index().map_err(select_error)?;
+        values_in(&*index, Some(index.match_cache()), name, sets, &mut found);
     }
     Ok(found)
 }

@@ -4,7 +4,7 @@
 //! "same times as before?" by comparing pointers and find window edges once for a thousand series.
 
 pub(crate) mod block;
-mod head;
+pub(crate) mod head;
 pub(crate) mod join;
 pub(crate) mod label_values;
 pub mod memory;
@@ -177,13 +177,19 @@ pub trait SeriesReader: Send + Sync {
     /// # Errors
     /// When data could not be read.
     fn read(&self, places: Range<usize>) -> Result<Vec<SeriesSamples>, SelectError>;
+
+    /// Returns what could not be read and was left out, in words for the answer's warnings. Ask when all has been read:
+    /// a page is found to be bad only then.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// What a selection found. Nothing is decoded before [`SeriesReader::read`].
 pub struct Selection {
     /// The series; sorted by labels where [`Hints::sorted`] asked for it.
     pub series: Vec<SelectedSeries>,
-    /// What could not be read, in words for the answer's warnings.
+    /// What of the index could not be read, in words for the answer's warnings; [`SeriesReader::warnings`] has the rest.
     pub warnings: Vec<String>,
     /// Reads them.
     pub reader: Arc<dyn SeriesReader>,

@@ -1,8 +1,8 @@
 //! A selection over the whole store: which series, from which sources, and the reader of their samples.
 
-use super::block::{BlockTimes, read_columns};
+use super::block::{BlockTimes, read_columns, read_last};
 use super::head::SeenGeneration;
-use super::join::{JoinedTimes, Piece, PieceValues, join, nothing, with_histograms};
+use super::join::{JoinedTimes, Piece, PieceValues, join, newest_wins, nothing, with_histograms};
 use super::projection::Projection;
 use super::{Hints, LabelNeed, SelectError, SelectedSeries, Selection, SeriesReader, SeriesSamples, TimeRange, Values};
 use crate::model::exemplar::Exemplar;
@@ -146,14 +146,12 @@ impl HeadPart<'_> {
                 plan.late.extend_from_slice(within(list, start_ms, end_ms));
             }
             plan.late.extend_from_slice(late.get(*series, start_ms, end_ms));
-            plan.late.sort_by_key(|(at_ms, _)| *at_ms);
-            plan.late.dedup_by_key(|(at_ms, _)| *at_ms);
+            newest_wins(&mut plan.late);
             if let Some(list) = aside.histograms.get(series) {
                 plan.histograms.extend_from_slice(within(list, start_ms, end_ms));
             }
             plan.histograms.extend_from_slice(histograms.get(*series, start_ms, end_ms));
-            plan.histograms.sort_by_key(|(at_ms, _)| *at_ms);
-            plan.histograms.dedup_by_key(|(at_ms, _)| *at_ms);
+            newest_wins(&mut plan.histograms);
             plan.estimated += (plan.late.len() + plan.histograms.len()) as u64;
         }
     }
@@ -193,8 +191,7 @@ impl Building {
             }
             Err(error) => return Err(select_error(error)),
         };
-        self.warnings.extend(block.warnings());
-        let found = matching(&*index, None, matchers);
+        let found = matching(&*index, Some(index.match_cache()), matchers);
         let number = self.blocks.len() as u32;
         let mut projection = Projection::new(&hints.labels);
         let visited = index.visit(found.iter(), |place, pairs, columns| {
@@ -245,13 +242,11 @@ fn join_doubled(registry: &Registry, ids: &[SeriesId], plans: &mut [Plan]) {
         let plan = &mut plans[into];
         plan.sources.extend(later.sources);
         plan.estimated += later.estimated;
-        // On equal times the later number's sample is the newer one, and goes first.
-        plan.late.splice(0..0, later.late);
-        plan.late.sort_by_key(|(at_ms, _)| *at_ms);
-        plan.late.dedup_by_key(|(at_ms, _)| *at_ms);
-        plan.histograms.splice(0..0, later.histograms);
-        plan.histograms.sort_by_key(|(at_ms, _)| *at_ms);
-        plan.histograms.dedup_by_key(|(at_ms, _)| *at_ms);
+        // On equal times the later number's sample is the newer one.
+        plan.late.extend(later.late);
+        newest_wins(&mut plan.late);
+        plan.histograms.extend(later.histograms);
+        newest_wins(&mut plan.histograms);
     }
 }
 
@@ -359,7 +354,9 @@ impl StoreReader {
                 let columns = self.columns.get(columns.start as usize..columns.end as usize).unwrap_or_default();
                 let range = (self.range.start_ms, self.range.end_ms);
                 let (deleted, mut times) = (seen.tombstones.of(*place), lock(&seen.times));
+                // A bad page was noted; [`SeriesReader::warnings`] tells.
                 read_columns(&seen.block, &seen.index, &mut times, columns, range, deleted, pieces, histograms)
+                    .map(drop)
                     .map_err(select_error)
             }
         }
@@ -368,20 +365,20 @@ impl StoreReader {
     fn read_one(&self, plan: &Plan, scratch: &mut Vec<u8>) -> Result<SeriesSamples, SelectError> {
         let mut pieces = Vec::with_capacity(plan.sources.len() + 1);
         let mut histograms = Vec::new();
-        if !plan.late.is_empty() {
-            let (times, values): (Vec<i64>, Vec<f64>) = plan.late.iter().map(|(at, bits)| (*at, f64::from_bits(*bits))).unzip();
-            pieces.push(Piece { times: times.into(), shared: false, values: PieceValues::Floats(values) });
-        }
         for source in &plan.sources {
             self.read_source(source, scratch, &mut pieces, &mut histograms)?;
+        }
+        // Late samples came after what they lie over: they win, as their block will.
+        if !plan.late.is_empty() {
+            let (times, values): (Vec<i64>, Vec<f64>) = plan.late.iter().map(|(at, bits)| (*at, f64::from_bits(*bits))).unzip();
+            pieces.push(Piece::new(times.into(), false, PieceValues::Floats(values)));
         }
         let floats = join(pieces, &self.joined);
         if histograms.is_empty() && plan.histograms.is_empty() {
             return Ok(floats);
         }
         histograms.extend_from_slice(&plan.histograms);
-        histograms.sort_by_key(|(at_ms, _)| *at_ms);
-        histograms.dedup_by_key(|(at_ms, _)| *at_ms);
+        newest_wins(&mut histograms);
         Ok(with_histograms(&floats, &histograms))
     }
 
@@ -392,9 +389,10 @@ impl StoreReader {
     /// Returns the newest sample alone: from the head's last values where it is there, else from the newest block that has one.
     fn last_one(&self, plan: &Plan, scratch: &mut Vec<u8>) -> Result<SeriesSamples, SelectError> {
         let mut newest = plan.late.last().map(|(at_ms, bits)| (*at_ms, Value::Float(f64::from_bits(*bits))));
+        // The newest source is asked first: of equal times its sample stays.
         let keep = |newest: &mut Option<(i64, Value)>, found: Option<(i64, Value)>| {
-            if found.as_ref().map(|(at_ms, _)| *at_ms) >= newest.as_ref().map(|(at_ms, _)| *at_ms) {
-                *newest = found.or(newest.take());
+            if found.as_ref().map(|(at_ms, _)| *at_ms) > newest.as_ref().map(|(at_ms, _)| *at_ms) {
+                *newest = found;
             }
         };
         for source in plan.sources.iter().rev() {
@@ -405,23 +403,24 @@ impl StoreReader {
                     let found = seen.last(&open, *column, scratch).ok_or_else(damaged)?;
                     keep(&mut newest, found.map(|(at_ms, value)| (at_ms, Value::Float(value))));
                 }
-                Source::Block { block, .. } => {
-                    let header = &self.blocks[*block as usize].block.header;
-                    if newest.as_ref().is_none_or(|(at_ms, _)| header.max_ms > *at_ms) {
-                        let (mut pieces, mut histograms) = (Vec::new(), Vec::new());
-                        self.read_source(source, scratch, &mut pieces, &mut histograms)?;
-                        let last =
-                            |piece: &Piece| Some((*piece.times.last()?, Value::Float(piece.values.at(piece.times.len() - 1))));
-                        for piece in &pieces {
-                            keep(&mut newest, last(piece));
-                        }
-                        keep(&mut newest, histograms.pop().map(|(at_ms, value)| (at_ms, Value::Histogram(value))));
+                Source::Block { block, place, columns } => {
+                    let seen = &self.blocks[*block as usize];
+                    if newest.as_ref().is_none_or(|(at_ms, _)| seen.block.header.max_ms > *at_ms) {
+                        let columns = self.columns.get(columns.start as usize..columns.end as usize).unwrap_or_default();
+                        let (range, deleted) = ((self.range.start_ms, self.range.end_ms), seen.tombstones.of(*place));
+                        let mut times = lock(&seen.times);
+                        let found = read_last(&seen.block, &seen.index, &mut times, columns, range, deleted);
+                        keep(&mut newest, found.map_err(select_error)?);
                     }
                 }
             }
         }
-        let histogram = plan.histograms.last().map(|(at_ms, value)| (*at_ms, Value::Histogram(Arc::clone(value))));
-        keep(&mut newest, histogram);
+        // Histograms of the head: one wins over a float of the same time.
+        if let Some((at_ms, value)) = plan.histograms.last()
+            && newest.as_ref().is_none_or(|(newest, _)| newest <= at_ms)
+        {
+            newest = Some((*at_ms, Value::Histogram(Arc::clone(value))));
+        }
         Ok(match newest {
             None => nothing(),
             Some((at_ms, Value::Float(value))) => {
@@ -440,5 +439,9 @@ impl SeriesReader for StoreReader {
         let plans = self.plans.get(places).unwrap_or_default();
         let read = |plan| if self.last_only { self.last_one(plan, &mut scratch) } else { self.read_one(plan, &mut scratch) };
         plans.iter().map(read).collect()
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.blocks.iter().flat_map(|seen| seen.block.warnings()).collect()
     }
 }

@@ -285,9 +285,14 @@ fn a_damaged_page_costs_its_columns_and_a_damaged_block_goes_to_quarantine() {
     let found = read(&store, &Matcher::equal("job", "node"), ALL);
     assert_eq!(found.iter().map(|(_, points)| points.len()).sum::<usize>(), 8 * 120);
     let selection = store.select(&[Matcher::equal("job", "node")], ALL, &Hints::default()).expect("selects");
-    assert!(selection.warnings.iter().any(|warning| warning.contains("bad checksum of a page")), "{:?}", selection.warnings);
+    selection.reader.read(0..selection.series.len()).expect("reads");
+    let warnings = selection.reader.warnings();
+    assert!(warnings.iter().any(|warning| warning.contains("bad checksum of a page")), "{warnings:?}");
     drop((selection, store));
-    world.disk.open(&path, Open::Write).expect("opens").write_at(&[0x55; 4], 40).expect("writes");
+    // Footer and copy.
+    let file = world.disk.open(&path, Open::Write).expect("opens");
+    let bytes = file.len().expect("a length");
+    file.write_at(&[0x55; 400], bytes - 400).expect("writes");
     let store = world.open();
     assert_eq!(world.blocks(), 1);
     assert!(world.disk.stat(&Path::new("data/quarantine").join(format!("blocks-{}", files[0].name))).expect("looks").is_some());
@@ -320,4 +325,114 @@ fn groups_of_many_rows_are_divided_into_columns() {
     look(&store);
     world.compact(&store, 30 * HOUR_MS);
     look(&store);
+}
+
+#[test]
+fn a_backfill_of_half_a_century_makes_tens_of_files() {
+    let world = World::new();
+    let now_ms = 20_400 * 24 * HOUR_MS;
+    world.clock.0.store(now_ms, Ordering::Relaxed);
+    let store = world.open();
+    let series = store.series(&labels("m1", "a")).expect("series");
+    let days = (0..20_000_i64).step_by(25);
+    let ascending: Vec<BatchSample> = days.clone().map(|day| float(series, day * 24 * HOUR_MS + 5000, day as f64)).collect();
+    for part in ascending.chunks(300) {
+        let appended = store.append_samples(None, part, Durability::Written).expect("appends");
+        assert_eq!(appended.stored, part.len() as u64);
+        store.flush_head().expect("cuts");
+    }
+    let late: Vec<BatchSample> = days.map(|day| float(series, day * 24 * HOUR_MS + 1000, -1.0)).collect();
+    assert_eq!(store.append_samples(None, &late, Durability::Written).expect("appends").stored, late.len() as u64);
+    store.flush_head().expect("cuts");
+    let look = |store: &Store| {
+        let found = read(store, &Matcher::equal("__name__", "m1"), ALL);
+        assert_eq!(found[0].1.len(), 1600);
+        assert!(found[0].1.is_sorted_by_key(|(at_ms, _)| *at_ms));
+    };
+    assert!(world.blocks() < 60, "{}", world.blocks());
+    look(&store);
+    store.compact_all().expect("compacts");
+    assert!(world.blocks() <= 21, "{}", world.blocks());
+    look(&store);
+    drop(store);
+    look(&world.open());
+}
+
+#[test]
+fn type_and_unit_of_a_metric_lie_in_its_blocks() {
+    use crate::model::metadata::{Metadata, MetricType};
+    let world = World::new();
+    let store = world.open();
+    let known = Metadata { metric_type: MetricType::Counter, help: "Helps.".to_owned(), unit: "bytes".to_owned() };
+    store.note_metadata("m1", &known);
+    scrape(&store, 0, HOUR_MS);
+    store.flush_head().expect("cuts");
+    let look = |store: &Store| {
+        let mut found = Vec::new();
+        for block in store.blocks() {
+            let index = block.index().expect("an index");
+            let visited = index.visit_all(0..block.header.series, |_, pairs, about, _| {
+                found.extend((about.kind != 0).then(|| {
+                    let name = pairs.iter().map(|pair| index.pair_text(*pair)).find(|(name, _)| *name == "__name__");
+                    (name.map(|(_, value)| value.to_owned()), about.kind, index.unit(about).to_owned())
+                }));
+            });
+            assert!(visited.is_some());
+        }
+        found.dedup();
+        assert_eq!(found, [(Some("m1".to_owned()), 1, "bytes".to_owned())]);
+    };
+    look(&store);
+    world.compact(&store, 30 * HOUR_MS);
+    assert_eq!(world.blocks(), 1);
+    look(&store);
+}
+
+#[test]
+fn the_newest_word_on_a_time_wins_before_and_after_merging() {
+    let world = World::new();
+    let store = world.open();
+    scrape(&store, 0, HOUR_MS);
+    store.flush_head().expect("cuts");
+    let series = store.series(&labels("m1", "a")).expect("series");
+    let look = |store: &Store, expected: f64| {
+        let found = read(store, &Matcher::equal("__name__", "m1"), TimeRange { start_ms: 60_000, end_ms: 60_000 });
+        assert_eq!(found[0].1, [(60_000, expected)]);
+    };
+    for word in [-1.0, -2.0] {
+        let stored = store.append_samples(None, &[float(series, 60_000, word)], Durability::Synced).expect("appends").stored;
+        assert_eq!(stored, 1);
+        look(&store, word);
+        store.flush_head().expect("cuts");
+        look(&store, word);
+        if word > -2.0 {
+            world.compact(&store, 3 * HOUR_MS);
+            look(&store, word);
+        }
+    }
+    world.compact(&store, 30 * HOUR_MS);
+    assert_eq!(world.blocks(), 1);
+    look(&store, -2.0);
+}
+
+#[test]
+fn values_of_a_label_are_counted_in_head_and_blocks() {
+    let world = World::new();
+    let store = world.open();
+    scrape(&store, 0, HOUR_MS);
+    store.flush_head().expect("cuts");
+    let count = |store: &Store, label: &str| store.cardinality_of(label, 0, 3).expect("counts");
+    for again in [false, true] {
+        let store = if again {
+            store.close().expect("closes");
+            world.open()
+        } else {
+            store.clone()
+        };
+        let store = &store;
+        assert_eq!(count(store, "job").values, [("node".to_owned(), 8)]);
+        let names = count(store, "__name__");
+        assert_eq!((names.all_values, names.values.len()), (8, 3));
+        assert_eq!(count(store, "nothing").all_values, 0);
+    }
 }

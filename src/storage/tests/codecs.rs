@@ -9,7 +9,8 @@ use crate::storage::block::footer::{Header, Section, decode_footer, encode_foote
 use crate::storage::block::page::{COLUMNS_MAX, PageBuilder, read_page};
 use crate::storage::block::tombstones::Tombstones;
 use crate::storage::block::ulid::Ulid;
-use crate::storage::column::packed::{Decoded, encode};
+use crate::storage::column::encode::{Coding, encode};
+use crate::storage::column::packed::Decoded;
 use crate::storage::column::varint::ByteReader;
 use crate::storage::head::points::Point;
 use crate::storage::wal::Position;
@@ -108,7 +109,8 @@ proptest! {
         segment: u64, sections in vec((any::<[u8; 4]>(), any::<u32>(), any::<u64>(), any::<u64>()), 0..8), bit in 0_usize..1024,
     ) {
         let position = Position { segment, offset: samples };
-        let header = Header { ulid: Ulid(ulid), overlap, min_ms, max_ms, samples, series, columns, pages, level, created_ms: min_ms, position };
+        let version = Header::VERSION;
+        let header = Header { version, ulid: Ulid(ulid), overlap, min_ms, max_ms, samples, series, columns, pages, level, created_ms: min_ms, position };
         let mut bytes = header.encode();
         prop_assert_eq!(Header::decode(&bytes), Ok(header));
         bytes[bit / 8] ^= 1 << (bit % 8);
@@ -134,9 +136,10 @@ proptest! {
     }
 
     #[test]
-    fn pages_come_back(columns in vec(vec(prop_oneof![Just(1.0), 0.0..100.0, any::<f64>()], 1..60), 1..12), compress: bool) {
+    fn pages_come_back(columns in vec(vec(prop_oneof![Just(1.0), 0.0..100.0, any::<f64>()], 1..60), 1..12), compress: bool, dense: bool) {
+        let coding = if dense { Coding::Dense } else { Coding::Packed };
         let mut builder = PageBuilder::default();
-        let places: Vec<u16> = columns.iter().map(|values| builder.push(encode(values), &[])).collect();
+        let places: Vec<u16> = columns.iter().map(|values| builder.push(encode(values, coding))).collect();
         prop_assert!(builder.columns() <= COLUMNS_MAX);
         let mut bytes = Vec::new();
         builder.finish(compress, &mut bytes);

@@ -160,7 +160,7 @@ fn a_failed_cut_leaves_no_files_behind() {
     for _ in 0..4000 {
         world.row().expect("appends");
     }
-    world.push(5_000_000_000, Durability::Synced).expect("is acknowledged");
+    world.push(200_000_000_000, Durability::Synced).expect("is acknowledged");
     let files = || {
         let entries = world.disk.list(Path::new("data/blocks")).expect("lists");
         entries.into_iter().map(|entry| entry.name).collect::<Vec<_>>()

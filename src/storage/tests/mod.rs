@@ -6,11 +6,13 @@ mod codecs;
 mod crash;
 mod crash_table;
 mod damage;
+mod flips;
 mod full;
 mod golden;
 mod model;
 mod random;
 mod tools;
+mod versions;
 
 use super::append::{Append as _, BatchSample, BatchValue, Durability, SeriesId};
 use super::select::{Hints, Querier as _, TimeRange};

@@ -5,7 +5,7 @@ use crate::env::Env;
 use crate::model::labels::Labels;
 use crate::storage::block::cache::PageCache;
 use crate::storage::block::reader::Block;
-use crate::storage::block::writer::{BlockPlan, BlockWriter, ColumnInput, ColumnValues, divide};
+use crate::storage::block::writer::{About, BlockPlan, BlockWriter, ColumnInput, ColumnValues, divide};
 use crate::storage::compact::merge::merge_range;
 use crate::storage::compact::plan::Merge;
 use crate::storage::error::StoreError;
@@ -108,12 +108,13 @@ impl<'a> Runs<'a> {
             let Some((labels, _)) = list.first().and_then(|first| by_name.get(first.series as usize)) else { continue };
             let kept = list.chunk_by(|left, right| left.at_ms == right.at_ms).filter_map(<[Sample]>::last);
             let (times, values): (Vec<i64>, Vec<f64>) = kept.map(|sample| (sample.at_ms, sample.value)).unzip();
-            let parts: Vec<Arc<[i64]>> = divide(times.len()).map(|rows| times[rows].into()).collect();
-            let columns: Vec<ColumnInput<'_>> = divide(times.len())
-                .zip(&parts)
-                .map(|(rows, times)| ColumnInput { times, mask: &[], values: ColumnValues::Floats(&values[rows]) })
-                .collect();
-            writer.add(labels.iter(), &columns)?;
+            let parts: Vec<Arc<[i64]>> = divide(times.len(), 0).map(|rows| times[rows].into()).collect();
+            let columns = divide(times.len(), 0).zip(&parts).map(|(rows, times)| ColumnInput {
+                times,
+                values: ColumnValues::Floats(&values[rows]),
+                starts: None,
+            });
+            writer.add(labels.iter(), &About::default(), columns.collect())?;
         }
         let path = writer.finish()?;
         self.keep(0, &path)

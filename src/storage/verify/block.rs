@@ -10,9 +10,9 @@ use crate::storage::block::sections::ColumnRef;
 use crate::storage::column::histogram::read_histogram;
 use crate::storage::column::packed::Decoded;
 use crate::storage::column::varint::ByteReader;
-use crate::storage::compact::flush::present_times;
 use crate::storage::error::StoreError;
 use crate::storage::progress::Progress;
+use crate::storage::select::block::present_times;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -94,11 +94,13 @@ pub(super) fn verify(env: &Env, path: &Path, found: &mut Verified, progress: &Pr
         }
     };
     found.bytes += block.bytes;
-    let before = found.problems.len();
-    for (offset, error) in block.check_sections() {
-        found.problems.push(Problem { file: path.to_owned(), offset, reason: error, costs: whole_cost(&block) });
+    let flaws = block.check_parts(env);
+    let lost = flaws.iter().any(|flaw| !flaw.mended);
+    for flaw in flaws {
+        let costs = if flaw.mended { Vec::new() } else { whole_cost(&block) };
+        found.problems.push(Problem { file: flaw.path, offset: flaw.offset, reason: flaw.reason, costs });
     }
-    if found.problems.len() > before {
+    if lost {
         progress.advance(block.bytes);
         return;
     }

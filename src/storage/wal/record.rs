@@ -3,11 +3,12 @@
 use crate::model::exemplar::Exemplar;
 use crate::model::histogram::FloatHistogram;
 use crate::model::labels::Labels;
-use crate::model::metadata::{Metadata, MetricType};
+use crate::model::metadata::Metadata;
 use crate::storage::append::SeriesId;
 use crate::storage::column::histogram::{put_histogram, read_histogram};
 use crate::storage::column::varint::{ByteReader, put_signed, put_text, put_varint};
 use crate::storage::head::points::Point;
+use crate::storage::metadata::{type_number, type_of};
 use std::sync::Arc;
 
 /// The first byte of a record.
@@ -137,23 +138,11 @@ pub(crate) fn read_exemplars(payload: &mut ByteReader<'_>) -> Option<(SeriesId, 
     Some((series, exemplars))
 }
 
-const TYPES: [MetricType; 8] = [
-    MetricType::Unknown,
-    MetricType::Counter,
-    MetricType::Gauge,
-    MetricType::Histogram,
-    MetricType::GaugeHistogram,
-    MetricType::Summary,
-    MetricType::Info,
-    MetricType::StateSet,
-];
-
 /// Appends a record of one family's metadata.
 pub(crate) fn put_metadata(out: &mut Vec<u8>, metric: &str, metadata: &Metadata) {
     out.push(Kind::Metadata as u8);
     put_text(out, metric);
-    let known = TYPES.iter().position(|known| *known == metadata.metric_type);
-    out.push(known.unwrap_or(0) as u8);
+    out.push(type_number(metadata.metric_type));
     put_text(out, &metadata.help);
     put_text(out, &metadata.unit);
 }
@@ -161,7 +150,7 @@ pub(crate) fn put_metadata(out: &mut Vec<u8>, metric: &str, metadata: &Metadata)
 /// Reads the payload of [`put_metadata`].
 pub(crate) fn read_metadata<'a>(payload: &mut ByteReader<'a>) -> Option<(&'a str, Metadata)> {
     let metric = payload.text()?;
-    let metric_type = TYPES.get(usize::from(payload.u8()?)).copied()?;
+    let metric_type = type_of(payload.u8()?)?;
     let (help, unit) = (payload.text()?.to_owned(), payload.text()?.to_owned());
     Some((metric, Metadata { metric_type, help, unit }))
 }
@@ -169,6 +158,7 @@ pub(crate) fn read_metadata<'a>(payload: &mut ByteReader<'a>) -> Option<(&'a str
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::metadata::MetricType;
     use crate::model::sample::stale_nan;
 
     #[test]
