@@ -73,7 +73,7 @@ fn without_hint(histogram: &Arc<FloatHistogram>) -> Arc<FloatHistogram> {
 fn samples(times: &Arc<[i64]>, column: &Column) -> Samples {
     let mut histograms = HistogramSamples::default();
     if !column.floats.iter().any(|value| is_absent(*value)) {
-        return Samples::of(Arc::clone(times), column.floats.as_slice().into(), None, histograms);
+        return Samples::of(Arc::clone(times), column.floats.to_vec(), None, histograms);
     }
     if column.has_histograms() {
         for step in 0..column.len() {

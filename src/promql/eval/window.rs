@@ -23,24 +23,26 @@ pub(in crate::promql) struct Samples {
     pub(in crate::promql) times: Arc<[i64]>,
     /// The floats, where all are the same: most functions then need no list.
     pub(in crate::promql) constant: Option<f64>,
-    listed: OnceCell<Arc<[f64]>>,
+    listed: OnceCell<Vec<f64>>,
     pub(in crate::promql) starts: Option<Arc<[i64]>>,
     pub(in crate::promql) histograms: HistogramSamples,
 }
 
 impl From<SeriesSamples> for Samples {
     fn from(from: SeriesSamples) -> Self {
-        let floats: Arc<[f64]> = match &from.values {
-            Values::Constant(value) if !is_stale(*value) => {
-                let (constant, histograms) = (Some(*value), HistogramSamples::default());
+        let floats: Vec<f64> = match from.values {
+            Values::Constant(value) if !is_stale(value) => {
+                let (constant, histograms) = (Some(value), HistogramSamples::default());
                 return Self { times: from.times, constant, listed: OnceCell::new(), starts: from.starts, histograms };
             }
-            Values::Constant(value) => std::iter::repeat_n(*value, from.times.len()).collect(),
+            Values::Constant(value) => std::iter::repeat_n(value, from.times.len()).collect(),
             Values::Linear { first, step } => (0..from.times.len()).map(|i| first + step * i as f64).collect(),
-            Values::Floats(floats) => Arc::clone(floats),
-            Values::Mixed(values) => return Self::split(&from, values),
+            Values::Floats(floats) => floats,
+            Values::Mixed(ref values) => return Self::split(&from, values),
         };
-        if !floats.iter().any(|value| is_stale(*value)) {
+        // A chunk is looked at without branches, so that the compiler makes vectors of it.
+        let any_stale = |chunk: &[f64]| chunk.iter().fold(false, |found, value| found | is_stale(*value));
+        if !floats.chunks(256).any(any_stale) {
             return Self::of(from.times, floats, from.starts, HistogramSamples::default());
         }
         let kept = |i: &usize| !is_stale(floats[*i]);
@@ -58,7 +60,7 @@ impl Samples {
     /// Returns samples whose floats are a list.
     pub(in crate::promql) fn of(
         times: Arc<[i64]>,
-        floats: Arc<[f64]>,
+        floats: Vec<f64>,
         starts: Option<Arc<[i64]>>,
         histograms: HistogramSamples,
     ) -> Self {
@@ -93,7 +95,7 @@ impl Samples {
             }
         }
         let starts = from.starts.is_some().then(|| starts.into());
-        Self::of(times.into(), floats.into(), starts, histograms)
+        Self::of(times.into(), floats, starts, histograms)
     }
 }
 
@@ -118,21 +120,29 @@ pub(in crate::promql) fn edges(times: &[i64], references: &References, range_ms:
     found
 }
 
+/// Edges that are remembered: series of one metric come from one target after the other, again and again.
+pub(in crate::promql) const EDGES_KEPT: usize = 16;
+
 /// Remembers the edges of the last times seen: series sampled together share their times.
 #[derive(Default)]
 pub(in crate::promql) struct EdgeCache {
-    last: Option<(Arc<[i64]>, Rc<Edges>)>,
+    known: Vec<(Arc<[i64]>, Rc<Edges>)>,
+    next: usize,
 }
 
 impl EdgeCache {
     pub(in crate::promql) fn edges(&mut self, times: &Arc<[i64]>, references: &References, range_ms: i64) -> Rc<Edges> {
-        if let Some((last, edges)) = &self.last
-            && Arc::ptr_eq(last, times)
-        {
+        if let Some((_, edges)) = self.known.iter().find(|(known, _)| Arc::ptr_eq(known, times)) {
             return Rc::clone(edges);
         }
         let found = Rc::new(edges(times, references, range_ms));
-        self.last = Some((Arc::clone(times), Rc::clone(&found)));
+        let fresh = (Arc::clone(times), Rc::clone(&found));
+        if self.known.len() < EDGES_KEPT {
+            self.known.push(fresh);
+        } else {
+            self.known[self.next] = fresh;
+            self.next = (self.next + 1) % EDGES_KEPT;
+        }
         found
     }
 }

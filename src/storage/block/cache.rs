@@ -118,6 +118,17 @@ impl PageCache {
         }
     }
 
+    /// Notes that something kept under a key has grown since.
+    pub(crate) fn grown(&self, key: Key, bytes: usize) {
+        let mut inner = lock(&self.inner);
+        let Some(entry) = inner.entries.get_mut(&key) else { return };
+        entry.bytes += bytes;
+        inner.bytes += bytes;
+        if inner.bytes > self.bytes_max {
+            inner.shrink(self.bytes_max * 3 / 4);
+        }
+    }
+
     /// Forgets everything of a block.
     pub(crate) fn forget(&self, ulid: Ulid) {
         let mut inner = lock(&self.inner);
@@ -162,7 +173,12 @@ mod tests {
         cache.put(Key::Times(Ulid(2), 9), times(), 25);
         assert!(cache.bytes() <= 75);
         assert!(cache.get(Key::Times(Ulid(1), 0)).is_some() && cache.get(Key::Times(Ulid(1), 1)).is_none());
+        cache.grown(Key::Times(Ulid(1), 0), 20);
+        cache.grown(Key::Times(Ulid(1), 1), 20);
+        assert_eq!(cache.bytes(), 95);
+        cache.grown(Key::Times(Ulid(1), 0), 6);
+        assert_eq!(cache.bytes(), 51);
         cache.forget(Ulid(1));
-        assert_eq!(cache.bytes(), 25);
+        assert_eq!(cache.bytes(), 0);
     }
 }

@@ -10,7 +10,11 @@
 use crate::storage::column::pack::SPARE_BYTES;
 use crate::storage::column::packed::{ColumnHead, Encoded, read_head};
 use crate::storage::column::varint::ByteReader;
+use crate::storage::head::lock;
+use crate::storage::select::join::PieceValues;
 use hashbrown::HashMap;
+use std::ops::Range;
+use std::sync::Mutex;
 
 /// Columns of a page at most.
 pub(crate) const COLUMNS_MAX: usize = 256;
@@ -96,6 +100,23 @@ pub(crate) struct Page {
     columns: usize,
     heads_at: usize,
     payloads_at: usize,
+    /// Rows of columns that were decoded; empty before the first.
+    kept: Mutex<Vec<Option<Box<Kept>>>>,
+}
+
+/// Some rows of one column.
+#[derive(Debug)]
+struct Kept {
+    first: usize,
+    rows: usize,
+    values: PieceValues,
+}
+
+impl Kept {
+    fn memory_bytes(&self) -> usize {
+        let floats = if let PieceValues::Floats(values) = &self.values { values.capacity() * 8 } else { 0 };
+        size_of::<Self>() + floats
+    }
 }
 
 /// Reads the whole page that begins at the front of `bytes`. The error says what is wrong.
@@ -122,7 +143,7 @@ pub(crate) fn read_page(bytes: &[u8]) -> Result<Page, &'static str> {
     let heads_at = 4 + columns * 4;
     let payloads_at =
         heads_at.checked_add(heads).filter(|at| at + SPARE_BYTES <= plain.len()).ok_or("the page has no payloads")?;
-    Ok(Page { plain, columns, heads_at, payloads_at })
+    Ok(Page { plain, columns, heads_at, payloads_at, kept: Mutex::default() })
 }
 
 impl Page {
@@ -145,6 +166,41 @@ impl Page {
         read_head(self.plain.get(self.heads_at + offset..self.payloads_at)?)
     }
 
+    fn kept_in<T>(&self, place: u16, rows: &Range<usize>, take: impl FnOnce(&Kept, usize) -> T) -> Option<T> {
+        let kept = lock(&self.kept);
+        let known = kept.get(usize::from(place))?.as_deref()?;
+        (known.first <= rows.start && rows.end <= known.first + known.rows).then(|| take(known, rows.start - known.first))
+    }
+
+    /// Returns rows of a column that were kept.
+    pub(crate) fn kept(&self, place: u16, rows: &Range<usize>) -> Option<PieceValues> {
+        self.kept_in(place, rows, |known, skip| match &known.values {
+            PieceValues::Constant(value) => PieceValues::Constant(*value),
+            PieceValues::Linear { first, step } => PieceValues::Linear { first: first + step * skip as f64, step: *step },
+            PieceValues::Floats(values) => PieceValues::Floats(values.get(skip..skip + rows.len()).unwrap_or_default().to_vec()),
+        })
+    }
+
+    /// Returns one value of a column that was kept.
+    pub(crate) fn kept_value(&self, place: u16, row: usize) -> Option<f64> {
+        self.kept_in(place, &(row..row + 1), |known, skip| known.values.at(skip))
+    }
+
+    /// Keeps rows of a column from `first` on, in place of those that were kept; returns by how many bytes the page grew.
+    pub(crate) fn keep(&self, place: u16, first: usize, values: &PieceValues, rows: usize) -> usize {
+        let fresh = Kept { first, rows, values: values.clone() };
+        let mut kept = lock(&self.kept);
+        let table = if kept.is_empty() { self.columns * size_of::<Option<Box<Kept>>>() } else { 0 };
+        if kept.is_empty() {
+            kept.resize_with(self.columns, || None);
+        }
+        let Some(slot) = kept.get_mut(usize::from(place)) else { return table };
+        let before = slot.as_ref().map_or(0, |known| known.memory_bytes());
+        let bytes = fresh.memory_bytes();
+        *slot = Some(Box::new(fresh));
+        table + bytes.saturating_sub(before)
+    }
+
     /// Returns the payloads, spare bytes included.
     pub(crate) fn payloads(&self) -> &[u8] {
         self.plain.get(self.payloads_at..).unwrap_or_default()
@@ -156,7 +212,6 @@ mod tests {
     use super::*;
     use crate::storage::column::encode::{Coding, encode};
     use crate::storage::column::packed::Decoded;
-    use crate::storage::select::join::PieceValues;
 
     fn floats(page: &Page, place: u16, rows: usize) -> Vec<f64> {
         match page.head(place).expect("a head").decode(page.payloads(), rows).expect("decodes") {
@@ -165,6 +220,28 @@ mod tests {
             Decoded::Floats(PieceValues::Linear { first, step }) => (0..rows).map(|i| first + step * i as f64).collect(),
             Decoded::Histograms(_) => Vec::new(),
         }
+    }
+
+    #[test]
+    fn keeps_rows_and_gives_parts_of_them() {
+        let mut builder = PageBuilder::default();
+        builder.push(encode(&[1.0, 5.0, 2.0, 9.0, 4.0], Coding::Packed));
+        let mut bytes = Vec::new();
+        builder.finish(false, &mut bytes);
+        let page = read_page(&bytes).expect("reads");
+        assert!(page.kept(0, &(2..4)).is_none());
+        let grown = page.keep(0, 2, &PieceValues::Floats(vec![2.0, 9.0, 4.0]), 3);
+        assert!(grown >= 24 && page.keep(0, 2, &PieceValues::Floats(vec![2.0, 9.0, 4.0]), 3) == 0);
+        let floats = |rows: Range<usize>| match page.kept(0, &rows) {
+            Some(PieceValues::Floats(values)) => Some(values),
+            _ => None,
+        };
+        assert_eq!(floats(2..5), Some(vec![2.0, 9.0, 4.0]));
+        assert_eq!(floats(3..4), Some(vec![9.0]));
+        assert_eq!((floats(1..3), floats(4..6)), (None, None));
+        assert_eq!((page.kept_value(0, 4), page.kept_value(0, 5), page.kept_value(1, 0)), (Some(4.0), None, None));
+        page.keep(0, 0, &PieceValues::Linear { first: 1.0, step: 2.0 }, 5);
+        assert_eq!(page.kept_value(0, 3), Some(7.0));
     }
 
     #[test]

@@ -265,6 +265,11 @@ impl Block {
         Ok(page)
     }
 
+    /// Notes that a page has grown by what is kept beside it.
+    pub(crate) fn grown(&self, page: u32, bytes: usize) {
+        self.cache.grown(Key::Page(self.header.ulid, page), bytes);
+    }
+
     /// Returns a column of times.
     pub(crate) fn times(&self, index: &BlockIndex, number: u32) -> Result<Arc<[i64]>, StoreError> {
         let key = Key::Times(self.header.ulid, number);

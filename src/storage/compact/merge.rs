@@ -16,7 +16,7 @@ use crate::storage::select::block::{BlockTimes, read_columns};
 use crate::storage::select::join::{JoinedTimes, join, newest_wins, with_histograms};
 use crate::storage::wal::replay::Cover;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// After so many series joined times are forgotten.
 const REMEMBERED_MAX: usize = 4096;
@@ -32,7 +32,7 @@ struct Cursor {
     about: About,
     pairs: Vec<u32>,
     columns: Vec<ColumnRef>,
-    times: BlockTimes,
+    times: Mutex<BlockTimes>,
 }
 
 impl Cursor {
@@ -47,7 +47,7 @@ impl Cursor {
             about: About::default(),
             pairs: Vec::new(),
             columns: Vec::new(),
-            times: BlockTimes::default(),
+            times: Mutex::default(),
         };
         cursor.load()?;
         Ok(cursor)
@@ -137,7 +137,7 @@ fn merge_into(
         if merged.is_multiple_of(REMEMBERED_MAX) {
             joined = JoinedTimes::default();
             for cursor in &mut cursors {
-                cursor.times = BlockTimes::default();
+                cursor.times = Mutex::default();
             }
         }
     }

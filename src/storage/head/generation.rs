@@ -373,6 +373,41 @@ impl Generation {
         self.reach(column, row);
     }
 
+    /// Returns row and bits of a column's newest sample before a row; the inner `None` where there is none.
+    ///
+    /// Returns `None` where the stream is damaged, which would be a defect of this program.
+    pub(crate) fn newest_before(&self, column: u32, end: u32, scratch: &mut Vec<u8>) -> Option<Option<(u32, u64)>> {
+        let entry = &self.columns[column as usize];
+        let covered = self.covered(column);
+        if covered == 0 {
+            return Some(None);
+        }
+        if entry.since < end {
+            // The last value has stood there since.
+            return Some(Some((covered.min(end) - 1, self.bits[column as usize])));
+        }
+        scratch.clear();
+        self.chunks.copy(&entry.stream, scratch);
+        let mut bytes = ByteReader::new(scratch);
+        let (mut track, mut told, mut row, mut newest) = (Track::default(), Some(0), 0_u32, None);
+        while row < end && !bytes.is_empty() {
+            match token::read_token(&mut bytes)? {
+                Token::Absent(count) => row += count as u32,
+                Token::Repeat(count) => {
+                    row += count as u32;
+                    newest = Some(row - 1);
+                }
+                Token::Value(step) => {
+                    told = track.follow(step)?;
+                    newest = Some(row);
+                    row += 1;
+                }
+            }
+        }
+        let bits = told.unwrap_or_else(|| track.scale.value(track.mantissa).to_bits());
+        Some(newest.map(|row| (row.min(end - 1), bits)))
+    }
+
     /// Walks a column's runs: (first row, rows, bits of the value). Absent rows are left out.
     ///
     /// Returns `None` where the stream is damaged, which would be a defect of this program.
@@ -502,6 +537,10 @@ mod tests {
                 }
             }
             for (column, expected) in expected.iter().enumerate() {
+                for end in 0..=rows.len() as u32 {
+                    let newest = generation.newest_before(column as u32, end, &mut Vec::new());
+                    prop_assert_eq!(newest, Some(expected.iter().rfind(|(row, _)| *row < end).copied()));
+                }
                 prop_assert_eq!(&read(&generation, column as u32), expected);
             }
         }

@@ -25,6 +25,8 @@ pub(crate) type PairId = u32;
 struct Pair {
     name: u32,
     value: u32,
+    /// [`pair_hash`] of its texts.
+    hash: u64,
     postings: Postings,
 }
 
@@ -161,7 +163,8 @@ impl Registry {
         if let Some(known) = self.find_pair(name, value) {
             return known;
         }
-        let fresh = Pair { name, value, postings: Postings::None };
+        let hash = pair_hash(self.symbols.get(name), self.symbols.get(value));
+        let fresh = Pair { name, value, hash, postings: Postings::None };
         let number = if let Some(number) = self.free_pairs.pop() {
             self.pairs[number as usize] = fresh;
             number
@@ -210,7 +213,7 @@ impl Registry {
 
     /// Returns the hash of a series' label set that is the same in every block.
     pub(crate) fn hash_of(&self, id: SeriesId) -> u64 {
-        label_set_hash(self.labels_of(id).map(|(name, value)| pair_hash(name, value)))
+        label_set_hash(self.pairs_of_series(id).map(|pair| self.pairs.get(pair as usize).map_or(0, |pair| pair.hash)))
     }
 
     /// Returns the texts of a pair.

@@ -3,6 +3,7 @@
 use super::join::{Piece, PieceValues};
 use crate::model::sample::Value;
 use crate::storage::block::index::BlockIndex;
+use crate::storage::block::page::Page;
 use crate::storage::block::reader::Block;
 use crate::storage::block::sections::ColumnRef;
 use crate::storage::block::tombstones::is_deleted;
@@ -11,35 +12,71 @@ use crate::storage::column::packed::Decoded;
 use crate::storage::column::varint::ByteReader;
 use crate::storage::error::StoreError;
 use crate::storage::head::histograms::HistogramSample;
-use hashbrown::HashMap;
+use crate::storage::head::lock;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+
+/// Windows of at most so many rows are kept beside their page once they were decoded: what asks for few rows of many asks
+/// again, for these or for fewer, while decoding them takes all rows before.
+const KEPT_ROWS: usize = 512;
+/// Pages that a reader has at hand: the columns of a series lie in a few, and so do those of the next.
+const PAGES: usize = 8;
 
 /// A column of times, and the part of it that a reader asked for.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Window {
     whole: Arc<[i64]>,
     rows: Range<usize>,
     part: Arc<[i64]>,
 }
 
-/// The times of a block that one reader uses: kept alive, so that their addresses mean something.
+/// What one reader uses of a block: times, kept alive so that their addresses mean something, and the pages used last.
 #[derive(Debug, Default)]
 pub(crate) struct BlockTimes {
-    windows: HashMap<u32, Window, foldhash::fast::RandomState>,
+    windows: Vec<Option<Arc<Window>>>,
+    pages: [Option<(u32, Arc<Page>)>; PAGES],
 }
 
 impl BlockTimes {
-    fn window(&mut self, block: &Block, index: &BlockIndex, number: u32, range: (i64, i64)) -> Result<&Window, StoreError> {
-        let entry = match self.windows.entry(number) {
-            hashbrown::hash_map::Entry::Occupied(known) => return Ok(known.into_mut()),
-            hashbrown::hash_map::Entry::Vacant(entry) => entry,
-        };
-        let whole = block.times(index, number)?;
-        let from = whole.partition_point(|at_ms| *at_ms < range.0);
-        let to = whole.partition_point(|at_ms| *at_ms <= range.1);
-        let part = if to - from == whole.len() { Arc::clone(&whole) } else { whole.get(from..to).unwrap_or_default().into() };
-        Ok(entry.insert(Window { whole, rows: from..to, part }))
+    fn window(&mut self, block: &Block, index: &BlockIndex, number: u32, range: (i64, i64)) -> Result<&Arc<Window>, StoreError> {
+        let place = number as usize;
+        if self.windows.len() <= place {
+            // A number beyond all times is an error of the block, not a wish for memory.
+            block.times(index, number)?;
+            self.windows.resize(place + 1, None);
+        }
+        let known = &mut self.windows[place];
+        if known.is_none() {
+            let whole = block.times(index, number)?;
+            let from = whole.partition_point(|at_ms| *at_ms < range.0);
+            let to = whole.partition_point(|at_ms| *at_ms <= range.1);
+            let part = if to - from == whole.len() { Arc::clone(&whole) } else { whole.get(from..to).unwrap_or_default().into() };
+            *known = Some(Arc::new(Window { whole, rows: from..to, part }));
+        }
+        known.as_ref().ok_or_else(|| StoreError::corrupt(&block.path, 0, "no times"))
+    }
+
+    /// Returns how many rows of a column lie within the range.
+    pub(crate) fn rows(
+        &mut self,
+        block: &Block,
+        index: &BlockIndex,
+        number: u32,
+        range: (i64, i64),
+    ) -> Result<usize, StoreError> {
+        self.window(block, index, number, range).map(|window| window.rows.len())
+    }
+
+    fn page(&mut self, block: &Block, number: u32) -> Result<Arc<Page>, StoreError> {
+        let place = &mut self.pages[number as usize % PAGES];
+        if let Some((known, page)) = place
+            && *known == number
+        {
+            return Ok(Arc::clone(page));
+        }
+        let page = block.page(number)?;
+        *place = Some((number, Arc::clone(&page)));
+        Ok(page)
     }
 }
 
@@ -64,6 +101,10 @@ fn clipped(values: PieceValues, rows: Range<usize>, whole: usize) -> PieceValues
     match values {
         PieceValues::Constant(value) => PieceValues::Constant(value),
         PieceValues::Linear { first, step } => PieceValues::Linear { first: first + step * rows.start as f64, step },
+        PieceValues::Floats(mut values) if rows.start == 0 => {
+            values.truncate(rows.end);
+            PieceValues::Floats(values)
+        }
         PieceValues::Floats(values) => PieceValues::Floats(values.get(rows).unwrap_or_default().to_vec()),
     }
 }
@@ -86,7 +127,7 @@ fn without_deleted(piece: Piece, deleted: &[(i64, i64)]) -> Piece {
 pub(crate) fn read_columns(
     block: &Block,
     index: &BlockIndex,
-    times: &mut BlockTimes,
+    times: &Mutex<BlockTimes>,
     columns: &[ColumnRef],
     range: (i64, i64),
     deleted: &[(i64, i64)],
@@ -95,13 +136,17 @@ pub(crate) fn read_columns(
 ) -> Result<Option<String>, StoreError> {
     let mut bad = None;
     for column in columns {
-        let window = times.window(block, index, column.time, range)?;
+        // Locked for a moment only: others decode columns of this block, too.
+        let window = Arc::clone(lock(times).window(block, index, column.time, range)?);
         if window.rows.is_empty() {
             continue;
         }
-        let starts = column.starts.map(|number| block.times(index, number));
-        let read = starts.transpose().and_then(|starts| read_column(block, window, column, starts, deleted, pieces, histograms));
-        match read {
+        let mut read = || {
+            let starts = column.starts.map(|number| block.times(index, number)).transpose()?;
+            let page = lock(times).page(block, column.page)?;
+            read_column(block, &page, &window, column, starts.as_deref(), deleted, pieces, histograms)
+        };
+        match read() {
             Ok(()) => {}
             Err(StoreError::Corrupt { file, offset, reason }) => {
                 let reason = format!("{} at byte {offset}: {reason}", file.display());
@@ -118,7 +163,7 @@ pub(crate) fn read_columns(
 pub(crate) fn read_last(
     block: &Block,
     index: &BlockIndex,
-    times: &mut BlockTimes,
+    times: &Mutex<BlockTimes>,
     columns: &[ColumnRef],
     range: (i64, i64),
     deleted: &[(i64, i64)],
@@ -126,11 +171,19 @@ pub(crate) fn read_last(
     let mut newest: Option<(i64, Value)> = None;
     let (mut pieces, mut histograms) = (Vec::new(), Vec::new());
     for column in columns.iter().rev() {
-        let last_ms = times.window(block, index, column.time, range)?.part.last().copied();
+        let mut held = lock(times);
+        let window = held.window(block, index, column.time, range)?;
+        let (last_ms, last_row) = (window.part.last().copied(), window.rows.end.saturating_sub(1));
         // Columns of floats and of histograms may lie side by side in time.
-        if last_ms.is_none_or(|last_ms| newest.as_ref().is_some_and(|(known, _)| *known >= last_ms)) {
+        let Some(last_ms) = last_ms.filter(|last_ms| newest.as_ref().is_none_or(|(known, _)| known < last_ms)) else { continue };
+        if deleted.is_empty()
+            && let Ok(page) = held.page(block, column.page)
+            && let Some(value) = page.kept_value(column.place, last_row)
+        {
+            newest = Some((last_ms, Value::Float(value)));
             continue;
         }
+        drop(held);
         pieces.clear();
         histograms.clear();
         read_columns(block, index, times, std::slice::from_ref(column), range, deleted, &mut pieces, &mut histograms)?;
@@ -144,16 +197,23 @@ pub(crate) fn read_last(
     Ok(newest)
 }
 
+#[expect(clippy::too_many_arguments, reason = "one reader's whole context")]
 fn read_column(
     block: &Block,
+    page: &Page,
     window: &Window,
     column: &ColumnRef,
-    starts: Option<Arc<[i64]>>,
+    starts: Option<&[i64]>,
     deleted: &[(i64, i64)],
     pieces: &mut Vec<Piece>,
     histograms: &mut Vec<HistogramSample>,
 ) -> Result<(), StoreError> {
-    let page = block.page(column.page)?;
+    let own_starts = |rows: &Range<usize>| Some(Arc::from(starts?.get(rows.clone()).unwrap_or_default()));
+    if let Some(values) = page.kept(column.place, &window.rows) {
+        let piece = Piece { times: Arc::clone(&window.part), shared: true, values, starts: own_starts(&window.rows) };
+        pieces.push(without_deleted(piece, deleted));
+        return Ok(());
+    }
     let damaged = || StoreError::corrupt(&block.path, 0, format!("column {} of page {} is damaged", column.place, column.page));
     let head = page.head(column.place).ok_or_else(damaged)?;
     let count = column.rows as usize;
@@ -173,8 +233,11 @@ fn read_column(
     }
     match head.decode(page.payloads(), count).ok_or_else(damaged)? {
         Decoded::Floats(values) => {
-            let starts = starts.map(|starts| starts.get(rows.clone()).unwrap_or_default().into());
-            let piece = Piece { times: part, shared, values: clipped(values, rows, count), starts };
+            let values = clipped(values, rows.clone(), count);
+            if shared && rows.len() <= KEPT_ROWS && rows.len() * 2 <= count {
+                block.grown(column.page, page.keep(column.place, rows.start, &values, rows.len()));
+            }
+            let piece = Piece { times: part, shared, values, starts: own_starts(&rows) };
             pieces.push(without_deleted(piece, deleted));
         }
         Decoded::Histograms(bytes) => {

@@ -82,13 +82,7 @@ impl SeenGeneration {
         if newest <= last {
             return Some(Some((newest, f64::from_bits(generation.last_bits(column)))));
         }
-        let mut found = None;
-        generation.runs(column, scratch, |from, count, bits| {
-            let end = (from + count).min(self.rows.end);
-            if from < self.rows.end && end > self.rows.start {
-                found = Some((end - 1, bits));
-            }
-        })?;
+        let found = generation.newest_before(column, self.rows.end, scratch)?.filter(|(row, _)| *row >= self.rows.start);
         Some(found.and_then(|(row, bits)| Some((times.get(row as usize).copied()?, f64::from_bits(bits)))))
     }
 }

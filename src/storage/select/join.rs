@@ -96,7 +96,7 @@ fn samples(times: Arc<[i64]>, values: PieceValues, starts: Option<Arc<[i64]>>) -
     let values = match values {
         PieceValues::Constant(value) => Values::Constant(value),
         PieceValues::Linear { first, step } => Values::Linear { first, step },
-        PieceValues::Floats(values) => Values::Floats(values.into()),
+        PieceValues::Floats(values) => Values::Floats(values),
     };
     SeriesSamples { times, values, starts }
 }

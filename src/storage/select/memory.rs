@@ -96,10 +96,7 @@ fn samples(points: &[Point]) -> SeriesSamples {
         Value::Histogram(_) => None,
     };
     let floats: Option<Vec<f64>> = points.iter().map(float).collect();
-    let values = floats.map_or_else(
-        || Values::Mixed(points.iter().map(|point| point.value.clone()).collect()),
-        |floats| Values::Floats(floats.into()),
-    );
+    let values = floats.map_or_else(|| Values::Mixed(points.iter().map(|point| point.value.clone()).collect()), Values::Floats);
     let started = points.iter().any(|point| point.start_ms != 0);
     SeriesSamples {
         times: points.iter().map(|point| point.at_ms).collect(),

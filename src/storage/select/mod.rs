@@ -16,6 +16,7 @@ use crate::model::histogram::FloatHistogram;
 use crate::model::labels::Labels;
 use crate::model::matcher::Matcher;
 use crate::model::metadata::Metadata;
+use crate::model::sample::Value;
 use crate::storage::changes::ChangeLog;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -113,9 +114,9 @@ pub enum Values {
         step: f64,
     },
     /// One float for each time.
-    Floats(Arc<[f64]>),
+    Floats(Vec<f64>),
     /// Floats and histograms: one of them for each time.
-    Mixed(Arc<[crate::model::sample::Value]>),
+    Mixed(Arc<[Value]>),
 }
 
 /// The samples of one series in a range, ascending in time.
@@ -151,8 +152,8 @@ impl SeriesSamples {
             Values::Linear { first, step } => Some(first + step * i as f64),
             Values::Floats(values) => values.get(i).copied(),
             Values::Mixed(values) => match values.get(i)? {
-                crate::model::sample::Value::Float(value) => Some(*value),
-                crate::model::sample::Value::Histogram(_) => None,
+                Value::Float(value) => Some(*value),
+                Value::Histogram(_) => None,
             },
         }
     }
@@ -162,8 +163,8 @@ impl SeriesSamples {
     pub fn histogram(&self, i: usize) -> Option<&Arc<FloatHistogram>> {
         match &self.values {
             Values::Mixed(values) => match values.get(i)? {
-                crate::model::sample::Value::Histogram(histogram) => Some(histogram),
-                crate::model::sample::Value::Float(_) => None,
+                Value::Histogram(histogram) => Some(histogram),
+                Value::Float(_) => None,
             },
             Values::Constant(_) | Values::Linear { .. } | Values::Floats(_) => None,
         }
@@ -177,6 +178,20 @@ pub trait SeriesReader: Send + Sync {
     /// # Errors
     /// When data could not be read.
     fn read(&self, places: Range<usize>) -> Result<Vec<SeriesSamples>, SelectError>;
+
+    /// Reads the newest sample alone of each of the series at `places`, stale markers among them: what [`Self::read`] has last.
+    ///
+    /// # Errors
+    /// When data could not be read.
+    fn newest(&self, places: Range<usize>) -> Result<Vec<Option<(i64, Value)>>, SelectError> {
+        let last = |samples: &SeriesSamples| {
+            let place = samples.len().checked_sub(1)?;
+            let float = samples.float(place).map(Value::Float);
+            let value = float.or_else(|| samples.histogram(place).map(|value| Value::Histogram(Arc::clone(value))))?;
+            Some((*samples.times.get(place)?, value))
+        };
+        Ok(self.read(places)?.iter().map(last).collect())
+    }
 
     /// Returns what could not be read and was left out, in words for the answer's warnings. Ask when all has been read:
     /// a page is found to be bad only then.

@@ -180,6 +180,7 @@ impl Building {
         &mut self,
         block: &Arc<Block>,
         matchers: &[Matcher],
+        range: TimeRange,
         hints: &Hints,
         known: &mut HashMap<u64, u32, foldhash::fast::RandomState>,
     ) -> Result<(), SelectError> {
@@ -193,18 +194,30 @@ impl Building {
         };
         let found = matching(&*index, Some(index.match_cache()), matchers);
         let number = self.blocks.len() as u32;
+        let (mut times, bounds) = (BlockTimes::default(), (range.start_ms, range.end_ms));
         let mut projection = Projection::new(&hints.labels);
         let visited = index.visit(found.iter(), |place, pairs, columns| {
+            let from = self.columns.len() as u32;
+            let mut rows = 0;
+            for column in columns {
+                // What cannot be read now is left to the reader, who tells.
+                let inside = times.rows(block, &index, column.time, bounds).unwrap_or(column.rows as usize);
+                if inside > 0 {
+                    rows += inside as u64;
+                    self.columns.push(*column);
+                }
+            }
+            if rows == 0 {
+                return;
+            }
             let next = self.plans.len() as u32;
             let at = *known.entry(index.hash(pairs)).or_insert(next);
             if at == next {
                 self.labels.push(projection.labels(pairs.iter().copied(), |pair| index.pair_text(pair)));
                 self.plans.push(Plan::default());
             }
-            let from = self.columns.len() as u32;
-            self.columns.extend_from_slice(columns);
             let plan = &mut self.plans[at as usize];
-            plan.estimated += columns.iter().map(|column| u64::from(column.rows)).sum::<u64>();
+            plan.estimated += rows;
             let before = plan.sources.iter().take_while(|source| matches!(source, Source::Block { .. })).count();
             plan.sources.insert(before, Source::Block { block: number, place, columns: from..self.columns.len() as u32 });
         });
@@ -212,18 +225,18 @@ impl Building {
             self.warnings.push(format!("the series of {} cannot be read", block.path.display()));
         }
         let tombstones = block.tombstones();
-        self.blocks.push(SeenBlock { block: Arc::clone(block), index, tombstones, times: Mutex::default() });
+        self.blocks.push(SeenBlock { block: Arc::clone(block), index, tombstones, times: Mutex::new(times) });
         Ok(())
     }
 
-    /// Leaves out series without sources and sorts where that is asked for.
+    /// Sorts where that is asked for.
     fn finish(&mut self, hints: &Hints) {
-        let (labels, plans) = (std::mem::take(&mut self.labels), std::mem::take(&mut self.plans));
-        let mut found: Vec<(Labels, Plan)> = labels.into_iter().zip(plans).filter(|(_, plan)| !plan.is_empty()).collect();
         if hints.sorted {
+            let (labels, plans) = (std::mem::take(&mut self.labels), std::mem::take(&mut self.plans));
+            let mut found: Vec<(Labels, Plan)> = labels.into_iter().zip(plans).collect();
             found.sort_by(|(left, _), (right, _)| left.cmp(right));
+            (self.labels, self.plans) = found.into_iter().unzip();
         }
-        (self.labels, self.plans) = found.into_iter().unzip();
     }
 }
 
@@ -260,33 +273,37 @@ pub(crate) fn select(
 ) -> Result<Selection, SelectError> {
     // Sorting needs whole label sets.
     let whole = Hints { labels: if hints.sorted { LabelNeed::All } else { hints.labels.clone() }, ..Hints::default() };
-    let mut ids: Vec<SeriesId> = Vec::new();
-    let mut labels: Vec<Labels> = Vec::new();
-    {
-        let registry = read(&head.registry);
-        ids.extend(matching(&*registry, Some(&head.match_cache), matchers).into_iter().map(SeriesId));
-        let mut projection = Projection::new(&whole.labels);
-        let texts = |pair| registry.pair_text(pair);
-        labels.extend(ids.iter().map(|series| projection.labels(registry.pairs_of_series(*series), texts)));
-    }
+    let found = matching(&*read(&head.registry), Some(&head.match_cache), matchers);
+    let mut ids: Vec<SeriesId> = found.into_iter().map(SeriesId).collect();
     // The head before the blocks: what a cut moves meanwhile is seen twice rather than not at all.
     let mut part = HeadPart { head, range, generations: Vec::new(), by_group: HashMap::default() };
     let mut plans = part.plan(&ids);
     join_doubled(&read(&head.registry), &ids, &mut plans);
-    let mut building = Building { labels, plans, blocks: Vec::new(), columns: Vec::new(), warnings: Vec::new() };
     let list = blocks.list();
     let overlapping: Vec<&Arc<Block>> = list.iter().filter(|block| block.overlaps(range.start_ms, range.end_ms)).collect();
-    if !overlapping.is_empty() {
-        let mut known = HashMap::with_capacity_and_hasher(ids.len(), foldhash::fast::RandomState::default());
-        {
-            let registry = read(&head.registry);
+    let mut known = HashMap::default();
+    let labels = {
+        let registry = read(&head.registry);
+        // What the head has nothing of, or has just forgotten, is left to the blocks, labels and all.
+        let kept: Vec<bool> = ids.iter().zip(&plans).map(|(series, plan)| !plan.is_empty() && registry.has(*series)).collect();
+        if kept.contains(&false) {
+            let (mut of_ids, mut of_plans) = (kept.iter(), kept.iter());
+            ids.retain(|_| of_ids.next() == Some(&true));
+            plans.retain(|_| of_plans.next() == Some(&true));
+        }
+        if !overlapping.is_empty() {
+            known.reserve(ids.len());
             for (at, series) in ids.iter().enumerate() {
                 known.entry(registry.hash_of(*series)).or_insert(at as u32);
             }
         }
-        for block in overlapping {
-            building.add_block(block, matchers, &whole, &mut known)?;
-        }
+        let mut projection = Projection::new(&whole.labels);
+        let texts = |pair| registry.pair_text(pair);
+        ids.iter().map(|series| projection.labels(registry.pairs_of_series(*series), texts)).collect()
+    };
+    let mut building = Building { labels, plans, blocks: Vec::new(), columns: Vec::new(), warnings: Vec::new() };
+    for block in overlapping {
+        building.add_block(block, matchers, range, &whole, &mut known)?;
     }
     building.finish(hints);
     Ok(finished(building, part.generations, range, hints))
@@ -353,9 +370,9 @@ impl StoreReader {
                 let seen = &self.blocks[*block as usize];
                 let columns = self.columns.get(columns.start as usize..columns.end as usize).unwrap_or_default();
                 let range = (self.range.start_ms, self.range.end_ms);
-                let (deleted, mut times) = (seen.tombstones.of(*place), lock(&seen.times));
+                let deleted = seen.tombstones.of(*place);
                 // A bad page was noted; [`SeriesReader::warnings`] tells.
-                read_columns(&seen.block, &seen.index, &mut times, columns, range, deleted, pieces, histograms)
+                read_columns(&seen.block, &seen.index, &seen.times, columns, range, deleted, pieces, histograms)
                     .map(drop)
                     .map_err(select_error)
             }
@@ -387,7 +404,7 @@ impl StoreReader {
     }
 
     /// Returns the newest sample alone: from the head's last values where it is there, else from the newest block that has one.
-    fn last_one(&self, plan: &Plan, scratch: &mut Vec<u8>) -> Result<SeriesSamples, SelectError> {
+    fn newest_of(&self, plan: &Plan, scratch: &mut Vec<u8>) -> Result<Option<(i64, Value)>, SelectError> {
         let mut newest = plan.late.last().map(|(at_ms, bits)| (*at_ms, Value::Float(f64::from_bits(*bits))));
         // The newest source is asked first: of equal times its sample stays.
         let keep = |newest: &mut Option<(i64, Value)>, found: Option<(i64, Value)>| {
@@ -408,8 +425,7 @@ impl StoreReader {
                     if newest.as_ref().is_none_or(|(at_ms, _)| seen.block.header.max_ms > *at_ms) {
                         let columns = self.columns.get(columns.start as usize..columns.end as usize).unwrap_or_default();
                         let (range, deleted) = ((self.range.start_ms, self.range.end_ms), seen.tombstones.of(*place));
-                        let mut times = lock(&seen.times);
-                        let found = read_last(&seen.block, &seen.index, &mut times, columns, range, deleted);
+                        let found = read_last(&seen.block, &seen.index, &seen.times, columns, range, deleted);
                         keep(&mut newest, found.map_err(select_error)?);
                     }
                 }
@@ -421,7 +437,11 @@ impl StoreReader {
         {
             newest = Some((*at_ms, Value::Histogram(Arc::clone(value))));
         }
-        Ok(match newest {
+        Ok(newest)
+    }
+
+    fn last_one(&self, plan: &Plan, scratch: &mut Vec<u8>) -> Result<SeriesSamples, SelectError> {
+        Ok(match self.newest_of(plan, scratch)? {
             None => nothing(),
             Some((at_ms, Value::Float(value))) => {
                 SeriesSamples { times: self.moment(at_ms), values: Values::Constant(value), starts: None }
@@ -439,6 +459,11 @@ impl SeriesReader for StoreReader {
         let plans = self.plans.get(places).unwrap_or_default();
         let read = |plan| if self.last_only { self.last_one(plan, &mut scratch) } else { self.read_one(plan, &mut scratch) };
         plans.iter().map(read).collect()
+    }
+
+    fn newest(&self, places: Range<usize>) -> Result<Vec<Option<(i64, Value)>>, SelectError> {
+        let mut scratch = Vec::new();
+        self.plans.get(places).unwrap_or_default().iter().map(|plan| self.newest_of(plan, &mut scratch)).collect()
     }
 
     fn warnings(&self) -> Vec<String> {

@@ -6,6 +6,7 @@ use crate::env::memory_disk::MemoryDisk;
 use crate::env::{Disk as _, Env};
 use crate::model::histogram::FloatHistogram;
 use crate::model::matcher::Matcher;
+use crate::model::sample::Value;
 use crate::storage::append::{Append as _, BatchSample, BatchValue, Durability, SeriesId};
 use crate::storage::select::{Hints, Querier as _, TimeRange};
 use crate::storage::{Store, StoreOptions};
@@ -98,6 +99,13 @@ fn check(store: &Store, from_ms: i64, to_ms: i64, range: TimeRange) {
         assert_eq!(points.len(), expected.len(), "{name}");
         assert_eq!(points, &expected, "{name}");
     }
+    let hints = Hints { last_only: true, ..Hints::default() };
+    let selection = store.select(&[Matcher::equal("job", "node")], range, &hints).expect("selects");
+    let newest = selection.reader.newest(0..8).expect("reads");
+    for (series, newest) in selection.series.iter().zip(newest) {
+        let (_, points) = found.iter().find(|(name, _)| name == series.labels.metric_name()).expect("was found");
+        assert_eq!(newest, points.last().map(|(at_ms, value)| (*at_ms, Value::Float(*value))));
+    }
 }
 
 #[test]
@@ -147,6 +155,14 @@ fn finished_ranges_are_merged_and_smaller_for_it() {
     assert_eq!(world.blocks(), 1);
     check(&store, 0, 24 * HOUR_MS, ALL);
     check(&store, 0, 24 * HOUR_MS, TimeRange { start_ms: 5 * HOUR_MS, end_ms: 6 * HOUR_MS });
+    // Few rows of many are kept when they were decoded; parts of them, and what goes beyond, must be right all the same.
+    for start_ms in (0..23 * HOUR_MS).step_by(47 * 60_000) {
+        for (start_ms, end_ms) in
+            [(start_ms, start_ms + 300_000), (start_ms + 60_000, start_ms + 240_000), (start_ms, start_ms + 400_000)]
+        {
+            check(&store, 0, 24 * HOUR_MS, TimeRange { start_ms, end_ms });
+        }
+    }
     let stats = store.stats();
     assert_eq!(stats.block_samples, 8 * 24 * 240);
     assert!(stats.block_bytes * 2 < loose, "{} of {loose}", stats.block_bytes);
