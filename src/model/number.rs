@@ -115,7 +115,8 @@ pub fn push_api(out: &mut String, value: f64) {
     if value.is_finite() {
         let mut buffer = zmij::Buffer::new();
         let text = buffer.format_finite(value);
-        if !text.as_bytes().contains(&b'e') {
+        // Numbers of middling size have no exponent, which is quicker to see than to look for.
+        if (1e-4..1e15).contains(&value.abs()) || !text.as_bytes().contains(&b'e') {
             out.push_str(text.strip_suffix(".0").unwrap_or(text));
             return;
         }

@@ -35,6 +35,8 @@ pub struct EngineOptions {
     pub max_query_bytes: u64,
     /// Most bytes that the columns of all running queries may take at once.
     pub max_total_bytes: u64,
+    /// A selector that reads so many samples, by the store's estimate, is worked off by several threads where cores are idle.
+    pub shared_samples: u64,
     /// Whether plans are rewritten; without, everything is done as it is written. Never changes an answer.
     pub rewrites: bool,
 }
@@ -53,6 +55,7 @@ impl Default for EngineOptions {
             max_samples_read: 4_000_000_000,
             max_query_bytes: 1 << 30,
             max_total_bytes: 2 << 30,
+            shared_samples: 32_768,
             rewrites: true,
         }
     }
@@ -151,6 +154,33 @@ pub(super) struct Frame<'e> {
     pub(super) options: &'e QueryOptions,
     pub(super) share: Share<'e>,
     pub(super) turn: Option<Turn>,
+    pub(super) turns: Option<&'e Arc<Turns>>,
+    pub(super) workers: &'e Workers,
+}
+
+/// Starts a piece of work on another thread. It may come late, or never: nobody waits for it.
+pub type Spawn = Arc<dyn Fn(Box<dyn FnOnce() + Send>) + Send + Sync>;
+
+/// Threads beside those that queries come on.
+#[derive(Clone, Default)]
+pub(super) struct Workers(Option<Spawn>);
+
+impl std::fmt::Debug for Workers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Workers").field(&self.0.is_some()).finish()
+    }
+}
+
+impl Workers {
+    pub(super) const fn are_there(&self) -> bool {
+        self.0.is_some()
+    }
+
+    pub(super) fn start(&self, work: Box<dyn FnOnce() + Send>) {
+        if let Some(spawn) = &self.0 {
+            spawn(work);
+        }
+    }
 }
 
 /// Evaluates expressions. Share it freely; clones share memory budget and turns.
@@ -159,19 +189,26 @@ pub struct Engine {
     options: EngineOptions,
     budget: Arc<Budget>,
     turns: Option<Arc<Turns>>,
+    workers: Workers,
 }
 
 impl Engine {
     /// Returns an engine with these settings; all queries run at once.
     #[must_use]
     pub fn new(options: EngineOptions) -> Self {
-        Self { options, budget: Arc::default(), turns: None }
+        Self { options, budget: Arc::default(), turns: None, workers: Workers::default() }
     }
 
     /// Lets only so many queries compute at once, by lane.
     #[must_use]
     pub fn with_turns(self, count: usize) -> Self {
         Self { turns: Some(Arc::new(Turns::new(count))), ..self }
+    }
+
+    /// Lets large queries use turns that nobody else wants, on threads that `spawn` has. Needs turns.
+    #[must_use]
+    pub fn with_workers(self, spawn: Spawn) -> Self {
+        Self { workers: Workers(Some(spawn)), ..self }
     }
 
     /// Prepares a query: its share of the budget, and its turn, waited for.
@@ -182,7 +219,8 @@ impl Engine {
             Some(turns) => Some(turns.take(options.lane, &cancelled).ok_or(QueryError::Cancelled)?),
         };
         let share = self.budget.share(self.options.max_query_bytes, self.options.max_total_bytes);
-        Ok(Frame { engine: &self.options, querier, options, share, turn })
+        let (turns, workers) = (self.turns.as_ref(), &self.workers);
+        Ok(Frame { engine: &self.options, querier, options, share, turn, turns, workers })
     }
 
     /// Returns the settings.

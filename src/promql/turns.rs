@@ -110,6 +110,17 @@ impl Turns {
         self.wait(lane, cancelled).then(|| Turn { turns: Arc::clone(self), lane, spent: 0, held: true })
     }
 
+    /// Returns a turn that nobody waits for, if there is one.
+    pub fn idle(self: &Arc<Self>, lane: Lane) -> Option<Turn> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.free == 0 || !state.waiting.is_empty() {
+            return None;
+        }
+        state.free -= 1;
+        drop(state);
+        Some(Turn { turns: Arc::clone(self), lane, spent: 0, held: true })
+    }
+
     /// Returns how many wait.
     #[must_use]
     pub fn waiting(&self) -> usize {
@@ -118,6 +129,12 @@ impl Turns {
 }
 
 impl Turn {
+    /// Returns whether somebody waits for a turn, whoever it is: one that was idle is then given back.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        self.turns.waiting() > 0
+    }
+
     /// Notes work that was done, and lets others go first where that is due. Call it where nothing is locked. Returns false
     /// when the query was cancelled while it waited.
     pub fn breathe(&mut self, work: u64, cancelled: &dyn Fn() -> bool) -> bool {
@@ -211,6 +228,23 @@ mod tests {
             assert!(long.breathe(QUANTUM, NEVER));
             assert!(equal.join().expect("no panic"));
         });
+    }
+
+    #[test]
+    fn a_turn_is_idle_only_while_nobody_waits() {
+        let turns = Arc::new(Turns::new(2));
+        let first = turns.take(Lane::AdHoc, NEVER).expect("free");
+        let idle = turns.idle(Lane::AdHoc).expect("free");
+        assert!(turns.idle(Lane::Rules).is_none() && !idle.is_wanted());
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| turns.take(Lane::AdHoc, NEVER).is_some());
+            wait_until(|| idle.is_wanted());
+            assert!(turns.idle(Lane::AdHoc).is_none());
+            drop(idle);
+            assert!(waiting.join().expect("no panic"));
+        });
+        drop(first);
+        assert!(turns.idle(Lane::AdHoc).is_some());
     }
 
     #[test]

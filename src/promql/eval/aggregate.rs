@@ -209,13 +209,19 @@ impl Context<'_> {
 
 /// The floats of one group.
 enum Floated {
-    /// Sums begin at minus zero, which changes no number; `there` is true where a value was added.
+    /// Sums begin at minus zero, which changes no number; `there` is 1 where a value was added.
     Sum {
         sum: Floats,
         lost: Floats,
-        there: Vec<bool>,
+        there: Vec<u64>,
     },
-    Avg(Vec<Mean>),
+    /// Sums as above, and how many values there were; once a sum would overflow, means one by one.
+    Avg {
+        sum: Floats,
+        lost: Floats,
+        count: Floats,
+    },
+    Means(Vec<Mean>),
     Extreme {
         best: Floats,
         larger: bool,
@@ -249,8 +255,8 @@ impl Row {
     fn new(op: AggregateOp, steps: usize) -> Self {
         let all = |value: f64| Floats::from_elem(value, steps);
         let floats = match op {
-            AggregateOp::Sum => Floated::Sum { sum: all(-0.0), lost: all(0.0), there: vec![false; steps] },
-            AggregateOp::Avg => Floated::Avg(vec![Mean::default(); steps]),
+            AggregateOp::Sum => Floated::Sum { sum: all(-0.0), lost: all(0.0), there: vec![0; steps] },
+            AggregateOp::Avg => Floated::Avg { sum: all(-0.0), lost: all(0.0), count: all(0.0) },
             AggregateOp::Min => Floated::Extreme { best: all(ABSENT), larger: false },
             AggregateOp::Max => Floated::Extreme { best: all(ABSENT), larger: true },
             AggregateOp::Count => Floated::Count(all(0.0)),
@@ -265,6 +271,12 @@ impl Row {
 
     fn add(&mut self, column: &Column) {
         let values = column.floats.iter().enumerate().filter(|(_, value)| !is_absent(**value));
+        if let Floated::Avg { sum, lost, count } = &self.floats
+            && sum.iter().zip(&column.floats).any(|(sum, value)| (sum + value).is_infinite())
+        {
+            let states = sum.iter().zip(lost).zip(count);
+            self.floats = Floated::Means(states.map(|((sum, lost), count)| Mean::of(*sum, *lost, *count)).collect());
+        }
         match &mut self.floats {
             Floated::Sum { sum, lost, there } => {
                 // Every lane is computed and the absent ones put back: without branches the compiler makes vectors of it.
@@ -274,10 +286,20 @@ impl Row {
                     let (next, left) = kahan_add(*value, *sum, *lost);
                     *sum = if present { next } else { *sum };
                     *lost = if present { left } else { *lost };
-                    *there |= present;
+                    *there |= u64::from(present);
                 }
             }
-            Floated::Avg(means) => values.for_each(|(step, value)| means[step].push(*value)),
+            Floated::Avg { sum, lost, count } => {
+                let rows = sum.iter_mut().zip(lost.iter_mut()).zip(count.iter_mut());
+                for (((sum, lost), count), value) in rows.zip(&column.floats) {
+                    let present = !is_absent(*value);
+                    let (next, left) = kahan_add(*value, *sum, *lost);
+                    *sum = if present { next } else { *sum };
+                    *lost = if present { left } else { *lost };
+                    *count += if present { 1.0 } else { 0.0 };
+                }
+            }
+            Floated::Means(means) => values.for_each(|(step, value)| means[step].push(*value)),
             Floated::Extreme { best, larger } => {
                 for (step, value) in values {
                     let better = if *larger { best[step] < *value } else { best[step] > *value };
@@ -311,7 +333,7 @@ impl Row {
                 Floated::Extreme { .. } | Floated::Spread { .. } => {
                     context.note(&Note::HistogramIgnoredInAggregation(op.as_str()), span);
                 }
-                Floated::Sum { .. } | Floated::Avg(_) => {
+                Floated::Sum { .. } | Floated::Avg { .. } | Floated::Means(_) => {
                     if self.histograms.is_empty() {
                         self.histograms.resize_with(one.column.len(), || None);
                     }
@@ -324,14 +346,21 @@ impl Row {
     fn finish(self, context: &Context<'_>, span: Span) -> Column {
         let floats: Floats = match self.floats {
             Floated::Sum { sum, lost, there } => {
-                let value = |((sum, lost), there): ((&f64, &f64), &bool)| match there {
-                    false => ABSENT,
-                    true if sum.is_infinite() => *sum,
-                    true => sum + lost,
+                let value = |((sum, lost), there): ((&f64, &f64), &u64)| match there {
+                    0 => ABSENT,
+                    _ if sum.is_infinite() => *sum,
+                    _ => sum + lost,
                 };
                 sum.iter().zip(&lost).zip(&there).map(value).collect()
             }
-            Floated::Avg(means) => means.iter().map(|mean| if mean.is_empty() { ABSENT } else { mean.value() }).collect(),
+            Floated::Avg { sum, lost, count } => {
+                let value = |((sum, lost), count): ((&f64, &f64), &f64)| match *count {
+                    0.0 => ABSENT,
+                    count => sum / count + lost / count,
+                };
+                sum.iter().zip(&lost).zip(&count).map(value).collect()
+            }
+            Floated::Means(means) => means.iter().map(|mean| if mean.is_empty() { ABSENT } else { mean.value() }).collect(),
             Floated::Extreme { best, .. } => best,
             Floated::Count(count) => count.iter().map(|count| if *count == 0.0 { ABSENT } else { *count }).collect(),
             Floated::Group(one) => one,

@@ -1,7 +1,7 @@
 //! Function calls: from the name to what computes it.
 
 use super::context::{Context, Grid, Outcome};
-use super::select::{RangeSeries, Take};
+use super::select::{RangeSeries, Take, Wanted};
 use super::window::{Samples, Windows};
 use super::{Evaluated, call_histogram, call_labels};
 use crate::model::labels::{Labels, METRIC_NAME};
@@ -195,6 +195,19 @@ impl Context<'_> {
         let is_subquery = matches!(without_parens(function.range).kind, ExprKind::Subquery(_));
         let mut out = Vec::new();
         let mut held = 0;
+        if let (ExprKind::Matrix(matrix), false) = (&without_parens(function.range).kind, self.counts()) {
+            let drop_name = !function.keeps_name;
+            self.matrix_columns(grid, matrix, &Wanted::all(self.ordered), &mut function, &mut |labels, column| {
+                self.peak(held)?;
+                if !column.is_blank() {
+                    held += column.cells();
+                    self.hold_cells(self.held.get() + held)?;
+                    out.push(Series { labels, drop_name, column });
+                }
+                Ok(())
+            })?;
+            return self.named(out);
+        }
         self.ranges(grid, function.range, &mut |series, windows| {
             let (largest, last) = self.count_windows(windows, is_subquery);
             self.peak(held + largest)?;
@@ -248,7 +261,38 @@ pub(super) struct RangeFunction<'c> {
     first_span: Span,
     scalars: Vec<Floats>,
     extension: Extension,
-    whole: Option<Box<dyn Columns>>,
+    quick: Quick,
+    whole: QuickRun,
+}
+
+/// Whether and how whole columns of a range function are computed at once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Quick {
+    name: &'static str,
+    allowed: bool,
+    use_start_timestamps: bool,
+}
+
+/// Computes whole columns at once, where that can be done.
+pub(super) struct QuickRun {
+    columns: Option<Box<dyn Columns>>,
+    use_start_timestamps: bool,
+}
+
+impl Quick {
+    /// Returns what one thread needs for it.
+    pub(super) fn begin(self) -> QuickRun {
+        let columns = if self.allowed { columns(self.name) } else { None };
+        QuickRun { columns, use_start_timestamps: self.use_start_timestamps }
+    }
+}
+
+impl QuickRun {
+    /// Computes the column of one series, or declines.
+    pub(super) fn column(&mut self, windows: &Windows<'_>) -> Option<Floats> {
+        let simple = series_of_floats(windows.samples, self.use_start_timestamps) && !windows.samples.times.is_empty();
+        self.columns.as_mut().filter(|_| simple)?.column(windows)
+    }
 }
 
 impl<'c> RangeFunction<'c> {
@@ -267,8 +311,11 @@ impl<'c> RangeFunction<'c> {
         check_extension(call.function, extension)?;
         context.check_quantiles(call, &scalars);
         let first_span = call.args.first().map_or(range.span, |arg| arg.span);
-        let whole = columns(call.function);
-        Ok(Self { name: call.function, kernel, keeps_name, range, first_span, scalars, extension, whole })
+        let allowed = extension == Extension::None;
+        let use_start_timestamps = context.engine.use_start_timestamps;
+        let quick = Quick { name: call.function, allowed, use_start_timestamps };
+        let whole = quick.begin();
+        Ok(Self { name: call.function, kernel, keeps_name, range, first_span, scalars, extension, quick, whole })
     }
 
     /// Computes the column of one series; it may be blank.
@@ -279,21 +326,34 @@ impl<'c> RangeFunction<'c> {
         series: &RangeSeries,
         windows: &Windows<'_>,
     ) -> Outcome<Column> {
-        let simple = self.extension == Extension::None
-            && series_of_floats(windows.samples, context.engine.use_start_timestamps)
-            && !windows.samples.times.is_empty();
-        let quick = self.whole.as_mut().filter(|_| simple).and_then(|whole| whole.column(windows));
-        let column = match quick {
+        let column = match self.whole.column(windows) {
             Some(floats) => Column::of(floats),
             None => self.by_windows(context, grid, series, windows)?,
         };
-        if matches!(self.name, "rate" | "increase") {
-            context.note_non_counter(&series.labels, &column, self.range.span);
-        }
+        self.check(context, series, &column);
         Ok(column)
     }
 
-    fn by_windows(&self, context: &Context<'_>, grid: Grid, series: &RangeSeries, windows: &Windows<'_>) -> Outcome<Column> {
+    /// Returns how whole columns are computed.
+    pub(super) const fn quick(&self) -> Quick {
+        self.quick
+    }
+
+    /// Notes what is odd about a series and its column.
+    pub(super) fn check(&self, context: &Context<'_>, series: &RangeSeries, column: &Column) {
+        if matches!(self.name, "rate" | "increase") {
+            context.note_non_counter(&series.labels, column, self.range.span);
+        }
+    }
+
+    /// Computes the column of one series window by window; it may be blank.
+    pub(super) fn by_windows(
+        &self,
+        context: &Context<'_>,
+        grid: Grid,
+        series: &RangeSeries,
+        windows: &Windows<'_>,
+    ) -> Outcome<Column> {
         let mut column = Column::absent(grid.steps);
         let mut arguments = [0.0; 2];
         for step in 0..grid.steps {

@@ -5,13 +5,14 @@ use crate::model::labels::{Labels, METRIC_NAME};
 use crate::promql::annotations::{Annotations, Note};
 use crate::promql::budget::Share;
 use crate::promql::column::{Series, is_metadata_label, without_metadata};
-use crate::promql::engine::{EngineOptions, Frame, QueryError, QueryOptions};
+use crate::promql::engine::{EngineOptions, Frame, QueryError, QueryOptions, Workers};
 use crate::promql::explain::{Node, Recorder};
 use crate::promql::expr::{At, Span};
-use crate::promql::turns::Turn;
+use crate::promql::turns::{Turn, Turns};
 use crate::storage::select::Querier;
 use hashbrown::HashMap;
 use std::cell::{Cell, RefCell, RefMut};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -67,6 +68,18 @@ impl References {
     }
 }
 
+/// Cells held aside; given back when dropped.
+pub(super) struct Aside<'c> {
+    cell: &'c Cell<u64>,
+    before: u64,
+}
+
+impl Drop for Aside<'_> {
+    fn drop(&mut self) {
+        self.cell.set(self.before);
+    }
+}
+
 /// One query under evaluation.
 pub(in crate::promql) struct Context<'a> {
     pub(in crate::promql) engine: &'a EngineOptions,
@@ -89,13 +102,17 @@ pub(in crate::promql) struct Context<'a> {
     pub(super) subquery_total: Cell<u64>,
     count_resets: Cell<bool>,
     share: Share<'a>,
+    /// Cells that are held beside those that [`Self::hold_cells`] is told of.
+    aside: Cell<u64>,
     turn: RefCell<Option<Turn>>,
+    turns: Option<&'a Arc<Turns>>,
+    workers: &'a Workers,
     recorder: RefCell<Recorder>,
 }
 
 impl<'a> Context<'a> {
     pub(in crate::promql) fn new(frame: Frame<'a>, query: Grid, end_ms: i64) -> Self {
-        let Frame { engine, querier, options, share, turn } = frame;
+        let Frame { engine, querier, options, share, turn, turns, workers } = frame;
         Self {
             engine,
             querier,
@@ -113,7 +130,10 @@ impl<'a> Context<'a> {
             subquery_total: Cell::new(0),
             count_resets: Cell::new(false),
             share,
+            aside: Cell::new(0),
             turn: RefCell::new(turn),
+            turns,
+            workers,
             recorder: RefCell::default(),
         }
     }
@@ -131,7 +151,26 @@ impl<'a> Context<'a> {
 
     /// Notes how many cells (a series at a step) are held, in columns.
     pub(super) fn hold_cells(&self, cells: u64) -> Outcome<()> {
-        self.share.hold(cells.saturating_mul(8))
+        self.share.hold(cells.saturating_add(self.aside.get()).saturating_mul(8))
+    }
+
+    /// Notes that so many cells are held beside others until the answer is dropped.
+    pub(super) fn set_aside(&self, cells: u64) -> Outcome<Aside<'_>> {
+        let before = self.aside.replace(self.aside.get() + cells);
+        let aside = Aside { cell: &self.aside, before };
+        self.hold_cells(self.held.get())?;
+        Ok(aside)
+    }
+
+    /// Returns the turns that nobody wants, of which the query may use as many as it has threads for.
+    pub(super) fn idle_turns(&self) -> Vec<Turn> {
+        let Some(turns) = self.turns.filter(|_| self.workers.are_there()) else { return Vec::new() };
+        std::iter::from_fn(|| turns.idle(self.options.lane)).collect()
+    }
+
+    /// Starts work on another thread. It may come late, or never.
+    pub(super) fn start(&self, work: Box<dyn FnOnce() + Send>) {
+        self.workers.start(work);
     }
 
     /// Returns the recorder and the time, where the query is to be explained.

@@ -1,6 +1,7 @@
 //! Evaluation by columns: every node of the tree yields its value at all steps at once.
 //!
 //! * [`context`]: what a query carries along: settings, limits, notes
+//! * [`batches`]: several threads at one selector, where cores are idle
 //! * [`select`]: selectors become columns; [`window`] slides ranges over samples; [`subquery`] makes samples of columns
 //! * [`stream`]: columns one after the other, for aggregations
 //! * [`binary`], [`sets`], [`aggregate`]: operators
@@ -9,6 +10,7 @@
 mod aggregate;
 mod aggregate_pick;
 mod answer;
+mod batches;
 mod binary;
 mod call;
 mod call_histogram;

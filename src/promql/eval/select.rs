@@ -1,23 +1,22 @@
 //! Selectors: what the store holds becomes columns, or windows for the functions over ranges.
 
+use super::batches::{Job, Maker, Worked, WorkedSink};
+use super::call::RangeFunction;
 use super::context::{Context, Grid, Outcome, References};
 use super::stream::SeriesSink;
 use super::window::{EdgeCache, Samples, Windows, edges};
 use crate::model::histogram::{CounterResetHint, FloatHistogram};
 use crate::model::labels::Labels;
-use crate::model::sample::Value;
+use crate::model::sample::{Value, is_stale};
 use crate::promql::column::{ABSENT, Column, Floats, Series};
 use crate::promql::engine::QueryError;
 use crate::promql::expr::{Expr, ExprKind, Extension, MatrixSelector, Span, VectorSelector};
-use crate::storage::select::{Hints, LabelNeed, SelectedSeries, SeriesSamples, TimeRange, Values};
+use crate::storage::select::{Hints, LabelNeed, SelectedSeries, Selection, SeriesSamples, TimeRange, Values};
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// How many series are read at a time: enough to share times, few enough to hold.
-const BATCH: usize = 512;
-/// How many samples are read at a time, but for a single series with more: what is decoded should still be near when it is
-/// used.
-const BATCH_SAMPLES: u64 = 65_536;
+/// How many newest samples are read at a time.
+const AT_ONCE: usize = 1024;
 
 /// What of a sample becomes the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +58,9 @@ pub(in crate::promql) struct RangeSeries {
 /// Takes the windows of one series after the other.
 pub(in crate::promql) type WindowSink<'s> = dyn FnMut(RangeSeries, &Windows<'_>) -> Outcome<()> + 's;
 
+/// Takes labels and column of one series after the other.
+pub(super) type ColumnSink<'s> = dyn FnMut(Labels, Column) -> Outcome<()> + 's;
+
 impl Context<'_> {
     /// Evaluates an instant selector.
     pub(super) fn instant_selector(&self, grid: Grid, selector: &VectorSelector, span: Span) -> Outcome<Vec<Series>> {
@@ -98,45 +100,91 @@ impl Context<'_> {
         let range = TimeRange { start_ms: references.first().saturating_sub(self.lookback_ms - 1), end_ms: references.last() };
         let last_only = take == Take::Value && !self.counts_resets() && (grid.steps == 1 || references.at_ms.is_some());
         let hints = Hints { step_ms: grid.step_ms, last_only, ..wanted.hints() };
-        let mut cache = EdgeCache::default();
-        self.read(selector, range, &hints, wanted.no_metadata, &mut |labels, samples| {
-            let edges = cache.edges(&samples.times, &references, self.lookback_ms);
-            sink(Series { labels, drop_name: false, column: newest(&samples, &edges, take) })
+        if last_only && grid.steps == 1 {
+            return self.newest_of_all(selector, range, &hints, wanted.no_metadata, sink);
+        }
+        let lookback_ms = self.lookback_ms;
+        let maker: Maker = Arc::new(move || {
+            let mut cache = EdgeCache::default();
+            Box::new(move |samples: SeriesSamples| {
+                let edges = cache.edges(&samples.times, &references, lookback_ms);
+                Worked::Column(newest(&samples, &edges, take))
+            })
+        });
+        let job = self.job(maker, grid.steps);
+        self.read(selector, range, &hints, wanted.no_metadata, &job, &mut |labels, worked| match worked {
+            Worked::Column(column) => sink(Series { labels, drop_name: false, column }),
+            Worked::Nothing | Worked::Samples(_) => Ok(()),
         })
     }
 
-    /// Reads the series of a selector, in batches. Returns false, before the first, where `no_metadata` is set and a series
-    /// has a type or unit beside its name.
+    /// Gives the columns of one step: the newest sample of each series, which is within the lookback as the range is.
+    fn newest_of_all(
+        &self,
+        selector: &VectorSelector,
+        range: TimeRange,
+        hints: &Hints,
+        no_metadata: bool,
+        sink: &mut SeriesSink<'_>,
+    ) -> Outcome<bool> {
+        let Some(selection) = self.selection(selector, range, hints, no_metadata)? else { return Ok(false) };
+        for (at, series) in selection.series.chunks(AT_ONCE).enumerate() {
+            self.breathe(series.len() as u64)?;
+            let newest = selection.reader.newest(at * AT_ONCE..at * AT_ONCE + series.len())?;
+            for (series, newest) in series.iter().zip(newest) {
+                let column = match newest {
+                    Some((_, Value::Float(value))) => Column::of(Floats::from_slice(&[value])),
+                    Some((_, Value::Histogram(value))) if !is_stale(value.sum) => {
+                        let mut column = Column::absent(1);
+                        column.set(0, Some(Value::Histogram(value)));
+                        column
+                    }
+                    Some(_) => Column::absent(1),
+                    None => continue,
+                };
+                sink(Series { labels: series.labels.clone(), drop_name: false, column })?;
+            }
+        }
+        self.warn_of_store(selection.reader.warnings());
+        self.warn_of_store(selection.warnings);
+        Ok(true)
+    }
+
+    pub(super) fn job(&self, maker: Maker, steps: usize) -> Job {
+        Job { maker, steps, hinted: self.counts_resets() }
+    }
+
+    /// Reads the series of a selector and gives what a job makes of them. Returns false, before the first, where `no_metadata`
+    /// is set and a series has a type or unit beside its name.
     pub(super) fn read(
         &self,
         selector: &VectorSelector,
         range: TimeRange,
         hints: &Hints,
         no_metadata: bool,
-        sink: &mut dyn FnMut(Labels, SeriesSamples) -> Outcome<()>,
+        job: &Job,
+        sink: &mut WorkedSink<'_>,
     ) -> Outcome<bool> {
-        let selection = self.querier.select(&selector.matchers, range, hints)?;
-        self.check_selection(&selection.series)?;
-        if no_metadata && selection.series.iter().any(|series| series.labels.has("__type__") || series.labels.has("__unit__")) {
-            return Ok(false);
-        }
+        let Some(selection) = self.selection(selector, range, hints, no_metadata)? else { return Ok(false) };
+        self.work_off(&selection, job, sink)?;
         self.warn_of_store(selection.warnings);
-        let mut end = 0;
-        while end < selection.series.len() {
-            let batch = end..batch_end(&selection.series, end);
-            self.breathe(batch.len() as u64)?;
-            end = batch.end;
-            let read = selection.reader.read(batch.clone())?;
-            for (series, samples) in selection.series[batch].iter().zip(read) {
-                if !samples.is_empty() {
-                    let samples = if self.counts_resets() { with_hints(samples) } else { samples };
-                    sink(series.labels.clone(), samples)?;
-                }
-            }
-        }
         // A page is found to be bad only when it is read.
         self.warn_of_store(selection.reader.warnings());
         Ok(true)
+    }
+
+    /// Selects series. `None` where `no_metadata` is set and a series has a type or unit beside its name.
+    fn selection(
+        &self,
+        selector: &VectorSelector,
+        range: TimeRange,
+        hints: &Hints,
+        no_metadata: bool,
+    ) -> Outcome<Option<Selection>> {
+        let selection = self.querier.select(&selector.matchers, range, hints)?;
+        self.check_selection(&selection.series)?;
+        let is_metadata = |series: &SelectedSeries| series.labels.has("__type__") || series.labels.has("__unit__");
+        Ok(if no_metadata && selection.series.iter().any(is_metadata) { None } else { Some(selection) })
     }
 
     /// Refuses a selection that is too much before anything of it is read.
@@ -157,7 +205,7 @@ impl Context<'_> {
     pub(in crate::promql) fn ranges(&self, grid: Grid, expr: &Expr, sink: &mut WindowSink<'_>) -> Outcome<()> {
         match &expr.kind {
             ExprKind::Paren(inner) => self.ranges(grid, inner, sink),
-            ExprKind::Matrix(matrix) => self.matrix(grid, matrix, &Wanted::all(self.ordered), sink).map(|_| ()),
+            ExprKind::Matrix(matrix) => self.matrix(grid, matrix, &Wanted::all(self.ordered), sink).map(drop),
             ExprKind::Subquery(subquery) => self.subquery(grid, subquery, sink),
             _ => Err(Self::fail("expected a range vector")),
         }
@@ -171,6 +219,55 @@ impl Context<'_> {
         wanted: &Wanted,
         sink: &mut WindowSink<'_>,
     ) -> Outcome<bool> {
+        let (references, range_ms, range, hints) = self.window_of(grid, matrix, wanted)?;
+        let maker: Maker = Arc::new(|| Box::new(|samples| Worked::Samples(Samples::from(samples))));
+        let mut windower = Windower::new(references, range_ms);
+        let job = self.job(maker, grid.steps);
+        self.read(&matrix.selector, range, &hints, wanted.no_metadata, &job, &mut |labels, worked| match worked {
+            Worked::Samples(samples) => windower.give(RangeSeries { labels, drop_name: false }, &samples, sink),
+            Worked::Nothing | Worked::Column(_) => Ok(()),
+        })
+    }
+
+    /// Gives the columns of a function over a range selector. Returns false, before the first, where `wanted` forbids the
+    /// series' labels.
+    pub(super) fn matrix_columns(
+        &self,
+        grid: Grid,
+        matrix: &MatrixSelector,
+        wanted: &Wanted,
+        function: &mut RangeFunction<'_>,
+        sink: &mut ColumnSink<'_>,
+    ) -> Outcome<bool> {
+        let (references, range_ms, range, hints) = self.window_of(grid, matrix, wanted)?;
+        let quick = function.quick();
+        let maker: Maker = Arc::new(move || {
+            let mut windower = Windower::new(references, range_ms);
+            let mut quick = quick.begin();
+            Box::new(move |samples| {
+                let samples = Samples::from(samples);
+                match quick.column(&windower.windows(&samples)) {
+                    Some(floats) => Worked::Column(Column::of(floats)),
+                    None => Worked::Samples(samples),
+                }
+            })
+        });
+        let mut windower = Windower::new(references, range_ms);
+        let job = self.job(maker, grid.steps);
+        self.read(&matrix.selector, range, &hints, wanted.no_metadata, &job, &mut |labels, worked| {
+            let series = RangeSeries { labels, drop_name: false };
+            let column = match worked {
+                Worked::Nothing => return Ok(()),
+                Worked::Column(column) => column,
+                Worked::Samples(samples) => function.by_windows(self, grid, &series, &windower.windows(&samples))?,
+            };
+            function.check(self, &series, &column);
+            sink(series.labels, column)
+        })
+    }
+
+    /// Returns the times a range selector looks at, the length of its windows, and what is to be read for them.
+    fn window_of(&self, grid: Grid, matrix: &MatrixSelector, wanted: &Wanted) -> Outcome<(References, i64, TimeRange, Hints)> {
         let references = self.references(grid, &matrix.selector.shift)?;
         let range_ms = self.range_ms(&matrix.range)?;
         let mut range = TimeRange { start_ms: references.first().saturating_sub(range_ms - 1), end_ms: references.last() };
@@ -181,21 +278,8 @@ impl Context<'_> {
             range.end_ms = range.end_ms.saturating_add(self.lookback_ms);
         }
         let hints = Hints { step_ms: grid.step_ms, range_ms, ..wanted.hints() };
-        let mut windower = Windower::new(references, range_ms);
-        self.read(&matrix.selector, range, &hints, wanted.no_metadata, &mut |labels, samples| {
-            windower.give(RangeSeries { labels, drop_name: false }, &Samples::from(samples), sink)
-        })
+        Ok((references, range_ms, range, hints))
     }
-}
-
-fn batch_end(series: &[SelectedSeries], begin: usize) -> usize {
-    let mut samples = 0;
-    let fits = |one: &&SelectedSeries| {
-        samples += one.samples_estimated;
-        samples <= BATCH_SAMPLES
-    };
-    let rest = series.get(begin..).unwrap_or_default();
-    begin + rest.iter().take(BATCH).take_while(fits).count().max(1)
 }
 
 /// Makes windows of samples, sharing edges where times are shared.
@@ -211,6 +295,11 @@ impl Windower {
     }
 
     pub(super) fn give(&mut self, series: RangeSeries, samples: &Samples, sink: &mut WindowSink<'_>) -> Outcome<()> {
+        sink(series, &self.windows(samples))
+    }
+
+    /// Returns the windows over the samples of one series.
+    pub(super) fn windows<'s>(&mut self, samples: &'s Samples) -> Windows<'s> {
         let float_edges = if samples.times.is_empty() {
             Rc::default()
         } else {
@@ -222,7 +311,7 @@ impl Windower {
             edges(&samples.histograms.times, &self.references, self.range_ms)
         };
         let (references, range_ms) = (self.references, self.range_ms);
-        sink(series, &Windows { samples, references, range_ms, float_edges, histogram_edges })
+        Windows { samples, references, range_ms, float_edges, histogram_edges }
     }
 }
 
@@ -245,7 +334,6 @@ fn newest(samples: &SeriesSamples, edges: &[(u32, u32)], take: Take) -> Column {
 }
 
 fn taken(samples: &SeriesSamples, place: usize, take: Take) -> Option<Value> {
-    use crate::model::sample::is_stale;
     let value = match (samples.float(place), samples.histogram(place)) {
         (Some(value), _) if !is_stale(value) => Value::Float(value),
         (_, Some(histogram)) if !is_stale(histogram.sum) => Value::Histogram(Arc::clone(histogram)),
@@ -260,7 +348,7 @@ fn taken(samples: &SeriesSamples, place: usize, take: Take) -> Option<Value> {
 }
 
 /// Fills in reset hints that are unknown, each by the sample before.
-fn with_hints(mut samples: SeriesSamples) -> SeriesSamples {
+pub(super) fn with_hints(mut samples: SeriesSamples) -> SeriesSamples {
     let Values::Mixed(values) = &samples.values else { return samples };
     let mut before: Option<&Arc<FloatHistogram>> = None;
     let mut hinted = Vec::with_capacity(values.len());

@@ -1,5 +1,6 @@
 //! Smoothed instant selectors: the value at a time between two samples lies on the line between them.
 
+use super::batches::{Maker, Worked};
 use super::context::{Context, Grid, Outcome};
 use super::window::Samples;
 use crate::model::histogram::FloatHistogram;
@@ -18,8 +19,10 @@ impl Context<'_> {
             end_ms: references.last().saturating_add(self.lookback_ms),
         };
         let mut out = Vec::new();
-        self.read(selector, range, &Hints { sorted: true, ..Hints::default() }, false, &mut |labels, samples| {
-            let samples = Samples::from(samples);
+        let maker: Maker = Arc::new(|| Box::new(|samples| Worked::Samples(Samples::from(samples))));
+        let job = self.job(maker, grid.steps);
+        self.read(selector, range, &Hints { sorted: true, ..Hints::default() }, false, &job, &mut |labels, worked| {
+            let Worked::Samples(samples) = worked else { return Ok(()) };
             let mut column = Column::absent(grid.steps);
             for step in 0..grid.steps {
                 column.set(step, self.smoothed(&samples, references.at(step), labels.metric_name(), span));

@@ -158,10 +158,9 @@ impl Context<'_> {
                     }
                     let Some(matrix) = call.args.iter().find_map(range_selector) else { return Ok(false) };
                     let mut function = RangeFunction::new(self, grid, call)?;
-                    self.matrix(grid, matrix, wanted, &mut |series, windows| {
-                        let column = function.column(self, grid, &series, windows)?;
-                        let drop_name = !drops && !function.keeps_name;
-                        sink(Series { labels: series.labels, drop_name, column })
+                    let drop_name = !drops && !function.keeps_name;
+                    self.matrix_columns(grid, matrix, wanted, &mut function, &mut |labels, column| {
+                        sink(Series { labels, drop_name, column })
                     })
                 })
             }

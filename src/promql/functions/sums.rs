@@ -32,6 +32,11 @@ pub(in crate::promql) struct Mean {
 }
 
 impl Mean {
+    /// Returns the mean of `count` values whose sum is known, with what rounding lost of it.
+    pub(in crate::promql) fn of(sum: f64, lost: f64, count: f64) -> Self {
+        Self { sum: Sum { sum, lost }, mean: sum, count, incremental: false }
+    }
+
     pub(in crate::promql) fn push(&mut self, value: f64) {
         self.count += 1.0;
         if self.count == 1.0 {

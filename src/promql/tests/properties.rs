@@ -158,6 +158,11 @@ fn range(engine: &Engine, store: &MemoryStore, expr: &Expr) -> Result<Cells, Que
     engine.range(store, expr, 240_000, 780_000, 45_000, &QueryOptions::default()).map(|result| cells(result.value))
 }
 
+/// A thread for each piece of work.
+fn threads() -> crate::promql::engine::Spawn {
+    std::sync::Arc::new(|work| drop(crate::env::tasks::Tasks::new().thread("query", work)))
+}
+
 fn near(a: f64, b: f64) -> bool {
     a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan()) || (a - b).abs() <= 1e-9 * a.abs().max(b.abs()).max(1.0)
 }
@@ -208,6 +213,28 @@ proptest! {
             (Ok(rewritten), Ok(plain)) => assert_same(&text, &rewritten, &plain)?,
             (Err(rewritten), Err(plain)) => prop_assert_eq!(rewritten.to_string(), plain.to_string(), "{}", text),
             (rewritten, plain) => prop_assert!(false, "{}: {:?} and {:?}", text, rewritten.is_ok(), plain.is_ok()),
+        }
+    }
+
+    #[test]
+    fn threads_change_nothing(text in vector()) {
+        let store = store();
+        let alone = Engine::new(EngineOptions::default());
+        let together = Engine::new(EngineOptions { shared_samples: 1, ..EngineOptions::default() });
+        let together = together.with_turns(3).with_workers(threads());
+        // Nobody came, though somebody was called.
+        let deserted = together.clone().with_workers(std::sync::Arc::new(drop));
+        let expr = parse(&text).expect("parses");
+        let expected = range(&alone, &store, &expr);
+        for engine in [together, deserted] {
+            match (&expected, range(&engine, &store, &expr)) {
+                (Ok(alone), Ok(together)) => {
+                    let bits = |cells: &Cells| cells.iter().map(|(key, value)| (key.clone(), value.to_bits())).collect::<Vec<_>>();
+                    prop_assert_eq!(bits(alone), bits(&together), "{}", text);
+                }
+                (Err(alone), Err(together)) => prop_assert_eq!(alone.to_string(), together.to_string(), "{}", text),
+                (alone, together) => prop_assert!(false, "{}: {:?} and {:?}", text, alone.is_ok(), together.is_ok()),
+            }
         }
     }
 
