@@ -408,6 +408,23 @@ impl Generation {
         Some(newest.map(|row| (row.min(end - 1), bits)))
     }
 
+    /// Walks the runs that reach a row or lie behind it, and perhaps some before: a column that has kept its value since needs no
+    /// decoding. Else like [`Self::runs`].
+    pub(crate) fn runs_from(
+        &self,
+        column: u32,
+        row: u32,
+        scratch: &mut Vec<u8>,
+        mut run: impl FnMut(u32, u32, u64),
+    ) -> Option<()> {
+        let (since, covered) = (self.columns[column as usize].since, self.covered(column));
+        if since > row || covered == 0 {
+            return self.runs(column, scratch, run);
+        }
+        run(since, covered - since, self.bits[column as usize]);
+        Some(())
+    }
+
     /// Walks a column's runs: (first row, rows, bits of the value). Absent rows are left out.
     ///
     /// Returns `None` where the stream is damaged, which would be a defect of this program.
@@ -537,6 +554,13 @@ mod tests {
                 }
             }
             for (column, expected) in expected.iter().enumerate() {
+                for from in 0..rows.len() as u32 {
+                    let mut found = Vec::new();
+                    let each = |row: u32, rows: u32, bits: u64| found.extend((row..row + rows).map(|row| (row, bits)));
+                    prop_assert_eq!(generation.runs_from(column as u32, from, &mut Vec::new(), each), Some(()));
+                    found.retain(|(row, _)| *row >= from);
+                    prop_assert_eq!(found, expected.iter().filter(|(row, _)| *row >= from).copied().collect::<Vec<_>>());
+                }
                 for end in 0..=rows.len() as u32 {
                     let newest = generation.newest_before(column as u32, end, &mut Vec::new());
                     prop_assert_eq!(newest, Some(expected.iter().rfind(|(row, _)| *row < end).copied()));

@@ -5,6 +5,7 @@ use super::join::{Piece, PieceValues};
 use crate::storage::head::generation::Generation;
 use crate::storage::head::group::SharedGeneration;
 use crate::storage::head::lock;
+use smallvec::SmallVec;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -14,6 +15,39 @@ pub(crate) struct SeenGeneration {
     shared: SharedGeneration,
     rows: Range<u32>,
     times: OnceLock<Arc<[i64]>>,
+}
+
+/// A column as its runs are walked: nothing is listed while the value stays.
+#[derive(Debug, Default)]
+struct Found {
+    /// Rows that are there, first and one past the last, gaps between them.
+    spans: SmallVec<[(u32, u32); 2]>,
+    /// Bits of the first value.
+    first: Option<u64>,
+    /// How often the first value came before another did.
+    same: usize,
+    /// All values, once they differ.
+    values: Vec<f64>,
+}
+
+impl Found {
+    fn add(&mut self, start: u32, end: u32, bits: u64, rows_max: usize) {
+        match self.spans.last_mut() {
+            Some((_, last)) if *last == start => *last = end,
+            _ => self.spans.push((start, end)),
+        }
+        let count = (end - start) as usize;
+        let first = *self.first.get_or_insert(bits);
+        if self.values.is_empty() {
+            if bits == first {
+                self.same += count;
+                return;
+            }
+            self.values.reserve_exact(rows_max);
+            self.values.extend(std::iter::repeat_n(f64::from_bits(first), self.same));
+        }
+        self.values.extend(std::iter::repeat_n(f64::from_bits(bits), count));
+    }
 }
 
 impl SeenGeneration {
@@ -42,31 +76,24 @@ impl SeenGeneration {
 
     /// Reads a column. `None` where its bytes are damaged.
     pub(crate) fn read(&self, generation: &Generation, column: u32, scratch: &mut Vec<u8>) -> Option<Piece> {
-        let mut runs: Vec<(u32, u32, u64)> = Vec::new();
         let rows = &self.rows;
-        generation.runs(column, scratch, |from, count, bits| {
+        let mut found = Found::default();
+        generation.runs_from(column, rows.start, scratch, |from, count, bits| {
             let (start, end) = (from.max(rows.start), (from + count).min(rows.end));
             if start < end {
-                runs.push((start, end - start, bits));
+                found.add(start, end, bits, rows.len());
             }
         })?;
-        let present: u32 = runs.iter().map(|(_, count, _)| count).sum();
-        let values = match runs.as_slice() {
-            [(_, _, bits)] => PieceValues::Constant(f64::from_bits(*bits)),
-            _ => {
-                let mut values = Vec::with_capacity(present as usize);
-                for (_, count, bits) in &runs {
-                    values.extend(std::iter::repeat_n(f64::from_bits(*bits), *count as usize));
-                }
-                PieceValues::Floats(values)
-            }
+        let Found { spans, first, values, .. } = found;
+        let values = match first {
+            Some(bits) if values.is_empty() => PieceValues::Constant(f64::from_bits(bits)),
+            _ => PieceValues::Floats(values),
         };
-        if u64::from(present) == self.rows() {
+        if spans.as_slice() == [(rows.start, rows.end)] {
             return Some(Piece::new(self.window_times(generation), true, values));
         }
         let times = generation.times();
-        let own =
-            runs.iter().flat_map(|(from, count, _)| times.get(*from as usize..(*from + *count) as usize).unwrap_or_default());
+        let own = spans.iter().flat_map(|(start, end)| times.get(*start as usize..*end as usize).unwrap_or_default());
         Some(Piece::new(own.copied().collect(), false, values))
     }
 

@@ -175,14 +175,15 @@ struct Building {
 }
 
 impl Building {
-    /// Adds what one block holds. `known` finds a series of the selection by the hash of its labels.
+    /// Adds what one block holds. `known` finds a series of the selection by the hash of its labels; without, there is no other
+    /// source that it could come from.
     fn add_block(
         &mut self,
         block: &Arc<Block>,
         matchers: &[Matcher],
         range: TimeRange,
         hints: &Hints,
-        known: &mut HashMap<u64, u32, foldhash::fast::RandomState>,
+        mut known: Option<&mut HashMap<u64, u32, foldhash::fast::RandomState>>,
     ) -> Result<(), SelectError> {
         let index = match block.index() {
             Ok(index) => index,
@@ -193,6 +194,10 @@ impl Building {
             Err(error) => return Err(select_error(error)),
         };
         let found = matching(&*index, Some(index.match_cache()), matchers);
+        let more = found.len() as usize;
+        self.labels.reserve(more);
+        self.plans.reserve(more);
+        self.columns.reserve(more);
         let number = self.blocks.len() as u32;
         let (mut times, bounds) = (BlockTimes::default(), (range.start_ms, range.end_ms));
         let mut projection = Projection::new(&hints.labels);
@@ -211,7 +216,7 @@ impl Building {
                 return;
             }
             let next = self.plans.len() as u32;
-            let at = *known.entry(index.hash(pairs)).or_insert(next);
+            let at = known.as_mut().map_or(next, |known| *known.entry(index.hash(pairs)).or_insert(next));
             if at == next {
                 self.labels.push(projection.labels(pairs.iter().copied(), |pair| index.pair_text(pair)));
                 self.plans.push(Plan::default());
@@ -302,8 +307,9 @@ pub(crate) fn select(
         ids.iter().map(|series| projection.labels(registry.pairs_of_series(*series), texts)).collect()
     };
     let mut building = Building { labels, plans, blocks: Vec::new(), columns: Vec::new(), warnings: Vec::new() };
+    let alone = ids.is_empty() && overlapping.len() == 1;
     for block in overlapping {
-        building.add_block(block, matchers, range, &whole, &mut known)?;
+        building.add_block(block, matchers, range, &whole, Some(&mut known).filter(|_| !alone))?;
     }
     building.finish(hints);
     Ok(finished(building, part.generations, range, hints))
