@@ -13,6 +13,11 @@ pub(crate) const ABSENT: f64 = stale_nan();
 /// One float for each step; an instant query needs no allocation.
 pub(crate) type Floats = SmallVec<[f64; 2]>;
 
+/// Collects a float for each step. A list that was collected as a whole takes less time than one that grew.
+pub(crate) fn floats(values: impl ExactSizeIterator<Item = f64>) -> Floats {
+    if values.len() <= 2 { values.collect() } else { Floats::from_vec(values.collect()) }
+}
+
 /// Returns whether a float stands for "no sample here".
 pub(crate) const fn is_absent(value: f64) -> bool {
     is_stale(value)

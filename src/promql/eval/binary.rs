@@ -9,7 +9,7 @@ use crate::model::histogram::FloatHistogram;
 use crate::model::histogram::trim::Keep;
 use crate::model::sample::Value;
 use crate::promql::annotations::Note;
-use crate::promql::column::{ABSENT, Column, Floats, Series, is_absent, without_metadata};
+use crate::promql::column::{ABSENT, Column, Floats, Series, floats, is_absent, without_metadata};
 use crate::promql::expr::{Binary, BinaryOp, Span};
 use std::sync::Arc;
 
@@ -89,11 +89,11 @@ impl Operation {
         };
         Some(match self.op {
             // Each of the commonest has a loop of its own, without a choice of operator in it.
-            BinaryOp::Add => pairs.map(|(left, right)| both(*left, *right, left + right)).collect(),
-            BinaryOp::Sub => pairs.map(|(left, right)| both(*left, *right, left - right)).collect(),
-            BinaryOp::Mul => pairs.map(|(left, right)| both(*left, *right, left * right)).collect(),
-            BinaryOp::Div => pairs.map(|(left, right)| both(*left, *right, left / right)).collect(),
-            _ => pairs.map(value).collect(),
+            BinaryOp::Add => floats(pairs.map(|(left, right)| both(*left, *right, left + right))),
+            BinaryOp::Sub => floats(pairs.map(|(left, right)| both(*left, *right, left - right))),
+            BinaryOp::Mul => floats(pairs.map(|(left, right)| both(*left, *right, left * right))),
+            BinaryOp::Div => floats(pairs.map(|(left, right)| both(*left, *right, left / right))),
+            _ => floats(pairs.map(value)),
         })
     }
 

@@ -8,7 +8,7 @@ use super::window::{EdgeCache, Samples, Windows, edges};
 use crate::model::histogram::{CounterResetHint, FloatHistogram};
 use crate::model::labels::Labels;
 use crate::model::sample::{Value, is_stale};
-use crate::promql::column::{ABSENT, Column, Floats, Series};
+use crate::promql::column::{ABSENT, Column, Floats, Series, floats};
 use crate::promql::engine::QueryError;
 use crate::promql::expr::{Expr, ExprKind, Extension, MatrixSelector, Span, VectorSelector};
 use crate::storage::select::{Hints, LabelNeed, SelectedSeries, Selection, SeriesSamples, TimeRange, Values};
@@ -183,8 +183,7 @@ impl Context<'_> {
     ) -> Outcome<Option<Selection>> {
         let selection = self.querier.select(&selector.matchers, range, hints)?;
         self.check_selection(&selection.series)?;
-        let is_metadata = |series: &SelectedSeries| series.labels.has("__type__") || series.labels.has("__unit__");
-        Ok(if no_metadata && selection.series.iter().any(is_metadata) { None } else { Some(selection) })
+        Ok(if no_metadata && any_metadata(&selection.series) { None } else { Some(selection) })
     }
 
     /// Refuses a selection that is too much before anything of it is read.
@@ -282,6 +281,17 @@ impl Context<'_> {
     }
 }
 
+/// Returns whether a series has a type or unit beside its name. Sets that are shared are looked at once.
+fn any_metadata(series: &[SelectedSeries]) -> bool {
+    let mut before = None;
+    series.iter().any(|one| {
+        let known = before.replace(one.labels.address()) == Some(one.labels.address());
+        // Labels are sorted: these two come before all that people give.
+        let mut reserved = one.labels.iter().take_while(|(name, _)| *name <= "__unit__");
+        !known && reserved.any(|(name, _)| matches!(name, "__type__" | "__unit__"))
+    })
+}
+
 /// Makes windows of samples, sharing edges where times are shared.
 pub(super) struct Windower {
     references: References,
@@ -319,10 +329,10 @@ impl Windower {
 fn newest(samples: &SeriesSamples, edges: &[(u32, u32)], take: Take) -> Column {
     if let (Values::Floats(values), Take::Value) = (&samples.values, take) {
         let value = |(low, high): &(u32, u32)| if low < high { values[*high as usize - 1] } else { ABSENT };
-        return Column::of(edges.iter().map(value).collect::<Floats>());
+        return Column::of(floats(edges.iter().map(value)));
     }
     if let (Values::Constant(value), Take::Value) = (&samples.values, take) {
-        return Column::of(edges.iter().map(|(low, high)| if low < high { *value } else { ABSENT }).collect());
+        return Column::of(floats(edges.iter().map(|(low, high)| if low < high { *value } else { ABSENT })));
     }
     let mut column = Column::absent(edges.len());
     for (step, (low, high)) in edges.iter().enumerate() {

@@ -6,7 +6,7 @@
 
 use super::columns::{Columns, stretches};
 use super::rate::{Kind, extents};
-use crate::promql::column::{ABSENT, Floats};
+use crate::promql::column::{ABSENT, Floats, floats};
 use crate::promql::eval::window::{EDGES_KEPT, Edges, Windows};
 use std::rc::Rc;
 
@@ -111,7 +111,7 @@ impl Columns for RateColumns {
         }
         let values = windows.samples.floats();
         let difference = |(first, last): &(u32, u32)| values[*last as usize] - values[*first as usize];
-        let mut out: Floats = known.places.iter().map(difference).collect();
+        let mut out = floats(known.places.iter().map(difference));
         if kind.counter && falls(values) {
             resets.clear();
             let fell = |(place, pair): (usize, &[f64])| (pair[1] < pair[0]).then_some(place + 1);
