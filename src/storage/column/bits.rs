@@ -61,6 +61,18 @@ impl<'a> BitReader<'a> {
         word >> (self.at % 8)
     }
 
+    /// Reads a zero and the `count` bits behind it, 55 at most; `None`, and nothing is read, where that is not there.
+    #[inline]
+    pub(crate) fn take_behind_zero(&mut self, count: u32) -> Option<u64> {
+        let end = self.at + 1 + count as usize;
+        let word = self.peek();
+        if word & 1 != 0 || count > 55 || end > self.bytes.len() * 8 {
+            return None;
+        }
+        self.at = end;
+        Some(word >> 1 & ((1 << count) - 1))
+    }
+
     /// Reads `count` bits.
     #[inline]
     pub(crate) fn take(&mut self, count: u32) -> Option<u64> {

@@ -101,6 +101,10 @@ pub(crate) fn put(out: &mut BitWriter<'_>, width: &mut Width, step: Step) {
 /// Reads a value's token; `None` where the bits end early or mean nothing.
 #[inline]
 pub(crate) fn read(bits: &mut BitReader<'_>, width: &mut Width) -> Option<Step> {
+    if let Some(coded) = bits.take_behind_zero(width.bits()) {
+        *width = width.after(bit_length(coded));
+        return Some(Step::Difference(unzigzag(coded + 1)));
+    }
     if bits.take(1)? == 0 {
         let coded = bits.take(width.bits())?;
         *width = width.after(bit_length(coded));

@@ -13,7 +13,7 @@
 //! never depends on more than the last token that set it.
 
 use super::scale::{self, Scale};
-use super::varint::{ByteReader, put_varint, unzigzag, varint_len, zigzag};
+use super::varint::{ByteReader, Word, put_varint, unzigzag, varint_len, varint_word, zigzag};
 use crate::model::sample::STALE_NAN_BITS;
 
 const REPEAT: u64 = 0;
@@ -164,6 +164,21 @@ pub(crate) fn put_repeat(out: &mut Vec<u8>, count: u64) {
     put_varint(out, count - 1);
 }
 
+/// Returns what [`put_step`] writes for a difference as a word and its length in bytes; `None` where it is long.
+#[inline]
+pub(crate) const fn difference_word(difference: i64) -> Option<Word> {
+    varint_word(zigzag(difference).saturating_add(1))
+}
+
+/// The same of [`put_repeat`].
+#[inline]
+pub(crate) const fn repeat_word(count: u32) -> Option<Word> {
+    match varint_word(count as u64 - 1) {
+        Some((word, bytes)) => Some((word << 8 | REPEAT, bytes + 1)),
+        None => None,
+    }
+}
+
 /// Appends "absent for `count` rows".
 pub(crate) fn put_absent(out: &mut Vec<u8>, count: u64) {
     out.extend_from_slice(&[ESCAPE as u8, ABSENT]);
@@ -249,6 +264,23 @@ mod tests {
     fn one_odd_value_does_not_spoil_the_scale_for_good() {
         let spoiled = encoded(&[0.123_456_789_012_345_67, 2e6, 3e6, 4e6]);
         assert!(spoiled.len() < 32, "{}", spoiled.len());
+    }
+
+    proptest! {
+        #[test]
+        fn words_are_the_bytes(difference in any::<i64>(), shift in 0_u32..64, count in 1..u32::MAX) {
+            let difference = difference >> shift;
+            let mut out = Vec::new();
+            put_step(&mut out, Step::Difference(difference));
+            prop_assume!(difference != 0);
+            match difference_word(difference) {
+                Some((word, bytes)) => prop_assert_eq!(&word.to_le_bytes()[..bytes as usize], &out),
+                None => prop_assert!(out.len() > 7),
+            }
+            let mut out = Vec::new();
+            put_repeat(&mut out, count.into());
+            prop_assert_eq!(repeat_word(count).map(|(word, bytes)| word.to_le_bytes()[..bytes as usize].to_vec()), Some(out));
+        }
     }
 
     fn any_value() -> impl Strategy<Value = f64> {

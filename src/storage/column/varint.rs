@@ -9,6 +9,24 @@ pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
+/// Up to eight bytes, the first the lowest, and how many they are.
+pub(crate) type Word = (u64, u32);
+
+/// Returns the bytes that [`put_varint`] would write; `None` for more than seven.
+#[inline]
+pub(crate) const fn varint_word(value: u64) -> Option<Word> {
+    if value >> 49 != 0 {
+        return None;
+    }
+    let (mut word, mut rest, mut count) = (0, value, 0);
+    while rest >= 0x80 {
+        word |= (rest & 0x7f | 0x80) << (count * 8);
+        rest >>= 7;
+        count += 1;
+    }
+    Some((word | rest << (count * 8), count + 1))
+}
+
 /// Appends a signed number, zigzagged.
 pub(crate) fn put_signed(out: &mut Vec<u8>, value: i64) {
     put_varint(out, zigzag(value));

@@ -55,6 +55,20 @@ impl Chunks {
         }
     }
 
+    /// Appends the `count` lowest bytes of `word`, 8 at most: one store where the last chunk has room for all eight.
+    #[inline]
+    pub(crate) fn push_word(&mut self, stream: &mut Stream, word: u64, count: u32) {
+        let (used, bytes) = (usize::from(stream.used), word.to_le_bytes());
+        // What lies behind `used` is never read.
+        match self.chunks.get_mut(stream.last as usize).and_then(|chunk| chunk.bytes.get_mut(used..used + bytes.len())) {
+            Some(room) => {
+                room.copy_from_slice(&bytes);
+                stream.used += count as u8;
+            }
+            None => self.push(stream, &bytes[..count as usize]),
+        }
+    }
+
     fn extend(&mut self, stream: &mut Stream) {
         if self.chunks.len() == self.chunks.capacity() {
             // Doubling would leave a third of the memory empty on average; a quarter more costs little copying.
@@ -95,11 +109,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn streams_stay_apart(writes in proptest::collection::vec((0_usize..4, proptest::collection::vec(any::<u8>(), 0..50)), 0..40)) {
+        fn streams_stay_apart(writes in proptest::collection::vec((0_usize..4, proptest::collection::vec(any::<u8>(), 0..50), any::<bool>()), 0..40)) {
             let mut chunks = Chunks::new();
             let mut streams = [Stream::EMPTY; 4];
             let mut expected: [Vec<u8>; 4] = Default::default();
-            for (which, bytes) in writes {
+            for (which, bytes, as_word) in writes {
+                if as_word {
+                    let word = bytes.iter().take(8).rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+                    let count = bytes.len().min(8);
+                    chunks.push_word(&mut streams[which], word, count as u32);
+                    expected[which].extend_from_slice(&bytes[..count]);
+                    continue;
+                }
                 chunks.push(&mut streams[which], &bytes);
                 expected[which].extend_from_slice(&bytes);
             }

@@ -19,7 +19,7 @@ use crate::storage::column::bits::BitSet;
 use crate::storage::column::scale::Scale;
 use crate::storage::column::step_bits::Width;
 use crate::storage::column::token::{self, Step, Token, Track};
-use crate::storage::column::varint::ByteReader;
+use crate::storage::column::varint::{ByteReader, Word};
 
 /// Coverage of a column that takes part in every row.
 pub(super) const OPEN: u32 = u32::MAX;
@@ -335,41 +335,27 @@ impl Generation {
     }
 
     /// The same where the state after it is known.
+    #[inline]
     pub(super) fn place_as(&mut self, column: u32, row: u32, step: Step, after: Track, bits: u64) {
         let place = column as usize;
-        let mut entry = self.columns[place];
+        let Self { columns, chunks, .. } = self;
+        let entry = &mut columns[place];
         let covered = if entry.covered == OPEN { row } else { entry.covered };
-        if covered == row && covered == entry.since + 1 && !entry.stream.is_empty() {
-            let mut bytes = std::mem::take(&mut self.scratch);
-            bytes.clear();
-            token::put_step(&mut bytes, step);
-            self.chunks.push(&mut entry.stream, &bytes);
-            self.scratch = bytes;
-        } else if covered > 0 {
-            let track = Track { mantissa: entry.mantissa, scale: entry.scale };
-            let mut bytes = std::mem::take(&mut self.scratch);
-            bytes.clear();
-            if entry.stream.is_empty() {
-                if entry.since > 0 {
-                    token::put_absent(&mut bytes, u64::from(entry.since));
+        match short_tokens(entry, row, covered, step) {
+            Some((repeat, difference)) => {
+                if let Some((word, count)) = repeat {
+                    chunks.push_word(&mut entry.stream, word, count);
                 }
-                token::put_step(&mut bytes, track.restate(self.bits[place]));
+                chunks.push_word(&mut entry.stream, difference.0, difference.1);
             }
-            if covered > entry.since + 1 {
-                token::put_repeat(&mut bytes, u64::from(covered - entry.since - 1));
-            }
-            if row > covered {
-                token::put_absent(&mut bytes, u64::from(row - covered));
-            }
-            token::put_step(&mut bytes, step);
-            self.chunks.push(&mut entry.stream, &bytes);
-            self.scratch = bytes;
+            None if covered > 0 => self.put_tokens(column, row, covered, step),
+            None => {}
         }
         self.bits[place] = bits;
+        let entry = &mut self.columns[place];
         entry.mantissa = after.mantissa;
         entry.scale = after.scale;
         entry.since = row;
-        self.columns[place] = entry;
         self.reach(column, row);
     }
 
@@ -425,6 +411,28 @@ impl Generation {
         Some(())
     }
 
+    /// Brings a column's stream up to `row` and writes a value's token, whatever it is.
+    fn put_tokens(&mut self, column: u32, row: u32, covered: u32, step: Step) {
+        let entry = &mut self.columns[column as usize];
+        let track = Track { mantissa: entry.mantissa, scale: entry.scale };
+        let bytes = &mut self.scratch;
+        bytes.clear();
+        if entry.stream.is_empty() {
+            if entry.since > 0 {
+                token::put_absent(bytes, u64::from(entry.since));
+            }
+            token::put_step(bytes, track.restate(self.bits[column as usize]));
+        }
+        if covered > entry.since + 1 {
+            token::put_repeat(bytes, u64::from(covered - entry.since - 1));
+        }
+        if row > covered {
+            token::put_absent(bytes, u64::from(row - covered));
+        }
+        token::put_step(bytes, step);
+        self.chunks.push(&mut entry.stream, bytes);
+    }
+
     /// Walks a column's runs: (first row, rows, bits of the value). Absent rows are left out.
     ///
     /// Returns `None` where the stream is damaged, which would be a defect of this program.
@@ -460,6 +468,21 @@ impl Generation {
             run(row, covered - row, bits);
         }
         Some(())
+    }
+}
+
+/// What nearly every changed value is: a difference to a value that held up to the row before. Returns the bytes of a
+/// repetition, where there is one, and of the difference; `None` where it is something else.
+#[inline]
+fn short_tokens(entry: &Column, row: u32, covered: u32, step: Step) -> Option<(Option<Word>, Word)> {
+    let Step::Difference(difference) = step else { return None };
+    if covered != row || entry.stream.is_empty() {
+        return None;
+    }
+    let difference = token::difference_word(difference)?;
+    match row - entry.since - 1 {
+        0 => Some((None, difference)),
+        count => Some((Some(token::repeat_word(count)?), difference)),
     }
 }
 

@@ -37,7 +37,10 @@ impl Postings {
                 }
             }
             Self::Many(bitmap) => {
-                bitmap.insert(number);
+                // New series have the largest numbers: no search then.
+                if bitmap.try_push(number).is_err() {
+                    bitmap.insert(number);
+                }
             }
         }
     }

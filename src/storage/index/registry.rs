@@ -64,6 +64,8 @@ pub(crate) struct Registry {
     doubled: bool,
     hasher: FixedState,
     sets: SetHasher,
+    /// The encoded and the packed form of the series that is being put in.
+    scratch: (Vec<u8>, Vec<u8>),
 }
 
 /// A series that was made, as the names log says it.
@@ -94,6 +96,7 @@ impl Registry {
             doubled: false,
             hasher,
             sets: SetHasher::new(seed),
+            scratch: Default::default(),
         }
     }
 
@@ -308,7 +311,9 @@ impl Registry {
             self.skip_to(id.saturating_add(1));
             return None;
         }
-        let (mut encoded, mut packed) = (Vec::with_capacity(256), Vec::with_capacity(32));
+        let (mut encoded, mut packed) = std::mem::take(&mut self.scratch);
+        encoded.clear();
+        packed.clear();
         for (name, value) in pairs {
             let pair = self.add_pair(*name, *value);
             self.pairs[pair as usize].postings.insert(id);
@@ -318,10 +323,13 @@ impl Registry {
         let hash = self.sets.hash(&encoded);
         self.doubled |= self.find_hash(hash).is_some();
         self.series.push(id, hash, &packed);
+        self.scratch = (encoded, packed);
         self.next = id + 1;
         let Self { series, table, .. } = self;
         table.insert_unique(hash, id, |id| series.hash(*id));
-        self.live.insert(id);
+        if self.live.try_push(id).is_err() {
+            self.live.insert(id);
+        }
         Some(())
     }
 

@@ -39,8 +39,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-/// A segment that grew to this is followed by the next.
-const SEGMENT_BYTES: u64 = 64 << 20;
+/// A segment that grew to this is followed by the next. Each begins with the first value of every column, about eight bytes:
+/// of a million series a smaller one would hold little else.
+const SEGMENT_BYTES: u64 = 128 << 20;
 /// After a failed write, so long until the next try: writing resumes within a second of the space that it needs.
 const RETRY: Duration = Duration::from_millis(250);
 /// Lies beside the segments while what a failed sync has lost is not in blocks.
