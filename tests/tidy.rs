@@ -50,6 +50,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("prometheus_parse", &["cli/doctor.rs"]),
     ("procfs_core", &["host/"]),
     ("clap", &["cli/", "main.rs"]),
+    ("stacker", &["promql/deep.rs"]),
     ("anyhow", &["app/", "cli/", "main.rs"]),
     ("fastrand", &["env/"]),
     ("rustix", &["env/", "host/"]),

@@ -5,6 +5,7 @@ use super::parse::ParseError;
 use super::signatures::{self, Variadic};
 use crate::model::labels::METRIC_NAME;
 use crate::model::number::quote;
+use crate::promql::deep::deep;
 
 /// Checks types and arities; drops the matching of operations that are not between vectors.
 #[must_use]
@@ -57,7 +58,7 @@ impl Checker<'_> {
                 found
             }
             ExprKind::Paren(inner) => self.check(inner),
-            ExprKind::Binary(binary) => self.binary(binary, span),
+            ExprKind::Binary(binary) => deep(|| self.binary(binary, span)),
             ExprKind::Aggregate(aggregate) => self.aggregate(aggregate),
             ExprKind::Call(call) => self.call(call, span),
         }

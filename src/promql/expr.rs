@@ -1,6 +1,7 @@
 //! The syntax tree of a PromQL expression. Every node knows its place in the text.
 
 use crate::model::matcher::Matcher;
+use crate::promql::deep::deep;
 
 /// Byte positions of a node in the text, end exclusive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -35,7 +36,9 @@ impl Expr {
             ExprKind::Matrix(_) | ExprKind::Subquery(_) => ValueType::Matrix,
             ExprKind::Unary(_, expr) | ExprKind::Paren(expr) => expr.value_type(),
             ExprKind::Binary(binary) => {
-                let both_scalar = [&binary.left, &binary.right].iter().all(|side| side.value_type() == ValueType::Scalar);
+                // The right side first: it is seldom high, and mostly enough.
+                let is_scalar = |side: &Self| side.value_type() == ValueType::Scalar;
+                let both_scalar = deep(|| is_scalar(&binary.right) && is_scalar(&binary.left));
                 if both_scalar { ValueType::Scalar } else { ValueType::Vector }
             }
             ExprKind::Call(call) => super::signatures::find(call.function).map_or(ValueType::Vector, |found| found.returns),
@@ -360,7 +363,7 @@ pub struct VectorMatching {
 }
 
 /// A binary operation.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Binary {
     /// The operator.
     pub op: BinaryOp,
@@ -372,6 +375,60 @@ pub struct Binary {
     pub return_bool: bool,
     /// How the sides match; `None` unless both are vectors.
     pub matching: Option<VectorMatching>,
+}
+
+impl Clone for Binary {
+    fn clone(&self) -> Self {
+        deep(|| Self {
+            op: self.op,
+            left: self.left.clone(),
+            right: self.right.clone(),
+            return_bool: self.return_bool,
+            matching: self.matching.clone(),
+        })
+    }
+}
+
+impl PartialEq for Binary {
+    fn eq(&self, other: &Self) -> bool {
+        let same = self.op == other.op && self.return_bool == other.return_bool && self.matching == other.matching;
+        same && deep(|| self.right == other.right && self.left == other.left)
+    }
+}
+
+/// Takes a chain of operations apart from its end on: one drop within the other would need stack for each.
+impl Drop for Binary {
+    fn drop(&mut self) {
+        let mut next = std::mem::take(&mut self.left);
+        while let ExprKind::Binary(binary) = &mut next.kind {
+            next = std::mem::take(&mut binary.left);
+        }
+    }
+}
+
+/// The number 0, nowhere.
+impl Default for Expr {
+    fn default() -> Self {
+        Self { span: Span::default(), kind: ExprKind::Number(NumberLiteral { value: 0.0, is_duration: false }) }
+    }
+}
+
+impl Expr {
+    /// Returns how many operations stand above each other, at most.
+    #[must_use]
+    pub fn height(&self) -> usize {
+        let below = match &self.kind {
+            ExprKind::Number(_) | ExprKind::String(_) | ExprKind::Selector(_) | ExprKind::Matrix(_) => 0,
+            ExprKind::Subquery(subquery) => subquery.expr.height(),
+            ExprKind::Unary(_, inner) | ExprKind::Paren(inner) => inner.height(),
+            ExprKind::Binary(binary) => deep(|| binary.left.height().max(binary.right.height())),
+            ExprKind::Aggregate(aggregate) => {
+                aggregate.param.iter().chain([&aggregate.expr]).map(Self::height).max().unwrap_or(0)
+            }
+            ExprKind::Call(call) => call.args.iter().map(Self::height).max().unwrap_or(0),
+        };
+        below + 1
+    }
 }
 
 /// An aggregation operator.

@@ -4,6 +4,7 @@ mod annotations;
 mod budget;
 pub mod check;
 mod column;
+pub mod deep;
 pub mod engine;
 mod eval;
 pub mod explain;

@@ -8,6 +8,7 @@ use crate::model::duration::format_ms;
 use crate::model::labels::{METRIC_NAME, is_legacy_metric_name};
 use crate::model::matcher::MatchOp;
 use crate::model::number::{format_f, quote};
+use crate::promql::deep::deep;
 use std::fmt::Write as _;
 
 /// Lines longer than this are broken by [`pretty`].
@@ -69,7 +70,7 @@ fn write_expr(out: &mut String, expr: &Expr) {
             write_expr(out, inner);
         }
         ExprKind::Binary(binary) => {
-            write_expr(out, &binary.left);
+            deep(|| write_expr(out, &binary.left));
             out.push(' ');
             out.push_str(&operator_text(binary));
             out.push(' ');
@@ -278,7 +279,7 @@ fn write_pretty(out: &mut String, expr: &Expr, level: usize, length: usize) {
             write_pretty_list(out, std::iter::once(&**inner), level, length);
         }
         ExprKind::Binary(binary) if splits => {
-            write_pretty(out, &binary.left, level + 1, length);
+            deep(|| write_pretty(out, &binary.left, level + 1, length));
             out.push('\n');
             indent(out, level);
             out.push_str(&operator_text(binary));

@@ -7,6 +7,7 @@
 use super::engine::{Engine, QueryError, QueryOptions};
 use super::expr::{DurationExpr, Expr, ExprKind, Extension, Shift, VectorSelector};
 use super::value::{MatrixSeries, QueryResult, QueryValue};
+use crate::promql::deep::deep;
 use crate::storage::changes::{ChangeLog, Mark};
 use crate::storage::select::Querier;
 use std::collections::HashMap;
@@ -197,7 +198,7 @@ fn holds(expr: &Expr) -> bool {
             let step = subquery.step.as_ref().is_none_or(|step| step.literal_ms().is_some());
             holds(&subquery.expr) && shifts_back(&subquery.shift) && subquery.range.literal_ms().is_some() && step
         }
-        ExprKind::Binary(binary) => holds(&binary.left) && holds(&binary.right),
+        ExprKind::Binary(binary) => deep(|| holds(&binary.left) && holds(&binary.right)),
         ExprKind::Aggregate(aggregate) => holds(&aggregate.expr) && aggregate.param.as_ref().is_none_or(holds),
         ExprKind::Call(call) => !matches!(call.function, "start" | "end" | "range" | "info") && call.args.iter().all(holds),
     }

@@ -3,6 +3,7 @@
 use super::spec::{RuleFile, RuleKind, RuleSpec};
 use crate::model::labels::METRIC_NAME;
 use crate::model::matcher::Matcher;
+use crate::promql::deep::deep;
 use crate::promql::expr::{Expr, ExprKind};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -89,7 +90,7 @@ fn rates_of_gauges(expr: &Expr, rule: &RuleSpec, remarks: &mut Vec<Remark>) {
         }
     }
     for child in children(expr) {
-        rates_of_gauges(child, rule, remarks);
+        deep(|| rates_of_gauges(child, rule, remarks));
     }
 }
 

@@ -8,6 +8,7 @@ use super::super::state::ApiState;
 use super::query::parse_query;
 use super::time_range;
 use crate::model::matcher::Matcher;
+use crate::promql::deep::deep;
 use crate::promql::expr::{Expr, ExprKind};
 use axum::extract::State;
 use axum::response::Response;
@@ -50,7 +51,7 @@ fn selectors(expr: &Expr, sets: &mut Vec<Vec<Matcher>>) {
         ExprKind::Subquery(subquery) => selectors(&subquery.expr, sets),
         ExprKind::Unary(_, inner) | ExprKind::Paren(inner) => selectors(inner, sets),
         ExprKind::Binary(binary) => {
-            selectors(&binary.left, sets);
+            deep(|| selectors(&binary.left, sets));
             selectors(&binary.right, sets);
         }
         ExprKind::Aggregate(aggregate) => {

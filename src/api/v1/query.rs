@@ -84,6 +84,9 @@ pub(in crate::api) async fn instant(
     let asked = asked(&api, &headers, &params)?;
     let at_ms = params.time("time", api.env.clock.now_ms())?;
     let expr = parse_query(&api, &asked.text)?;
+    if asked.options.explain.is_some() {
+        super::parse::check_height(&expr)?;
+    }
     let (engine, querier) = (Arc::clone(&api.engine), Arc::clone(&api.querier));
     let options = asked.options.clone();
     let started = api.env.clock.monotonic();
@@ -122,6 +125,9 @@ pub(in crate::api) async fn range(State(api): State<ApiState>, headers: HeaderMa
     let mut asked = asked(&api, &headers, &params)?;
     asked.limit = limit;
     let expr = parse_query(&api, &asked.text)?;
+    if asked.options.explain.is_some() {
+        super::parse::check_height(&expr)?;
+    }
     check_range_type(&expr)?;
     let (engine, querier) = (Arc::clone(&api.engine), Arc::clone(&api.querier));
     let options = asked.options.clone();

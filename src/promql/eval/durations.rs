@@ -1,6 +1,7 @@
 //! Duration expressions, offsets and pins become numbers; and which nodes are the same at every step.
 
 use super::context::{Context, Grid, Outcome, References};
+use crate::promql::deep::deep;
 use crate::promql::expr::{DurationExpr, DurationOp, Expr, ExprKind, Shift};
 
 /// Functions whose value depends on the evaluation time even where all selectors are pinned.
@@ -84,7 +85,7 @@ fn is_invariant(expr: &Expr) -> bool {
         ExprKind::Matrix(matrix) => matrix.selector.shift.at.is_some(),
         ExprKind::Subquery(subquery) => subquery.shift.at.is_some(),
         ExprKind::Unary(_, inner) | ExprKind::Paren(inner) => is_invariant(inner),
-        ExprKind::Binary(binary) => is_invariant(&binary.left) && is_invariant(&binary.right),
+        ExprKind::Binary(binary) => deep(|| is_invariant(&binary.left) && is_invariant(&binary.right)),
         ExprKind::Aggregate(aggregate) => is_invariant(&aggregate.expr) && aggregate.param.as_ref().is_none_or(is_invariant),
         ExprKind::Call(call) => !TIME_DEPENDENT.contains(&call.function) && call.args.iter().all(is_invariant),
     }

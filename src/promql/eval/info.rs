@@ -4,6 +4,7 @@ use super::context::{Context, Grid, Outcome, References, join_same_labels};
 use crate::model::labels::{Labels, LabelsBuilder, METRIC_NAME};
 use crate::model::matcher::{MatchOp, Matcher};
 use crate::promql::column::{Column, Series};
+use crate::promql::deep::deep;
 use crate::promql::expr::{Expr, ExprKind, Shift, VectorSelector};
 use hashbrown::HashMap;
 
@@ -132,7 +133,7 @@ fn collect(expr: &Expr, found: &mut Vec<Shift>) -> bool {
             inner
         }
         ExprKind::Unary(_, inner) | ExprKind::Paren(inner) => collect(inner, found),
-        ExprKind::Binary(binary) => collect(&binary.left, found) || collect(&binary.right, found),
+        ExprKind::Binary(binary) => deep(|| collect(&binary.left, found) || collect(&binary.right, found)),
         ExprKind::Aggregate(aggregate) => collect(&aggregate.expr, found),
         ExprKind::Call(call) => call.args.iter().any(|arg| collect(arg, found)),
         ExprKind::Number(_) | ExprKind::String(_) => false,

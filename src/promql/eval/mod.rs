@@ -36,6 +36,7 @@ use super::column::{Column, Floats, Series};
 use super::explain::Node;
 use super::expr::{Expr, ExprKind, UnaryOp};
 use crate::model::sample::Value;
+use crate::promql::deep::deep;
 use std::sync::Arc;
 
 /// The value of a node over all steps of its grid.
@@ -82,7 +83,7 @@ impl Context<'_> {
             ExprKind::Paren(inner) => self.eval(grid, inner),
             ExprKind::Selector(selector) => self.instant_selector(grid, selector, expr.span).map(Evaluated::Vector),
             ExprKind::Unary(op, inner) => self.unary(grid, *op, inner),
-            ExprKind::Binary(binary) => self.binary(grid, binary, expr.span),
+            ExprKind::Binary(binary) => deep(|| self.binary(grid, binary, expr.span)),
             ExprKind::Aggregate(aggregate) => self.aggregate(grid, aggregate).map(Evaluated::Vector),
             ExprKind::Call(call) => self.call(grid, call, expr.span),
             ExprKind::Matrix(_) | ExprKind::Subquery(_) => Err(Self::fail("a range vector cannot stand here")),

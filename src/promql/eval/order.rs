@@ -4,6 +4,7 @@
 //! that pick series look at it where values are equal, and those that sort make one. Without any of them, series are read as
 //! they lie, and the answer alone is sorted.
 
+use crate::promql::deep::deep;
 use crate::promql::expr::{AggregateOp, Expr, ExprKind};
 
 /// Returns whether a node of the expression looks at the order of series, or makes one that the answer must keep.
@@ -12,7 +13,7 @@ pub(super) fn matters(expr: &Expr) -> bool {
         ExprKind::Number(_) | ExprKind::String(_) | ExprKind::Selector(_) | ExprKind::Matrix(_) => false,
         ExprKind::Paren(inner) | ExprKind::Unary(_, inner) => matters(inner),
         ExprKind::Subquery(subquery) => matters(&subquery.expr),
-        ExprKind::Binary(binary) => matters(&binary.left) || matters(&binary.right),
+        ExprKind::Binary(binary) => deep(|| matters(&binary.left) || matters(&binary.right)),
         ExprKind::Aggregate(aggregate) => {
             use AggregateOp::{BottomK, LimitK, LimitRatio, TopK};
             let picks = matches!(aggregate.op, TopK | BottomK | LimitK | LimitRatio);

@@ -12,6 +12,7 @@ use super::select::{Take, Wanted};
 use crate::model::labels::METRIC_NAME;
 use crate::model::matcher::MatchOp;
 use crate::promql::column::{Column, Series};
+use crate::promql::deep::deep;
 use crate::promql::expr::{
     Aggregate, Binary, BinaryOp, Expr, ExprKind, Extension, MatrixSelector, UnaryOp, ValueType, VectorSelector,
 };
@@ -46,7 +47,7 @@ fn streamed(expr: &Expr) -> Option<(&VectorSelector, Name)> {
         ExprKind::Unary(UnaryOp::Minus, inner) => streamed(inner).map(|(selector, _)| (selector, Name::Drops)),
         ExprKind::Binary(binary) => {
             let (vector, _) = with_scalar(binary)?;
-            let (selector, name) = streamed(vector)?;
+            let (selector, name) = deep(|| streamed(vector))?;
             let renames = binary.return_bool || super::binary::changes_metric(binary.op);
             Some((selector, if renames { Name::Drops } else { name }))
         }
@@ -139,11 +140,12 @@ impl Context<'_> {
                 let operation = super::binary::Operation { op: binary.op, return_bool: binary.return_bool, span: expr.span };
                 let renames = binary.return_bool || super::binary::changes_metric(binary.op);
                 self.counting_resets(false, || {
-                    self.stream(grid, vector, wanted, &mut |mut one| {
+                    let mut combined = |mut one: Series| {
                         one.column = self.column_with_scalar(operation, &one.column, &operand, scalar_left);
                         one.drop_name |= renames && !drops;
-                        sink(one)
-                    })
+                        deep(|| sink(one))
+                    };
+                    deep(|| self.stream(grid, vector, wanted, &mut combined))
                 })
             }
             ExprKind::Call(call) => {

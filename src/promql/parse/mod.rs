@@ -5,7 +5,8 @@
 //! those on a stack. A wrong token ends the parse; a wrong meaning (an offset on a number) is noted and the parse goes on, so
 //! that all such errors are told at once. Types are checked afterwards, by [`super::check`].
 //!
-//! Nesting is bounded: neither this module nor anyone who walks the tree can run out of stack.
+//! Nesting is bounded, and so are chains of operators, by a much higher bound: neither this module nor anyone who walks the
+//! tree can run out of stack.
 
 mod aggregate;
 mod duration;
@@ -26,8 +27,8 @@ use crate::model::matcher::Matcher;
 
 /// How deep parentheses, calls and signs may nest.
 pub const NESTING_MAX: usize = 200;
-/// How high a syntax tree may be; chains of operators count.
-pub const HEIGHT_MAX: usize = 500;
+/// How high a syntax tree may be; chains of operators count, and who walks down one makes room by [`super::deep`].
+pub const HEIGHT_MAX: usize = 10_000;
 
 /// Reads and checks an expression.
 ///

@@ -2,6 +2,7 @@
 
 #![expect(clippy::float_cmp, clippy::string_slice, reason = "tests may")]
 
+mod chains;
 mod compare;
 mod load;
 mod properties;
