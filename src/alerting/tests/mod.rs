@@ -3,6 +3,7 @@
 mod crashes;
 mod external;
 mod mail_server;
+mod outbox;
 mod refusals;
 mod timelines;
 mod troubles;
