@@ -163,6 +163,7 @@ pub async fn serve(env: Env, options: ServeOptions) -> anyhow::Result<()> {
     let parts = wiring::Parts { env: env.clone(), options, registry, config, listen, started_ms };
     let running = wiring::start(parts, data, door, &reloader, quit).await?;
     running.ready.send_replace(true);
+    reloader.judge_start().await;
     loop {
         tokio::select! {
             biased;

@@ -72,6 +72,20 @@ impl Reloader {
         self.last_success.set(self.env.clock.now_ms() as f64 / 1000.0);
     }
 
+    /// Looks at the rule files of the start: the server starts with the good ones, so that they watch, and says so about the
+    /// others, here as after a reload.
+    pub(super) async fn judge_start(&self) {
+        let config = Arc::clone(&self.config.borrow());
+        match refused_rules(&self.env, &config).await {
+            Ok(refused) if refused.is_empty() => {}
+            Ok(refused) => {
+                self.successful.set(0.0);
+                tracing::error!(error = %refused.join("; "), "started without the rule files that are refused");
+            }
+            Err(error) => tracing::error!(%error, "looking at the rule files failed"),
+        }
+    }
+
     /// Reads the configuration again and publishes it, or says what is wrong with it.
     pub(super) async fn reload(&self) -> Result<(), String> {
         let taken = async {
@@ -142,5 +156,12 @@ mod tests {
         put("/c/a.yml", GOOD);
         assert_eq!(reloader.reload().await, Ok(()));
         assert!(is_successful());
+
+        // At the start it is the same.
+        reloader.judge_start().await;
+        assert!(is_successful());
+        put("/c/a.yml", "groups: [");
+        reloader.judge_start().await;
+        assert!(!is_successful());
     }
 }
