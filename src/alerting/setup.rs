@@ -59,7 +59,7 @@ pub struct Setup {
     pub intervals: BTreeMap<String, NamedTimeInterval>,
     /// For how long an alert without an end is believed.
     pub resolve_timeout_ms: i64,
-    /// The configuration as YAML, secrets hidden, for the status page.
+    /// The configuration as YAML, secrets hidden, for Alertmanager's clients.
     pub original: String,
 }
 
@@ -233,7 +233,7 @@ pub fn build(config: &AlertmanagerConfig, files: &[(String, String)]) -> Result<
         inhibit_rules: config.inhibit_rules.iter().map(inhibit).collect(),
         intervals: intervals.map(|interval| (interval.name.clone(), interval.clone())).collect(),
         resolve_timeout_ms: ms(config.global.resolve_timeout),
-        original: config.to_yaml(),
+        original: config.to_client_yaml(),
     };
     Ok((setup, templates))
 }

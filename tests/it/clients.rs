@@ -41,6 +41,39 @@ fn promtool_and_amtool_are_at_home() {
     });
     amtool(&["silence", "expire", &id]);
     assert!(!amtool(&["silence", "query"]).contains(&id));
+    assert!(amtool(&["config", "routes", "show"]).contains("receiver: outbox"));
+}
+
+#[test]
+fn amtool_reads_the_routes_of_a_configuration_that_goes_beyond_alertmanager() {
+    let scratch = Scratch::new("amtool-routes");
+    let text = "alertmanager:
+  global: {smtp_from: a@example.org, smtp_smarthost: outbox}
+  route:
+    receiver: ops
+    routes:
+    - {receiver: db, matchers: [team=db], escalate: {after: 30m, receiver: boss}}
+  receivers:
+  - name: ops
+    email_configs: [{to: ops@example.org, max_connections: 3}]
+  - name: db
+    webhook_configs: [{url: 'http://127.0.0.1:1/hook'}]
+  - name: boss
+    email_configs: [{to: boss@example.org, smarthost: 'mail.example.org:25'}]
+";
+    let server = Server::start(&scratch, Some(&scratch.write("watchkeeper.yml", text)));
+    let amtool = |words: &[&str]| {
+        let url = format!("--alertmanager.url=http://{}", server.address);
+        let (code, text) = run(Command::new("amtool").arg(url).args(words));
+        assert_eq!(code, 0, "amtool {words:?}: {text}");
+        text
+    };
+    let shown = amtool(&["config", "routes", "show"]);
+    assert!(shown.contains("receiver: ops") && shown.contains("{team=\"db\"}  receiver: db"), "{shown}");
+    assert!(amtool(&["config", "routes", "test", "team=db"]).contains("db"));
+    // The server's own view says all of it.
+    let config = server.get("/api/v1/status/config").body;
+    assert!(config.contains("escalate") && config.contains("smtp_smarthost: outbox\\n"), "{config}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `alertmanager`: the body of an alertmanager.yml. Who is told, how often, and what keeps quiet about what.
 
+pub(super) mod clients;
 pub mod times;
 
 use super::error::ConfigError;

@@ -1,5 +1,6 @@
 //! Values that only receivers have.
 
+use crate::config::alertmanager::clients::OUTBOX_ADDRESS;
 use crate::config::error::ConfigError;
 use crate::config::section::Value;
 use crate::config::show::Shown;
@@ -34,8 +35,12 @@ impl Smarthost {
 impl Value for Smarthost {
     fn read(&mut self, node: &Node) -> Result<(), ConfigError> {
         let text = node.text()?;
-        if text.is_empty() || text == OUTBOX {
-            *self = Self { host: text.to_owned(), port: String::new() };
+        if text == OUTBOX || text == OUTBOX_ADDRESS {
+            *self = Self { host: OUTBOX.to_owned(), port: String::new() };
+            return Ok(());
+        }
+        if text.is_empty() {
+            *self = Self::default();
             return Ok(());
         }
         let missing = || node.error(format!("address {text}: missing port in address"));
