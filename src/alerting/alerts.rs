@@ -10,9 +10,6 @@ use crate::model::labels::Labels;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The most labels of one alert.
-pub const MAX_LABELS: usize = 128;
-
 /// One alert as it is kept; never changed in place.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredAlert {

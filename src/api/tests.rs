@@ -193,8 +193,15 @@ async fn pushed_text_and_remote_write_are_stored() {
     assert_eq!((status, body.as_str()), (StatusCode::NO_CONTENT, ""));
     let found = world.data("/api/v1/query?query=pushed&time=1700000001").await;
     assert_eq!(found["result"][0]["metric"], json!({"__name__": "pushed", "a": "1", "host": "x"}));
-    let (status, body) = world.post("/api/v1/import/prometheus", &[], "no value\n").await;
+    let (status, body) = world.post("/api/v1/import/prometheus", &[], "good 1\n# a comment\nno value\n").await;
     assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
+    assert!(body.contains("line 3, column 4: "), "{body}");
+    let chain = format!("1{}", "%2B1".repeat(5000));
+    assert_eq!(world.data(&format!("/api/v1/query?query={chain}&time=0")).await["result"][1], "5001");
+    for path in ["format_query", "parse_query"] {
+        let refused = world.get(&format!("/api/v1/{path}?query={chain}")).await;
+        assert_eq!(refused.0, StatusCode::BAD_REQUEST, "{path}");
+    }
 
     let label = |name: &str, value: &str| {
         let mut message = vec![0x0a, name.len() as u8];

@@ -19,6 +19,13 @@ pub const LABELS: usize = 256;
 pub const LABEL_NAME_BYTES: usize = 1 << 10;
 /// A label's value; a metric's name is one, too.
 pub const LABEL_VALUE_BYTES: usize = 64 << 10;
+/// All names and values of one series together. Even escaped they fit a line of an exposition: what is stored can be exported
+/// and read again.
+pub const LABEL_SET_BYTES: usize = 256 << 10;
+/// Labels of one alert, and annotations of one.
+pub const ALERT_LABELS: usize = 128;
+/// All names and values of one posted alert together, the link to its origin included: a mail holds them several times.
+pub const ALERT_BYTES: usize = 256 << 10;
 /// A body that is pushed to us, packed or unpacked.
 pub const PUSH_BODY_BYTES: usize = 64 << 20;
 /// A form or a JSON text that the API takes.
@@ -48,6 +55,50 @@ pub fn check_labels(labels: &Labels) -> Result<(), String> {
         if value.len() > LABEL_VALUE_BYTES {
             return Err(too_long("label value", labels, name, value.len(), LABEL_VALUE_BYTES));
         }
+    }
+    check_label_set(labels)
+}
+
+/// Checks how much all labels of a series are together.
+///
+/// # Errors
+/// In words.
+pub fn check_label_set(labels: &Labels) -> Result<(), String> {
+    let length = labels.packed().len();
+    if length > LABEL_SET_BYTES {
+        let metric = shortened(labels.metric_name());
+        return Err(format!("labels too long (metric: {metric}, length: {length}, limit: {LABEL_SET_BYTES})"));
+    }
+    Ok(())
+}
+
+/// Checks what a posted alert says.
+///
+/// # Errors
+/// Which label or annotation passes which limit, in words.
+pub fn check_alert(labels: &Labels, annotations: &Labels, generator_url: &str) -> Result<(), String> {
+    for (what, pairs) in [("label", labels), ("annotation", annotations)] {
+        if pairs.len() > ALERT_LABELS {
+            return Err(format!("too many {what}s ({}, limit: {ALERT_LABELS})", pairs.len()));
+        }
+        for (name, value) in pairs {
+            let shown = shortened(name);
+            if name.len() > LABEL_NAME_BYTES {
+                let length = name.len();
+                return Err(format!("{what} name too long ({what}: {shown}, length: {length}, limit: {LABEL_NAME_BYTES})"));
+            }
+            if value.len() > LABEL_VALUE_BYTES {
+                let length = value.len();
+                return Err(format!("{what} value too long ({what}: {shown}, length: {length}, limit: {LABEL_VALUE_BYTES})"));
+            }
+        }
+    }
+    if generator_url.len() > LABEL_VALUE_BYTES {
+        return Err(format!("generatorURL too long (length: {}, limit: {LABEL_VALUE_BYTES})", generator_url.len()));
+    }
+    let length = labels.packed().len() + annotations.packed().len() + generator_url.len();
+    if length > ALERT_BYTES {
+        return Err(format!("alert too long (length: {length}, limit: {ALERT_BYTES})"));
     }
     Ok(())
 }
@@ -79,5 +130,25 @@ mod tests {
         let many = |count: usize| check_labels(&Labels::from_pairs((0..count).map(|number| (format!("l{number}"), "v"))));
         assert_eq!(many(LABELS), Ok(()));
         assert!(many(LABELS + 1).unwrap_err().contains("number of labels: 257"));
+        let large =
+            |count: usize| check_labels(&Labels::from_pairs((0..count).map(|number| (format!("l{number}"), "v".repeat(60_000)))));
+        assert_eq!(large(4), Ok(()));
+        assert!(large(5).unwrap_err().starts_with("labels too long (metric: , length: 3000"), "{large:?}", large = large(5));
+    }
+
+    #[test]
+    fn alerts_pass_up_to_the_limit() {
+        let pair = |name: usize, value: usize| Labels::from_pairs([("n".repeat(name), "v".repeat(value))]);
+        let many =
+            |count: usize, length: usize| Labels::from_pairs((0..count).map(|number| (format!("l{number}"), "v".repeat(length))));
+        let none = Labels::empty();
+        assert_eq!(check_alert(&pair(1024, 65_536), &many(128, 9), ""), Ok(()));
+        let refused = |labels: &Labels, annotations: &Labels| check_alert(labels, annotations, "").unwrap_err();
+        assert_eq!(refused(&pair(1, 65_537), &none), "label value too long (label: n, length: 65537, limit: 65536)");
+        assert_eq!(refused(&none, &pair(1, 65_537)), "annotation value too long (annotation: n, length: 65537, limit: 65536)");
+        assert!(refused(&none, &pair(1025, 1)).starts_with("annotation name too long (annotation: nnn"));
+        assert_eq!(refused(&many(129, 1), &none), "too many labels (129, limit: 128)");
+        assert_eq!(refused(&none, &many(129, 1)), "too many annotations (129, limit: 128)");
+        assert!(refused(&many(3, 50_000), &many(3, 50_000)).starts_with("alert too long (length: 300"));
     }
 }

@@ -4,20 +4,46 @@ use super::protobuf::{Field, Fields, Malformed, push_floats, push_signed};
 use crate::model::exemplar::Exemplar;
 use crate::model::histogram::{CounterResetHint, FloatHistogram, Span};
 use crate::model::labels::{Labels, LabelsBuilder};
+use crate::model::limits;
 use crate::model::metadata::{Metadata, MetricType};
 use std::sync::Arc;
 
-/// Reads the labels of a series.
-pub(super) fn labels(series: &[u8]) -> Result<Labels, Malformed> {
-    let mut labels = LabelsBuilder::new();
+/// The labels of a series, or why they are none.
+pub(super) type SeriesLabels = Result<Labels, String>;
+
+/// Reads the labels of a series, in any order; empty ones are none. Judges them as Prometheus does: there must be a name,
+/// and no label twice.
+pub(super) fn labels(series: &[u8]) -> Result<SeriesLabels, Malformed> {
+    let mut pairs: Vec<(&str, &str)> = Vec::new();
     let mut fields = Fields::new(series);
     while let Some((number, field)) = fields.next()? {
         if number == 1 {
-            label(field.bytes()?, &mut labels)?;
+            pairs.push(label(field.bytes()?)?);
         }
     }
-    Ok(labels.build())
+    pairs.sort_by_key(|(name, _)| *name);
+    let twice = pairs.windows(2).find_map(|pair| match pair {
+        [(first, _), (second, _)] if first == second => Some(*first),
+        _ => None,
+    });
+    let labels = Labels::from_pairs(pairs.iter().filter(|(_, value)| !value.is_empty()).copied());
+    let checked = match twice {
+        Some(name) => Err(format!("label name {:?} is not unique", limits::shortened(name))),
+        None if labels.metric_name().is_empty() => Err("missing metric name".to_owned()),
+        None if labels.has("") => Err("invalid label name \"\"".to_owned()),
+        None => limits::check_labels(&labels),
+    };
+    Ok(match checked {
+        Ok(()) => Ok(labels),
+        Err(reason) => {
+            let shown: String = labels.to_string().chars().take(SHOWN_CHARS_MAX).collect();
+            Err(format!("invalid labels for series, labels {shown}: {reason}"))
+        }
+    })
 }
+
+/// How much of a series a message shows.
+const SHOWN_CHARS_MAX: usize = 1024;
 
 /// Reads a sample: milliseconds since 1970 and the value.
 pub(super) fn sample(message: &[u8]) -> Result<(i64, f64), Malformed> {
@@ -33,7 +59,7 @@ pub(super) fn sample(message: &[u8]) -> Result<(i64, f64), Malformed> {
     Ok((at_ms, value))
 }
 
-fn label(message: &[u8], into: &mut LabelsBuilder) -> Result<(), Malformed> {
+fn label(message: &[u8]) -> Result<(&str, &str), Malformed> {
     let (mut name, mut value) = ("", "");
     let mut fields = Fields::new(message);
     while let Some((number, field)) = fields.next()? {
@@ -43,8 +69,7 @@ fn label(message: &[u8], into: &mut LabelsBuilder) -> Result<(), Malformed> {
             _ => {}
         }
     }
-    into.set(name, value);
-    Ok(())
+    Ok((name, value))
 }
 
 pub(super) fn exemplar(message: &[u8]) -> Result<Exemplar, Malformed> {
@@ -53,7 +78,10 @@ pub(super) fn exemplar(message: &[u8]) -> Result<Exemplar, Malformed> {
     let mut fields = Fields::new(message);
     while let Some((number, field)) = fields.next()? {
         match number {
-            1 => label(field.bytes()?, &mut labels)?,
+            1 => {
+                let (name, value) = label(field.bytes()?)?;
+                labels.set(name, value);
+            }
             2 => value = field.float(),
             3 => at_ms = field.number() as i64,
             _ => {}

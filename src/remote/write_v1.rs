@@ -1,8 +1,8 @@
 //! Remote-Write 1.0, the receiving side: snappy, then `prometheus.WriteRequest`, decoded by hand on borrowed slices.
 //!
-//! The whole request is read before anything is stored, so that a broken one changes nothing. Samples that the store
-//! refuses (too old, another value at the same time) do not keep the others out; the sender is told by a 400, which it does
-//! not repeat.
+//! The whole request is read before anything is stored, so that one that cannot be read changes nothing. Series whose labels
+//! are none (no name, a label twice) and samples that are refused (too old, too far ahead, another value at the same time)
+//! do not keep the others out; the sender is told by a 400, which it does not repeat.
 //!
 //! ```text
 //! body -> un-snappied into a buffer that is used again -> per series: bytes of its labels | samples
@@ -10,12 +10,10 @@
 //!                           no         labels -> the store's own way, new series among them
 //! ```
 
-use super::messages;
+use super::messages::{self, SeriesLabels};
 use super::protobuf::{Fields, Malformed};
 use crate::model::exemplar::Exemplar;
 use crate::model::histogram::FloatHistogram;
-use crate::model::labels::Labels;
-use crate::model::limits;
 use crate::model::metadata::Metadata;
 use crate::storage::append::{Append, AppendError, Appended, BatchSample, BatchValue, Durability, SeriesId};
 use std::cell::RefCell;
@@ -28,9 +26,6 @@ pub enum WriteError {
     /// It could not be read; nothing was stored.
     #[error("{0}")]
     Bad(String),
-    /// Some samples were refused; the others are stored.
-    #[error("{0}")]
-    Samples(String),
     /// The store took nothing.
     #[error(transparent)]
     Append(AppendError),
@@ -41,6 +36,20 @@ impl From<Malformed> for WriteError {
         Self::Bad(error.to_string())
     }
 }
+
+/// What became of a request that could be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Received {
+    /// What the store did with the samples.
+    pub appended: Appended,
+    /// Samples of series whose labels are none.
+    pub invalid_labels: u64,
+    /// Why something was left out, for the sender; `None`: everything was taken.
+    pub complaint: Option<String>,
+}
+
+/// How far ahead of the clock a sample may be, as in Prometheus: behind it, scraped samples of now would be late.
+const AHEAD_MAX_MS: i64 = 10 * 60 * 1000;
 
 /// A buffer larger than this is not kept for the next request.
 const KEPT_BYTES: usize = 2 << 20;
@@ -69,11 +78,17 @@ struct Request<'a> {
     metadata: Vec<(String, Metadata)>,
 }
 
-/// Reads a body and stores it. Blocks until it is as durable as asked.
+/// Reads a body and stores it at `now_ms`. Blocks until it is as durable as asked.
 ///
 /// # Errors
 /// See [`WriteError`].
-pub fn receive(body: &[u8], most: usize, append: &dyn Append, durability: Durability) -> Result<Appended, WriteError> {
+pub fn receive(
+    body: &[u8],
+    most: usize,
+    now_ms: i64,
+    append: &dyn Append,
+    durability: Durability,
+) -> Result<Received, WriteError> {
     let corrupt = || WriteError::Bad("snappy: corrupt input".to_owned());
     let length = snap::raw::decompress_len(body).map_err(|_| corrupt())?;
     if length > most {
@@ -85,10 +100,10 @@ pub fn receive(body: &[u8], most: usize, append: &dyn Append, durability: Durabi
         }
         let filled = snap::raw::Decoder::new().decompress(body, unpacked).map_err(|_| corrupt())?;
         let message = unpacked.get(..filled).unwrap_or_default();
-        let mut done = store(message, append, durability);
+        let mut done = store(message, now_ms, append, durability);
         if matches!(done, Err(WriteError::Append(AppendError::Forgotten))) {
             // Between the look for its number and the append a series was forgotten, as unused for long: now it is new.
-            done = store(message, append, durability);
+            done = store(message, now_ms, append, durability);
         }
         if unpacked.capacity() > KEPT_BYTES {
             *unpacked = Vec::new();
@@ -97,20 +112,31 @@ pub fn receive(body: &[u8], most: usize, append: &dyn Append, durability: Durabi
     })
 }
 
-fn store(message: &[u8], append: &dyn Append, durability: Durability) -> Result<Appended, WriteError> {
+fn store(message: &[u8], now_ms: i64, append: &dyn Append, durability: Durability) -> Result<Received, WriteError> {
     let request = Request::read(message)?;
-    let ids = request.ids(append)?;
+    let Found { ids, complaint } = request.ids(append)?;
+    let mut received = Received { complaint, ..Received::default() };
     let mut batch = Vec::with_capacity(request.samples.len() + request.histograms.len());
     for (series, id) in request.series.iter().zip(&ids) {
         let samples = request.samples.get(series.samples.clone()).unwrap_or_default();
+        let Some(id) = id else {
+            received.invalid_labels += samples.len() as u64;
+            continue;
+        };
         let sample = |(at_ms, value): &(i64, f64)| BatchSample { series: *id, at_ms: *at_ms, value: BatchValue::Float(*value) };
         batch.extend(samples.iter().map(sample));
     }
-    let id_of = |place: usize| ids.get(place).copied();
+    let id_of = |place: usize| ids.get(place).copied().flatten();
     for (place, at_ms, value) in &request.histograms {
         let value = BatchValue::Histogram(Arc::clone(value));
-        batch.extend(id_of(*place).map(|series| BatchSample { series, at_ms: *at_ms, value }));
+        match id_of(*place) {
+            Some(series) => batch.push(BatchSample { series, at_ms: *at_ms, value }),
+            None => received.invalid_labels += 1,
+        }
     }
+    let all = batch.len();
+    batch.retain(|sample| sample.at_ms <= now_ms.saturating_add(AHEAD_MAX_MS));
+    let too_far = (all - batch.len()) as u64;
     // Before the samples: the sync that they wait for makes these durable, too.
     for exemplars in request.exemplars.chunk_by(|left, right| left.0 == right.0) {
         if let Some(series) = exemplars.first().and_then(|(place, _)| id_of(*place)) {
@@ -121,8 +147,10 @@ fn store(message: &[u8], append: &dyn Append, durability: Durability) -> Result<
     for (metric, entry) in &request.metadata {
         append.note_metadata(metric, entry);
     }
-    let done = append.append_samples(None, &batch, durability).map_err(WriteError::Append)?;
-    refusals(&done).map_or(Ok(done), |message| Err(WriteError::Samples(message)))
+    received.appended = append.append_samples(None, &batch, durability).map_err(WriteError::Append)?;
+    received.appended.too_far += too_far;
+    received.complaint = received.complaint.or_else(|| refusals(&received.appended));
+    Ok(received)
 }
 
 /// Says in Prometheus's words why samples were refused.
@@ -132,7 +160,7 @@ fn refusals(done: &Appended) -> Option<String> {
     } else if done.too_old > 0 {
         Some("out of bounds".to_owned())
     } else if done.too_far > 0 {
-        Some("out of bounds: sample is too far in the future".to_owned())
+        Some("out of bounds: timestamp is too far in the future".to_owned())
     } else if done.duplicate > 0 {
         Some("duplicate sample for timestamp".to_owned())
     } else {
@@ -178,30 +206,33 @@ impl<'a> Request<'a> {
     }
 
     /// Finds or makes all series. Labels of new ones are read before the first is made.
-    fn ids(&self, append: &dyn Append) -> Result<Vec<SeriesId>, WriteError> {
+    fn ids(&self, append: &dyn Append) -> Result<Found, WriteError> {
         let encoded: Vec<&[u8]> = self.series.iter().map(|series| series.encoded).collect();
         let mut known = Vec::with_capacity(encoded.len());
         append.known_series(&encoded, &mut known);
-        let mut fresh: Vec<Labels> = Vec::new();
-        for (series, _) in self.series.iter().zip(&known).filter(|(_, known)| known.is_none()) {
-            let labels = messages::labels(series.message)?;
-            if labels.metric_name().is_empty() {
-                return Err(WriteError::Bad(format!("invalid labels for series, labels {labels}: missing metric name")));
-            }
-            if let Err(message) = limits::check_labels(&labels) {
-                return Err(WriteError::Bad(format!("invalid labels for a series: {message}")));
-            }
-            fresh.push(labels);
+        let unknown = self.series.iter().zip(&known).filter(|(_, known)| known.is_none());
+        let fresh: Vec<SeriesLabels> = unknown.map(|(series, _)| messages::labels(series.message)).collect::<Result<_, _>>()?;
+        let mut found = Found { ids: Vec::with_capacity(known.len()), complaint: None };
+        let mut fresh = fresh.into_iter();
+        for known in known {
+            let id = match (known, known.is_none().then(|| fresh.next()).flatten()) {
+                (None, Some(Ok(labels))) => Some(append.series(&labels).map_err(WriteError::Append)?),
+                (None, Some(Err(reason))) => {
+                    found.complaint.get_or_insert(reason);
+                    None
+                }
+                (known, _) => known,
+            };
+            found.ids.push(id);
         }
-        let mut fresh = fresh.iter();
-        let id = |known: Option<SeriesId>| match known
-            .map_or_else(|| fresh.next().map(|labels| append.series(labels)), |id| Some(Ok(id)))
-        {
-            Some(id) => id.map_err(WriteError::Append),
-            None => Err(WriteError::Bad("a series was lost".to_owned())),
-        };
-        known.into_iter().map(id).collect()
+        Ok(found)
     }
+}
+
+/// The series of a request, `None` for those whose labels are none, and why the first of these are.
+struct Found {
+    ids: Vec<Option<SeriesId>>,
+    complaint: Option<String>,
 }
 
 #[cfg(test)]
@@ -209,6 +240,7 @@ mod tests {
     use super::*;
     use crate::env::Env;
     use crate::env::memory_disk::MemoryDisk;
+    use crate::model::limits;
     use crate::storage::{Store, StoreOptions};
     use crate::telemetry::metrics::Registry;
 
@@ -230,10 +262,10 @@ mod tests {
         field(2, &[&[0x09], value.to_le_bytes().as_slice(), &[0x10, at_ms]].concat())
     }
 
-    fn send(store: &Store, series: &[Vec<Vec<u8>>]) -> Result<Appended, WriteError> {
+    fn send(store: &Store, series: &[Vec<Vec<u8>>]) -> Result<Received, WriteError> {
         let message: Vec<u8> = series.iter().flat_map(|parts| field(1, &parts.concat())).collect();
         let body = snap::raw::Encoder::new().compress_vec(&message).expect("packs");
-        receive(&body, 1 << 20, store, Durability::Written)
+        receive(&body, 1 << 20, 0, store, Durability::Written)
     }
 
     fn store() -> Store {
@@ -267,23 +299,59 @@ mod tests {
     fn a_broken_request_changes_nothing() {
         let store = store();
         let good = vec![label("__name__", "up"), sample(1, 1.0)];
-        for bad in [
-            vec![label("job", "a"), sample(1, 1.0)],
-            vec![label("__name__", "x"), vec![0x12, 9, 0x09, 1]],
-            vec![vec![0x0a, 0x7f]],
-        ] {
-            assert!(matches!(send(&store, &[good.clone(), bad]), Err(WriteError::Bad(_))));
-        }
-        let long = "x".repeat(limits::LABEL_VALUE_BYTES + 1);
-        let many: Vec<Vec<u8>> = (0..=limits::LABELS).map(|number| label(&format!("l{number:03}"), "v")).collect();
-        for labels in [vec![label("job", &long)], many] {
-            let bad = [vec![label("__name__", "x")], labels, vec![sample(1, 1.0)]].concat();
+        for bad in [vec![label("__name__", "x"), vec![0x12, 9, 0x09, 1]], vec![vec![0x0a, 0x7f]]] {
             assert!(matches!(send(&store, &[good.clone(), bad]), Err(WriteError::Bad(_))));
         }
         assert_eq!((store.stats().series, store.stats().head_samples), (0, 0));
-        let twice = send(&store, &[vec![label("__name__", "up"), sample(1, 1.0), sample(1, 2.0)]]);
-        assert!(matches!(twice, Err(WriteError::Samples(_))), "{twice:?}");
-        assert_eq!(store.stats().head_samples, 1);
+    }
+
+    #[test]
+    fn what_is_wrong_with_one_series_does_not_keep_out_the_others() {
+        let store = store();
+        let good = |at: u8| vec![label("__name__", "up"), sample(at, 1.0)];
+        let name = label("__name__", "x");
+        let long = "x".repeat(limits::LABEL_VALUE_BYTES + 1);
+        let many: Vec<Vec<u8>> = (0..=limits::LABELS).map(|number| label(&format!("l{number:03}"), "v")).collect();
+        let bad = [
+            (vec![label("job", "a")], "labels {job=\"a\"}: missing metric name"),
+            (vec![name.clone(), label("job", "a"), label("job", "b")], "label name \"job\" is not unique"),
+            (vec![label("b", "1"), name.clone(), label("a", "1"), label("b", "1")], "label name \"b\" is not unique"),
+            (vec![name.clone(), label("", "a")], "invalid label name \"\""),
+            (vec![name.clone(), label("job", &long)], "label value too long"),
+            ([vec![name.clone()], many].concat(), "too many labels"),
+        ];
+        for (at, (labels, words)) in (1..).zip(bad) {
+            let received = send(&store, &[good(at), [labels, vec![sample(1, 1.0), sample(2, 2.0)]].concat()]).expect("readable");
+            assert_eq!((received.appended.stored, received.invalid_labels), (1, 2), "{words}");
+            let complaint = received.complaint.expect(words);
+            assert!(
+                complaint.starts_with("invalid labels for series, labels {") && complaint.ends_with(words)
+                    || complaint.contains(words),
+                "{complaint}"
+            );
+        }
+        assert_eq!((store.stats().series, store.stats().head_samples), (1, 6));
+        let twice = send(&store, &[vec![label("__name__", "up"), sample(1, 1.0), sample(1, 2.0)]]).expect("readable");
+        assert_eq!((twice.appended.duplicate, twice.complaint.as_deref()), (1, Some("duplicate sample for timestamp")));
+    }
+
+    #[test]
+    fn samples_far_ahead_are_refused_and_the_others_stored() {
+        let store = store();
+        let at = |at_ms: i64| {
+            let (mut varint, mut rest) = (Vec::new(), at_ms);
+            while rest >= 0x80 {
+                varint.push(rest as u8 | 0x80);
+                rest >>= 7;
+            }
+            varint.push(rest as u8);
+            field(2, &[&[0x09], 1.5_f64.to_le_bytes().as_slice(), &[0x10], &varint].concat())
+        };
+        let series = vec![label("__name__", "up"), at(1), at(AHEAD_MAX_MS), at(AHEAD_MAX_MS + 1), at(31_536_000_000)];
+        let received = send(&store, &[series]).expect("readable");
+        assert_eq!((received.appended.stored, received.appended.too_far), (2, 2));
+        assert_eq!(received.complaint.as_deref(), Some("out of bounds: timestamp is too far in the future"));
+        assert_eq!(store.stats().head_samples, 2);
     }
 
     /// A series with a sample, an exemplar and a histogram, and its metadata.
@@ -304,8 +372,8 @@ mod tests {
     fn no_body_breaks_it() {
         let store = crate::storage::fuzz::open(&MemoryDisk::new()).expect("opens");
         let compress = |bytes: &[u8]| snap::raw::Encoder::new().compress_vec(bytes).expect("compresses");
-        let receive = |body: &[u8]| receive(body, 1 << 20, &store, Durability::Synced);
-        assert!(receive(&compress(&message())).is_ok_and(|done| done.stored == 2));
+        let receive = |body: &[u8]| receive(body, 1 << 20, 0, &store, Durability::Synced);
+        assert!(receive(&compress(&message())).is_ok_and(|received| received.appended.stored == 2));
         crate::env::fuzz::replay("remote_write", &[message(), compress(&message())], 1500, |bytes| {
             let _as_it_is = receive(bytes);
             let _message = receive(&compress(bytes));

@@ -8,6 +8,7 @@ use super::view::{AlertView, AlertingView, Health, RuleView};
 use super::{alerting, recording};
 use crate::model::alert::Alert;
 use crate::model::labels::Labels;
+use crate::model::limits;
 use crate::model::sample::{self, Value};
 use crate::promql::engine::{Engine, QueryOptions};
 use crate::promql::expr::Expr;
@@ -211,10 +212,18 @@ impl RuleState {
         let at_ms = evaluation.at_ms - evaluation.query_offset_ms;
         let mut series = BTreeMap::new();
         let (mut ids, mut values, mut histograms) = (Vec::new(), Vec::new(), Vec::new());
+        let mut refused = None;
         for (labels, value) in written {
             let id = match self.series.get(labels) {
                 Some(id) => *id,
-                None => append.series(labels)?,
+                None => {
+                    // What a rule makes up must fit a line as what is scraped does. The others are written all the same.
+                    if let Err(reason) = limits::check_labels(labels) {
+                        refused = Some(AppendError::Limit(reason));
+                        continue;
+                    }
+                    append.series(labels)?
+                }
             };
             match value {
                 Value::Float(value) => {
@@ -244,7 +253,7 @@ impl RuleState {
         if !histograms.is_empty() {
             append.append_samples(Some(group), &histograms, Durability::Kept)?;
         }
-        Ok(())
+        refused.map_or(Ok(()), Err)
     }
 
     /// Returns the rule as pages show it.

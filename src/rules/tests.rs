@@ -77,6 +77,50 @@ fn rules_of(case: &serde_json::Value) -> Vec<RuleState> {
     file.groups[0].rules.iter().map(|rule| RuleState::new(Arc::clone(rule), "g".to_owned(), true)).collect()
 }
 
+/// A rule whose labels fit no line shows an error; what it tells and its other series are there all the same.
+#[test]
+fn labels_that_fit_no_line_are_not_stored() {
+    let text = "groups:\n- name: g\n  rules:\n  - alert: A\n    expr: up == 0\n    labels: {long: '{{ range query \"many\" }}{{ .Labels.text }}{{ end }}'}\n  - record: r\n    expr: label_replace(up, \"long\", \"$1\", \"text\", \"(.*)\")\n";
+    let file = file::read(text).unwrap().file;
+    let store = Arc::new(MemoryStore::new());
+    let many = "x".repeat(1000);
+    for number in 0..100 {
+        let number = number.to_string();
+        store.add(&Labels::from_pairs([("__name__", "many"), ("n", &number), ("text", &many)]), 0, Value::Float(1.0));
+    }
+    let huge = "y".repeat(60_000);
+    store.add(&Labels::from_pairs([("__name__", "up"), ("instance", "a")]), 0, Value::Float(0.0));
+    store.add(
+        &Labels::from_pairs([("__name__", "up"), ("text", &huge), ("b", &huge), ("c", &huge), ("d", &huge)]),
+        0,
+        Value::Float(1.0),
+    );
+    let append = MemoryAppend::new(Arc::clone(&store));
+    let engine = Engine::new(EngineOptions::default());
+    let evaluation = Evaluation {
+        engine: &engine,
+        querier: &*store,
+        append: &append,
+        at_ms: 0,
+        query_offset_ms: 0,
+        limit: 0,
+        external_labels: &Labels::empty(),
+        external_url: "http://w",
+        cancel: None,
+        interval_ms: 30_000,
+        resend_delay_ms: 60_000,
+    };
+    let mut rules = file.groups[0].rules.iter().map(|rule| RuleState::new(Arc::clone(rule), "g".to_owned(), false));
+    let told = rules.next().unwrap().evaluate(&evaluation);
+    assert!(told.error.as_deref().is_some_and(|error| error.contains("label value too long")), "{:?}", told.error);
+    assert_eq!(told.alerts.len(), 1);
+    assert_eq!(told.alerts[0].labels.value("long").len(), 100_000);
+    let mut recording = rules.next().unwrap();
+    let recorded = recording.evaluate(&evaluation);
+    assert!(recorded.error.as_deref().is_some_and(|error| error.contains("labels too long")), "{:?}", recorded.error);
+    assert_eq!((recorded.samples, recording.series().count()), (2, 1));
+}
+
 #[test]
 fn life_cycles_of_the_compliance_specification() {
     let Some(file) = shared_data::json("alerting/alert_lifecycle.json") else { return };

@@ -102,7 +102,7 @@ impl<'a> SampleLabels<'a> {
                 ));
             }
         }
-        Ok(())
+        limits::check_label_set(labels)
     }
 }
 

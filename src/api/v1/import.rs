@@ -65,7 +65,9 @@ fn store(
     append: &dyn Append,
     durability: Durability,
 ) -> Result<(), ApiError> {
-    let bad = |error: crate::exposition::ParseError| ApiError::bad_data(error.to_string());
+    let bad = |error: crate::exposition::ParseError| {
+        ApiError::bad_data(format!("line {}, column {}: {error}", error.line, error.column))
+    };
     let failed = |error: crate::storage::append::AppendError| ApiError::new(ErrorKind::Unavailable, error.to_string());
     let mut parser = Parser::new(text, Dialect::Text);
     let mut samples = Vec::new();

@@ -1,8 +1,9 @@
 //! `write`: Remote-Write 1.0. What is acknowledged is on disk.
 
 use super::super::state::ApiState;
-use crate::remote::write_v1::{self, WriteError};
+use crate::remote::write_v1::{self, Received, WriteError};
 use crate::storage::append::{AppendError, Durability};
+use crate::telemetry::metrics::Registry;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -45,12 +46,19 @@ pub(in crate::api) async fn write(State(api): State<ApiState>, headers: HeaderMa
     let append = Arc::clone(&api.append);
     let most = api.limits.body_bytes;
     let durability = durability(&api);
-    let done = api.env.tasks.blocking(move || write_v1::receive(&body, most, &*append, durability)).await;
+    let now_ms = api.env.clock.now_ms();
+    let done = api.env.tasks.blocking(move || write_v1::receive(&body, most, now_ms, &*append, durability)).await;
     match done {
-        Ok(Ok(_)) => StatusCode::NO_CONTENT.into_response(),
+        Ok(Ok(received)) => {
+            note(&api.registry, &received);
+            match received.complaint {
+                None => StatusCode::NO_CONTENT.into_response(),
+                Some(complaint) => plain(StatusCode::BAD_REQUEST, complaint),
+            }
+        }
         Ok(Err(error)) => {
             let status = match &error {
-                WriteError::Bad(_) | WriteError::Samples(_) => StatusCode::BAD_REQUEST,
+                WriteError::Bad(_) => StatusCode::BAD_REQUEST,
                 WriteError::Append(AppendError::Limit(_)) => StatusCode::TOO_MANY_REQUESTS,
                 // Senders keep what they have and come again.
                 WriteError::Append(AppendError::Closed | AppendError::Forgotten | AppendError::Log(_)) => {
@@ -60,6 +68,18 @@ pub(in crate::api) async fn write(State(api): State<ApiState>, headers: HeaderMa
             plain(status, error.to_string())
         }
         Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    }
+}
+
+/// Counts what was left out of a request.
+fn note(registry: &Registry, received: &Received) {
+    if received.invalid_labels > 0 {
+        let name = "watchkeeper_api_remote_write_invalid_labels_samples_total";
+        registry.counter(name, "Samples of remote writes whose series has no valid labels.", &[]).add(received.invalid_labels);
+    }
+    if received.appended.too_far > 0 {
+        let name = "watchkeeper_tsdb_out_of_bound_samples_total";
+        registry.counter(name, "Pushed samples that were too far in the future.", &[]).add(received.appended.too_far);
     }
 }
 

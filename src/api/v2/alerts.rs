@@ -2,17 +2,20 @@
 
 use super::super::Params;
 use super::{AlertingApi, Refusal, bad_request, filters, flag, json_of, parse_time, receiver_filter, satisfies, time};
-use crate::alerting::alerts::MAX_LABELS;
 use crate::alerting::persist::{labels_json, labels_of};
 use crate::alerting::view::AlertView;
 use crate::model::alert::Alert;
-use crate::model::labels::Labels;
+use crate::model::labels::{ALERT_NAME, Labels};
+use crate::model::limits;
 use crate::model::matcher::Matcher;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
+
+/// The most reasons that one answer gives.
+const REASONS_MAX: usize = 20;
 
 /// Which alerts to show.
 pub(super) struct Selection {
@@ -109,9 +112,6 @@ fn read_alert(value: &Value, now_ms: i64) -> Result<Alert, String> {
         return Err("labels in body is required".to_owned());
     }
     let labels = read_labels(value, "labels")?;
-    if labels.len() > MAX_LABELS {
-        return Err(format!("more than {MAX_LABELS} labels"));
-    }
     if labels.has("") {
         return Err("invalid label set: invalid name \"\"".to_owned());
     }
@@ -126,17 +126,30 @@ fn read_alert(value: &Value, now_ms: i64) -> Result<Alert, String> {
     })
 }
 
-/// `POST /api/v2/alerts`: good ones are taken even where others are refused.
+/// `POST /api/v2/alerts`: good ones are taken even where others are refused or too large.
 pub(super) async fn post(State(api): State<AlertingApi>, body: Bytes) -> Result<Response, Refusal> {
     let parsed: Value = serde_json::from_slice(&body)
         .map_err(|error| Refusal::Body(format!("parsing alerts body from \"\" failed, because {error}")))?;
     let list = parsed.as_array().ok_or_else(|| Refusal::Body("alerts in body must be an array".to_owned()))?;
     let now_ms = api.env.clock.now_ms();
     let read = list.iter().map(|value| read_alert(value, now_ms)).collect::<Result<Vec<_>, _>>();
-    let alerts = read.map_err(Refusal::Validation)?;
-    match api.alerting.post(alerts).await {
-        Ok(refused) if refused.is_empty() => Ok(StatusCode::OK.into_response()),
-        Ok(refused) => Err(bad_request(refused.join("; "))),
+    let mut alerts = read.map_err(Refusal::Validation)?;
+    let mut refused = Vec::new();
+    alerts.retain(|alert| {
+        let checked = limits::check_alert(&alert.labels, &alert.annotations, &alert.generator_url);
+        if let Err(reason) = &checked {
+            refused.push(format!("alert {:?}: {reason}", limits::shortened(alert.labels.value(ALERT_NAME))));
+        }
+        checked.is_ok()
+    });
+    let posted = if alerts.is_empty() && !refused.is_empty() { Ok(Vec::new()) } else { api.alerting.post(alerts).await };
+    match posted {
+        Ok(others) if others.is_empty() && refused.is_empty() => Ok(StatusCode::OK.into_response()),
+        Ok(others) => {
+            refused.extend(others);
+            refused.truncate(REASONS_MAX);
+            Err(bad_request(refused.join("; ")))
+        }
         Err(stopped) => Err(Refusal::Handler(StatusCode::INTERNAL_SERVER_ERROR, stopped.to_string())),
     }
 }

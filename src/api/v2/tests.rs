@@ -110,6 +110,34 @@ async fn refusals_have_alertmanagers_codes() {
 }
 
 #[tokio::test]
+async fn alerts_past_a_limit_are_refused_by_name_and_the_others_taken() {
+    let api = Api::start().await;
+    let long = "x".repeat(5 << 20);
+    let many: serde_json::Map<String, Value> = (0..200).map(|number| (format!("l{number}"), json!("v"))).collect();
+    let posted = json!([
+        {"labels": {"alertname": "Good"}, "annotations": {"summary": "x".repeat(60_000)}},
+        {"labels": {"alertname": "Long", "path": long}},
+        {"labels": {"alertname": "Told"}, "annotations": {"text": long}},
+        {"labels": {"alertname": "Wide"}, "annotations": many},
+        {"labels": {"alertname": "Linked"}, "generatorURL": long},
+    ]);
+    let (status, words) = api.ask("POST", "/api/v2/alerts", &posted).await;
+    let words = words.as_str().unwrap_or_default().to_owned();
+    assert_eq!(status, 400, "{words}");
+    for reason in [
+        "alert \"Long\": label value too long (label: path, length: 5242880, limit: 65536)",
+        "alert \"Told\": annotation value too long (annotation: text, length: 5242880, limit: 65536)",
+        "alert \"Wide\": too many annotations (200, limit: 128)",
+        "alert \"Linked\": generatorURL too long (length: 5242880, limit: 65536)",
+    ] {
+        assert!(words.contains(reason), "{words}");
+    }
+    let (_, alerts) = api.get("/api/v2/alerts").await;
+    assert_eq!(alerts.as_array().map(Vec::len), Some(1));
+    assert_eq!(alerts[0]["labels"]["alertname"], "Good");
+}
+
+#[tokio::test]
 async fn silences_are_made_found_and_ended() {
     let api = Api::start().await;
     api.ask("POST", "/api/v2/alerts", &json!([{"labels": {"alertname": "Down", "instance": "a"}}])).await;

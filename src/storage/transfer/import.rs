@@ -14,6 +14,7 @@ use crate::env::Env;
 use crate::env::disk::Open;
 use crate::exposition::ParseError;
 use crate::model::labels::LabelsBuilder;
+use crate::model::limits;
 use crate::storage::blocks::BlockSet;
 use crate::storage::dir;
 use crate::storage::error::StoreError;
@@ -148,7 +149,9 @@ fn read(input: &mut dyn io::Read, runs: &mut Runs<'_>, imported: &mut Imported, 
             _ => {
                 builder = LabelsBuilder::new();
                 parser.labels_into(&mut builder).map_err(|error| Refused::Text(error.message))?;
-                let number = runs.series(builder.build());
+                let labels = builder.build();
+                limits::check_labels(&labels).map_err(Refused::Text)?;
+                let number = runs.series(labels);
                 known = Some((parser.series().to_vec(), number));
                 number
             }
