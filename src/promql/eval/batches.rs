@@ -5,7 +5,7 @@
 //! answer never depends on who did what, and a query is never slower than its own thread. Threads ahead of what was given
 //! stop after a few batches, which bounds what is held.
 
-use super::context::{Context, Outcome};
+use super::context::{Aside, Context, Outcome};
 use super::select::with_hints;
 use super::window::Samples;
 use crate::model::labels::Labels;
@@ -223,10 +223,16 @@ impl Context<'_> {
     /// Works off all series of a selection and gives what became of them, in order.
     pub(super) fn work_off(&self, selection: &Selection, job: &Job, sink: &mut WorkedSink<'_>) -> Outcome<()> {
         let samples: u64 = selection.series.iter().map(|one| one.samples_estimated).sum();
-        if samples >= self.engine.shared_samples && selection.series.len() > 1 {
-            let turns = self.idle_turns();
+        let others = samples / self.engine.shared_samples.max(1);
+        if others > 0 && selection.series.len() > 1 {
+            let turns = self.idle_turns(usize::try_from(others).unwrap_or(usize::MAX));
+            // What others computed before it is given is held beside all that is held already. Where there is no room for it,
+            // the query goes on alone.
             if !turns.is_empty() {
-                return self.work_off_together(selection, job, samples, turns, sink);
+                match self.set_aside((AHEAD * CELLS.max(job.steps)) as u64) {
+                    Ok(aside) => return self.work_off_together(selection, job, samples, turns, &aside, sink),
+                    Err(_) => self.hold_cells(self.held.get())?,
+                }
             }
         }
         let mut work = (job.maker)();
@@ -249,6 +255,7 @@ impl Context<'_> {
         job: &Job,
         samples: u64,
         turns: Vec<Turn>,
+        _aside: &Aside<'_>,
         sink: &mut WorkedSink<'_>,
     ) -> Outcome<()> {
         let series_max = (CELLS / job.steps.max(1)).clamp(1, SERIES);
@@ -265,8 +272,6 @@ impl Context<'_> {
             changed: Condvar::new(),
         });
         let end = End(&shared);
-        // What others computed before it is given is held beside all that is held already.
-        let _aside = self.set_aside((AHEAD * CELLS.max(job.steps)) as u64)?;
         for turn in turns {
             let shared = Arc::clone(&shared);
             self.start(Box::new(move || shared.help(&turn)));

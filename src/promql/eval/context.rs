@@ -162,10 +162,10 @@ impl<'a> Context<'a> {
         Ok(aside)
     }
 
-    /// Returns the turns that nobody wants, of which the query may use as many as it has threads for.
-    pub(super) fn idle_turns(&self) -> Vec<Turn> {
+    /// Returns turns that nobody wants, so many at most.
+    pub(super) fn idle_turns(&self, most: usize) -> Vec<Turn> {
         let Some(turns) = self.turns.filter(|_| self.workers.are_there()) else { return Vec::new() };
-        std::iter::from_fn(|| turns.idle(self.options.lane)).collect()
+        std::iter::from_fn(|| turns.idle(self.options.lane)).take(most).collect()
     }
 
     /// Starts work on another thread. It may come late, or never.

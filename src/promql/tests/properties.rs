@@ -222,11 +222,14 @@ proptest! {
         let alone = Engine::new(EngineOptions::default());
         let together = Engine::new(EngineOptions { shared_samples: 1, ..EngineOptions::default() });
         let together = together.with_turns(3).with_workers(threads());
+        // There is no room for what others would compute ahead.
+        let tight = Engine::new(EngineOptions { shared_samples: 1, max_query_bytes: 1 << 20, ..EngineOptions::default() });
+        let tight = tight.with_turns(3).with_workers(threads());
         // Nobody came, though somebody was called.
         let deserted = together.clone().with_workers(std::sync::Arc::new(drop));
         let expr = parse(&text).expect("parses");
         let expected = range(&alone, &store, &expr);
-        for engine in [together, deserted] {
+        for engine in [together, deserted, tight] {
             match (&expected, range(&engine, &store, &expr)) {
                 (Ok(alone), Ok(together)) => {
                     let bits = |cells: &Cells| cells.iter().map(|(key, value)| (key.clone(), value.to_bits())).collect::<Vec<_>>();
