@@ -289,16 +289,20 @@ async fn pages_and_status() {
 #[tokio::test]
 async fn compacts_and_counts() {
     let world = world_with(Config::without_file());
-    let labels = Labels::from_pairs([("__name__", "up"), ("job", "a")]);
-    let series = world.store.series(&labels).unwrap();
     let now_ms = Env::real().clock.now_ms() - 1000;
-    let sample = BatchSample { series, at_ms: now_ms, value: BatchValue::Float(1.0) };
-    world.store.append_samples(None, &[sample], Durability::Written).unwrap();
+    let sample = |name: &str| {
+        let series = world.store.series(&Labels::from_pairs([("__name__", name), ("job", "a")])).unwrap();
+        BatchSample { series, at_ms: now_ms, value: BatchValue::Float(1.0) }
+    };
+    world.store.append_samples(None, &[sample("up"), sample("down")], Durability::Written).unwrap();
+    let chunks = async || world.data("/api/v1/status/tsdb").await["headStats"]["chunkCount"].clone();
+    assert_eq!(chunks().await, 2);
     let (status, body) = world.post("/api/watchkeeper/v1/compact", &[], "").await;
     assert_eq!(status, StatusCode::OK, "{body}");
-    assert!(body.contains("\"blocks\":1") && body.contains("\"samples\":1"), "{body}");
+    assert!(body.contains("\"blocks\":1") && body.contains("\"samples\":2"), "{body}");
+    assert_eq!(chunks().await, 0);
     let counted = world.data("/api/watchkeeper/v1/cardinality?label=job").await;
-    assert_eq!(counted, json!({"values": [{"value": "a", "series": 1}], "allValues": 1}));
+    assert_eq!(counted, json!({"values": [{"value": "a", "series": 2}], "allValues": 1}));
     assert_eq!(world.get("/api/watchkeeper/v1/cardinality?label=job&limit=0").await.0, StatusCode::BAD_REQUEST);
     assert_eq!(world.get("/api/watchkeeper/v1/cardinality").await.0, StatusCode::BAD_REQUEST);
 }

@@ -39,6 +39,19 @@ impl Exemplars {
         added
     }
 
+    /// Returns everything in order of arrival, neighbours of one series together: added again one after the other they make
+    /// the same ring.
+    pub(crate) fn all(&self) -> Vec<(SeriesId, Vec<Exemplar>)> {
+        let mut found: Vec<(SeriesId, Vec<Exemplar>)> = Vec::new();
+        for (series, exemplar) in &self.ring {
+            match found.last_mut() {
+                Some((last, list)) if last == series => list.push(exemplar.clone()),
+                _ => found.push((*series, vec![exemplar.clone()])),
+            }
+        }
+        found
+    }
+
     /// Walks the series that have exemplars.
     pub(crate) fn series(&self) -> impl Iterator<Item = SeriesId> {
         self.newest.keys().copied()
@@ -88,5 +101,8 @@ mod tests {
         assert_eq!(times, [2, 3, 4]);
         assert_eq!(ring.len(), 3);
         assert!(ring.find(0, 10, |series| series != SeriesId(1)).is_empty());
+        ring.add(SeriesId(2), &[exemplar(4)]);
+        let all: Vec<_> = ring.all().into_iter().map(|(series, list)| (series.0, list.len())).collect();
+        assert_eq!(all, [(1, 2), (2, 1)]);
     }
 }

@@ -16,7 +16,7 @@ use super::progress::Task;
 use super::select::TimeRange;
 use super::store::Inner;
 use super::wal::names::{put_group, put_layout, put_series_entry, put_symbol};
-use super::wal::record::put_metadata;
+use super::wal::record::{put_exemplars, put_metadata};
 use super::wal::replay::Cover;
 use crate::model::matcher::Matcher;
 use crate::storage::index::matchers::matching;
@@ -135,6 +135,7 @@ impl Inner {
         let cut = self.head.cut(&self.log, end_ms);
         if cut.is_empty() {
             self.head.finish_cut(&cut);
+            self.carry_over();
             return self.drop_segments(cut.cover);
         }
         let blocks =
@@ -156,16 +157,20 @@ impl Inner {
         tracing::info!(blocks = blocks.len(), samples, ?took, "the head was cut");
         self.metrics.cuts.inc();
         self.metrics.cut_seconds.observe(took.as_secs_f64());
-        self.log_metadata();
+        self.carry_over();
         self.drop_segments(cut.cover)
     }
 
-    /// Metadata live in the log alone: they are said again before their old segments go.
-    fn log_metadata(&self) {
+    /// Metadata and exemplars live in the log alone: they are said again before their old segments go. Both are bounded.
+    fn carry_over(&self) {
         for (metric, known) in read(&self.head.metadata).get(None) {
             for metadata in &known {
                 self.log.write(i64::MIN, |_segment, record| put_metadata(record, &metric, metadata));
             }
+        }
+        let exemplars = lock(&self.head.exemplars).all();
+        for (series, list) in &exemplars {
+            self.log.write(i64::MIN, |_segment, record| put_exemplars(record, *series, list));
         }
     }
 

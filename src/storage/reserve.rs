@@ -11,6 +11,8 @@ use std::sync::Mutex;
 
 /// Name of the file.
 pub(crate) const NAME: &str = "RESERVE";
+/// A young store keeps back so much: some segments of the operational state, and mails.
+const LEAST: u64 = 1 << 20;
 
 /// The reserve of a data directory.
 pub(crate) struct Reserve {
@@ -32,10 +34,12 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
 }
 
 impl Reserve {
-    /// Returns a reserve of so many bytes (0: none), on a small file system of less. It is not built yet.
-    pub(crate) fn new(env: &Env, dir: &Path, bytes: u64) -> Self {
+    /// Returns a reserve of so many bytes (0: none), of less on a small file system and beside few blocks: `held` are their
+    /// bytes. It is not built yet.
+    pub(crate) fn new(env: &Env, dir: &Path, bytes: u64, held: u64) -> Self {
         let most = env.disk.space(dir).map_or(u64::MAX, |space| space.total_bytes / 32);
-        Self { env: env.clone(), path: dir.join(NAME), bytes: bytes.min(most), held: Mutex::new(false) }
+        let bytes = bytes.min(most).min((held / 32).max(LEAST));
+        Self { env: env.clone(), path: dir.join(NAME), bytes, held: Mutex::new(false) }
     }
 
     /// Builds the reserve if it is not there. Success says that there is space, for the reserve and for a sixteenth more.
@@ -89,7 +93,7 @@ mod tests {
         let env = Env { disk: Arc::new(disk.clone()), ..Env::real() };
         let length = || disk.stat(Path::new("data/RESERVE")).expect("stat").map(|entry| entry.bytes);
         disk.set_room(Some(1_700_000));
-        let reserve = Reserve::new(&env, Path::new("data"), 1_600_000);
+        let reserve = Reserve::new(&env, Path::new("data"), 1_600_000, 1 << 30);
         reserve.build().expect("builds");
         assert_eq!(length(), Some(1_600_000));
         assert!(reserve.release() && !reserve.release());
@@ -100,5 +104,8 @@ mod tests {
         disk.set_room(Some(1_700_000));
         reserve.build().expect("builds");
         assert_eq!(length(), Some(1_600_000));
+        let sized = |held| Reserve::new(&env, Path::new("data"), 16 << 20, held).bytes;
+        disk.set_room(None);
+        assert_eq!((sized(0), sized(64 << 20), sized(1 << 40)), (1 << 20, 2 << 20, 16 << 20));
     }
 }

@@ -5,8 +5,8 @@
 //! ```
 //!
 //! Blocks are never changed once they have their name, so that a hard link is as good as a copy; what does change
-//! (`.del`, `state.dump`) is copied. Names and rows are in the blocks; metadata of metrics live in the log alone and are said
-//! in a first segment of the snapshot. A crash leaves a folder that ends with `.tmp` and is removed at the next start.
+//! (`.del`, `state.dump`) is copied. Names and rows are in the blocks; metadata of metrics and exemplars live in the log alone
+//! and are said in a first segment of the snapshot, with the names of the exemplars' series. A crash leaves a folder that ends with `.tmp` and is removed at the next start.
 //!
 //! ```text
 //! MANIFEST     "watchkeeper-snapshot 1\n", then a line for each file: length, crc, path
@@ -16,19 +16,24 @@
 //! The crc of a block is the one that its footer holds of itself (all other bytes of a block have theirs below it); of other
 //! files it is that of the whole file.
 
+use super::append::SeriesId;
 use super::block::footer::FOOTER_TAIL_BYTES;
 use super::dir::FORMAT;
 use super::error::StoreError;
 use super::head::{lock, read};
 use super::store::Inner;
+use super::wal::DEFINITIONS;
 use super::wal::files::GrowingFile;
-use super::wal::record::put_metadata;
-use super::wal::segment::LOG_MAGIC;
+use super::wal::names::{put_series_entry, put_symbol};
+use super::wal::record::{put_exemplars, put_metadata};
+use super::wal::segment::{LOG_MAGIC, NAMES_MAGIC};
 use crate::env::Env;
 use crate::env::disk::Open;
+use crate::model::exemplar::Exemplar;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Name of the manifest.
 pub(crate) const MANIFEST: &str = "MANIFEST";
@@ -155,8 +160,8 @@ impl Inner {
 
     fn fill(&self, tmp: &Path) -> Result<(), StoreError> {
         let disk = &*self.env.disk;
-        let (blocks, wal) = (tmp.join("blocks"), tmp.join("wal"));
-        for folder in [&blocks, &wal] {
+        let (blocks, names, wal) = (tmp.join("blocks"), tmp.join("names"), tmp.join("wal"));
+        for folder in [&blocks, &names, &wal] {
             disk.create_dir_all(folder).map_err(StoreError::io("making", folder))?;
         }
         let mut listed = Vec::new();
@@ -176,8 +181,9 @@ impl Inner {
                 list(&to, format!("blocks/{name}"))?;
             }
         }
-        let segment = self.metadata_segment(&wal)?;
-        list(&segment, "wal/00000001.log".to_owned())?;
+        let exemplars = lock(&self.head.exemplars).all();
+        list(&self.names_of(&exemplars, &names)?, "names/00000001.log".to_owned())?;
+        list(&self.first_segment(&exemplars, &wal)?, "wal/00000001.log".to_owned())?;
         for name in KEPT {
             let from = self.options.dir.join(name);
             if disk.stat(&from).map_err(StoreError::io("looking at", &from))?.is_some() {
@@ -185,7 +191,7 @@ impl Inner {
                 list(&tmp.join(name), name.to_owned())?;
             }
         }
-        for folder in [&blocks, &wal] {
+        for folder in [&blocks, &names, &wal] {
             disk.sync_dir(folder).map_err(StoreError::io("syncing", folder))?;
         }
         for (name, text) in [("FORMAT", FORMAT.to_owned()), (MANIFEST, encode_manifest(&listed))] {
@@ -195,19 +201,50 @@ impl Inner {
         Ok(())
     }
 
-    /// Says what is known of metrics in a first segment of the snapshot's log.
-    fn metadata_segment(&self, folder: &Path) -> Result<std::path::PathBuf, StoreError> {
-        let made = GrowingFile::create(&*self.env.disk, folder, LOG_MAGIC, 1, self.env.clock.now_ms());
-        let mut segment = made.map_err(StoreError::io("making a segment in", folder))?;
-        let path = segment.path.clone();
+    /// Says what is known of metrics, and the exemplars, in a first segment of the snapshot's log.
+    fn first_segment(&self, exemplars: &[(SeriesId, Vec<Exemplar>)], folder: &Path) -> Result<PathBuf, StoreError> {
+        let mut records = Vec::new();
         for (metric, known) in read(&self.head.metadata).get(None) {
             for metadata in &known {
                 let mut record = Vec::new();
                 put_metadata(&mut record, &metric, metadata);
-                segment.write_record(&record).map_err(StoreError::io("writing", &path))?;
+                records.push(record);
             }
         }
-        segment.handle().sync_data().map_err(StoreError::io("syncing", &path))?;
+        for (series, exemplars) in exemplars {
+            let mut record = Vec::new();
+            put_exemplars(&mut record, *series, exemplars);
+            records.push(record);
+        }
+        self.write_log(folder, LOG_MAGIC, &records)
+    }
+
+    /// Names the series that have exemplars, as they are numbered here.
+    fn names_of(&self, exemplars: &[(SeriesId, Vec<Exemplar>)], folder: &Path) -> Result<PathBuf, StoreError> {
+        let carriers: BTreeSet<SeriesId> = exemplars.iter().map(|(series, _)| *series).collect();
+        let registry = read(&self.head.registry);
+        let pairs: Vec<_> = carriers.into_iter().map(|series| (series, registry.symbol_pairs(series))).collect();
+        let symbols: BTreeSet<u32> =
+            pairs.iter().flat_map(|(_, pairs)| pairs).flat_map(|(name, value)| [*name, *value]).collect();
+        let mut record = vec![DEFINITIONS];
+        for symbol in symbols {
+            put_symbol(&mut record, symbol, registry.symbols().get(symbol));
+        }
+        for (series, pairs) in pairs {
+            put_series_entry(&mut record, series, &pairs);
+        }
+        drop(registry);
+        self.write_log(folder, NAMES_MAGIC, &[record])
+    }
+
+    fn write_log(&self, folder: &Path, magic: [u8; 8], records: &[Vec<u8>]) -> Result<PathBuf, StoreError> {
+        let made = GrowingFile::create(&*self.env.disk, folder, magic, 1, self.env.clock.now_ms());
+        let mut file = made.map_err(StoreError::io("making a log in", folder))?;
+        let path = file.path.clone();
+        for record in records {
+            file.write_record(record).map_err(StoreError::io("writing", &path))?;
+        }
+        file.handle().sync_data().map_err(StoreError::io("syncing", &path))?;
         Ok(path)
     }
 }

@@ -15,6 +15,8 @@ pub struct StoreStats {
     pub series: u64,
     /// Groups in the head.
     pub groups: u64,
+    /// Columns in the head: one series over the rows of one half hour.
+    pub head_columns: u64,
     /// Samples in the head.
     pub head_samples: u64,
     /// Oldest time in the head, `None` where it is empty.
@@ -114,6 +116,7 @@ impl StoreStats {
             stats.head_bytes += (state.layout.len() * 4) as u64;
             for shared in state.sealed.iter().chain(&state.current) {
                 let generation = lock(shared);
+                stats.head_columns += generation.series().len() as u64;
                 stats.head_samples += generation.samples();
                 stats.head_bytes += generation.memory_bytes() as u64;
                 if let (Some(first), Some(last)) = (generation.times().first(), generation.times().last()) {

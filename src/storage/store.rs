@@ -198,7 +198,8 @@ impl Store {
         let damaged =
             registry.counter("watchkeeper_tsdb_wal_corruptions_total", "Records of the log that could not be read back.", &[]);
         damaged.add(replayed.damaged);
-        let reserve = Reserve::new(env, &options.dir, options.reserve_bytes);
+        let held = blocks.list().iter().map(|block| block.bytes).sum();
+        let reserve = Reserve::new(env, &options.dir, options.reserve_bytes, held);
         let log = Log::open(env, &options.dir, replayed, reserve, registry)?;
         let inner = Arc::new(Inner {
             env: env.clone(),

@@ -79,7 +79,7 @@ pub(in crate::api) async fn tsdb(State(api): State<ApiState>, params: Params) ->
         "headStats": {
             "numSeries": stats.series,
             "numLabelPairs": stats.label_pairs,
-            "chunkCount": stats.groups,
+            "chunkCount": stats.head_columns,
             "minTime": stats.head_min_ms.unwrap_or(i64::MAX),
             "maxTime": stats.head_max_ms.unwrap_or(i64::MIN),
         },

@@ -1,15 +1,18 @@
 //! Export: all samples of selected series as OpenMetrics text.
 //!
 //! The lines of a series stand together, ascending in time, series sorted by metric name and labels; that is also what the
-//! import reads with the least work. Metrics have no TYPE (their samples are what was stored, whatever their suffix), but for
-//! native histograms: their points are written as the classic buckets, count and sum of a `histogram`. Where the store has the
+//! import reads with the least work. Metrics of one family stand together below what is known of it (see [`super::families`]).
+//! Points of native histograms are written as the classic buckets, count and sum of a `histogram`. Where the store has the
 //! classic series of that name as well, those stand for both. Stale markers are no samples and are left
-//! out, and so are series without a name, which the text cannot say.
+//! out, and so are series without a name, which the text cannot say; both are counted.
 
+use super::families::{Family, families};
+use crate::exposition::number::format_bound;
 use crate::model::histogram::FloatHistogram;
 use crate::model::labels::{Labels, METRIC_NAME, is_legacy_metric_name, is_legacy_name};
 use crate::model::matcher::Matcher;
-use crate::model::number::format_g;
+use crate::model::metadata::MetricType;
+use crate::model::number::{format_g, parse_float};
 use crate::model::sample::{Value, is_stale};
 use crate::storage::progress::{Progress, Task};
 use crate::storage::select::{Hints, Querier, SelectError, Selection, SeriesSamples, TimeRange, Values};
@@ -71,13 +74,15 @@ pub fn export(
 ) -> Result<Exported, ExportError> {
     let names = querier.label_values(METRIC_NAME, &options.matchers, options.range, 0)?;
     let known: BTreeSet<&str> = names.iter().map(String::as_str).collect();
-    let writer = Writer { out, line: String::new(), name: String::new(), histogram: false, untyped: true };
+    let writer = Writer { out, line: String::new(), name: String::new(), family: Family::default(), told: None };
     let mut exporting = Exporting { querier, options, known: &known, writer, found: Exported::default() };
+    let placed = families(&names, &querier.metadata(None), |metric, label| exporting.has_normal_bounds(metric, label))?;
     progress.begin(Task::Export, names.len() as u64 + 1);
     exporting.count_nameless()?;
     progress.advance(1);
-    for name in &names {
-        exporting.metric(name)?;
+    for (family, name) in placed {
+        exporting.writer.family = family;
+        exporting.metric(&name)?;
         progress.advance(1);
     }
     exporting.writer.out.write_all(b"# EOF\n")?;
@@ -103,6 +108,13 @@ impl Exporting<'_> {
         self.options.matchers.iter().map(|set| named(set)).collect()
     }
 
+    /// Returns whether a reader leaves all bounds of a metric as they are.
+    fn has_normal_bounds(&self, metric: &str, label: &str) -> Result<bool, SelectError> {
+        let values = self.querier.label_values(label, &self.sets(metric), self.options.range, 0)?;
+        let is_normal = |value: &String| parse_float(value).is_none_or(|bound| format_bound(bound) == *value);
+        Ok(values.iter().all(is_normal))
+    }
+
     fn count_nameless(&mut self) -> Result<(), ExportError> {
         let mut found = BTreeSet::new();
         for matchers in self.sets("") {
@@ -125,7 +137,6 @@ impl Exporting<'_> {
             self.found.warnings.extend(selection.warnings.iter().cloned());
             selections.push(selection);
         }
-        self.writer.begin_metric(name);
         let series: Vec<(Labels, (usize, usize))> = series.into_iter().collect();
         let mut from = 0;
         while let Some((labels, (selection, place))) = series.get(from) {
@@ -196,7 +207,7 @@ impl Exporting<'_> {
             match (samples.float(i), &samples.values) {
                 (Some(value), _) if is_stale(value) => self.found.stale_markers += 1,
                 (Some(value), _) => {
-                    self.writer.float(value, *at_ms)?;
+                    self.writer.float(labels.metric_name(), value, *at_ms)?;
                     self.found.samples += 1;
                 }
                 (None, Values::Mixed(values)) => {
@@ -235,18 +246,28 @@ struct Writer<'a> {
     line: String,
     /// Metric and labels of the present series, as they begin each of its lines.
     name: String,
-    /// Whether the present metric was said to be a histogram.
-    histogram: bool,
-    /// Whether no TYPE of an earlier metric would be taken for the present one's.
-    untyped: bool,
+    /// The present metric's.
+    family: Family,
+    /// Name and type of the family that was told last.
+    told: Option<(String, MetricType)>,
 }
 
 impl Writer<'_> {
-    fn begin_metric(&mut self, name: &str) {
-        self.untyped &= !self.histogram;
-        self.histogram = false;
-        self.name.clear();
-        self.name.push_str(name);
+    /// Begins the next lines; says first which family they are of, where that is not the one before.
+    fn begin_lines(&mut self, metric: &str, histogram: bool) {
+        self.line.clear();
+        let is_told = |name: &str, metric_type| self.told.as_ref().is_some_and(|told| told.0 == name && told.1 == metric_type);
+        // A native histogram of which nothing else is known.
+        let native = Family { metric_type: MetricType::Histogram, ..Family::unknown(metric) };
+        let fits = !histogram || (self.family.metric_type == MetricType::Histogram && self.family.name == metric);
+        let family = if fits { &self.family } else { &native };
+        let is_new = !is_told(&family.name, family.metric_type);
+        let says_nothing = family.metric_type == MetricType::Unknown && family.help.is_empty();
+        if !is_new || (says_nothing && self.told.is_none()) || (!histogram && is_told(metric, MetricType::Histogram)) {
+            return;
+        }
+        put_family(&mut self.line, family);
+        self.told = Some((family.name.clone(), family.metric_type));
     }
 
     fn begin_series(&mut self, labels: &Labels) {
@@ -254,13 +275,8 @@ impl Writer<'_> {
         put_series(&mut self.name, labels.metric_name(), labels, None);
     }
 
-    fn float(&mut self, value: f64, at_ms: i64) -> io::Result<()> {
-        self.line.clear();
-        if !self.untyped {
-            // An earlier histogram's TYPE must not hold for this metric.
-            self.untyped = true;
-            self.line.push_str("# TYPE after_histograms unknown\n");
-        }
+    fn float(&mut self, metric: &str, value: f64, at_ms: i64) -> io::Result<()> {
+        self.begin_lines(metric, false);
         self.line.push_str(&self.name);
         put_point(&mut self.line, value, at_ms);
         self.out.write_all(self.line.as_bytes())
@@ -268,17 +284,10 @@ impl Writer<'_> {
 
     fn histogram(&mut self, labels: &Labels, histogram: &FloatHistogram, at_ms: i64) -> io::Result<()> {
         let name = labels.metric_name();
-        self.line.clear();
-        if !self.histogram {
-            self.histogram = true;
-            self.line.push_str("# TYPE ");
-            put_name(&mut self.line, name);
-            self.line.push_str(" histogram\n");
-        }
+        self.begin_lines(name, true);
         let mut count = 0.0;
         let bucket = |line: &mut String, upper: f64, count: f64| {
-            let bound = if upper == f64::INFINITY { "+Inf".to_owned() } else { bound(upper) };
-            put_series(line, &format!("{name}_bucket"), labels, Some(&bound));
+            put_series(line, &format!("{name}_bucket"), labels, Some(&format_bound(upper)));
             put_point(line, count, at_ms);
         };
         for found in histogram.all_buckets() {
@@ -296,10 +305,22 @@ impl Writer<'_> {
     }
 }
 
-/// A bound as OpenMetrics wants it: always with a point or an exponent.
-fn bound(upper: f64) -> String {
-    let text = format_g(upper);
-    if text.contains(['.', 'e']) { text } else { format!("{text}.0") }
+/// Writes what is known of a family.
+fn put_family(out: &mut String, family: &Family) {
+    let mut line = |word: &str, text: &str| {
+        out.push_str(word);
+        put_name(out, &family.name);
+        out.push(' ');
+        out.push_str(text);
+        out.push('\n');
+    };
+    line("# TYPE ", family.metric_type.as_str());
+    if !family.unit.is_empty() {
+        line("# UNIT ", &family.unit);
+    }
+    if !family.help.is_empty() {
+        line("# HELP ", &family.help.replace('\\', "\\\\").replace('\n', "\\n").replace('"', "\\\""));
+    }
 }
 
 fn put_quoted(out: &mut String, text: &str) {
@@ -379,6 +400,9 @@ mod tests {
         put_point(&mut out, 0.1, -1_500);
         put_point(&mut out, f64::NAN, 1_700_000_000_001);
         assert_eq!(out, " 0.1 -1.500\n NaN 1700000000.001\n");
-        assert_eq!((bound(5.0), bound(1e-7)), ("5.0".to_owned(), "1e-07".to_owned()));
+        out.clear();
+        let help = "a \"b\\\n".to_owned();
+        put_family(&mut out, &Family { metric_type: MetricType::Gauge, help, unit: "s".to_owned(), ..Family::unknown("my.m_s") });
+        assert_eq!(out, "# TYPE \"my.m_s\" gauge\n# UNIT \"my.m_s\" s\n# HELP \"my.m_s\" a \\\"b\\\\\\n\n");
     }
 }

@@ -9,6 +9,7 @@
 //! exemplars, native buckets as such) or said in its own way (native histograms as classic buckets); see [`export`].
 
 pub mod export;
+mod families;
 pub mod import;
 mod reading;
 mod runs;
