@@ -23,6 +23,8 @@ const LOG_MIN: u32 = 5;
 const LOG_MAX: u32 = 9;
 /// Places of the largest table.
 const PLACES: usize = 1 << LOG_MAX;
+/// Low parts of four numbers with so many bits fit one load of eight bytes wherever it begins.
+const FUSED_MAX: u32 = 14;
 /// States that take turns.
 const STATES: usize = 4;
 /// More low bits than this are not worth a table.
@@ -250,8 +252,15 @@ fn load(bytes: &[u8], at: usize) -> Option<u64> {
     bytes.get(at..at + 8)?.first_chunk::<8>().map(|bytes| u64::from_le_bytes(*bytes))
 }
 
-/// Appends `count` symbols; returns the bytes used.
-fn read_symbols(bytes: &[u8], table: &[Place; PLACES], log: u32, count: usize, out: &mut Vec<u64>) -> Option<usize> {
+/// Appends `count` numbers, symbols above `low` bits that stand in `lows`; returns the bytes used of `bytes`.
+fn read_symbols(
+    bytes: &[u8],
+    table: &[Place; PLACES],
+    log: u32,
+    count: usize,
+    (lows, low): (&[u8], u32),
+    out: &mut Vec<u64>,
+) -> Option<usize> {
     const MASK: usize = PLACES - 1;
     let first = load(bytes, 0)?;
     let mut bit = log as usize * STATES;
@@ -260,21 +269,33 @@ fn read_symbols(bytes: &[u8], table: &[Place; PLACES], log: u32, count: usize, o
     let start = out.len();
     out.resize(start + count, 0);
     let (fours, rest) = out.get_mut(start..)?.as_chunks_mut::<STATES>();
-    for four in fours.iter_mut() {
+    let low_mask = (1_u64 << low) - 1;
+    for (turn, four) in fours.iter_mut().enumerate() {
         // At most 7 + 4 * 9 bits: one load is enough.
-        let mut word = load(bytes, bit / 8)? >> (bit % 8);
-        for (state, out) in states.iter_mut().zip(four.iter_mut()) {
-            let place = table[*state & MASK];
-            let bits = place >> 8 & 0xff;
-            *out = u64::from(place & 0xff);
-            *state = (place >> 16) as usize + (word & ((1 << bits) - 1)) as usize;
-            word >>= bits;
-            bit += bits as usize;
+        let word = load(bytes, bit / 8)? >> (bit % 8);
+        // All places first: what each takes of the word does not wait for the one before.
+        let [a, b, c, d] = states.map(|state| table[state & MASK]);
+        if low == 0 {
+            *four = [a, b, c, d].map(|place| u64::from(place & 0xff));
+        } else {
+            let low_bit = turn * STATES * low as usize;
+            let word = load(lows, low_bit / 8)? >> (low_bit % 8);
+            let number = |place: u32, turn: u32| u64::from(place & 0xff) << low | (word >> (turn * low) & low_mask);
+            *four = [number(a, 0), number(b, 1), number(c, 2), number(d, 3)];
         }
+        let (to_b, to_c) = (a >> 8 & 0xff, (a >> 8 & 0xff) + (b >> 8 & 0xff));
+        let to_d = to_c + (c >> 8 & 0xff);
+        let next = |place: u32, from: u32| {
+            let taken = (word >> from) as u32;
+            (place >> 16) as usize + (taken & ((1_u32 << (place >> 8 & 0xf)) - 1)) as usize
+        };
+        states = [next(a, 0), next(b, to_b), next(c, to_c), next(d, to_d)];
+        bit += (to_d + (d >> 8 & 0xff)) as usize;
     }
-    for (state, out) in states.iter().zip(rest.iter_mut()) {
+    for (at, (state, out)) in states.iter().zip(rest.iter_mut()).enumerate() {
         let place = table[*state & MASK];
-        *out = u64::from(place & 0xff);
+        let low_bit = (count / STATES * STATES + at) * low as usize;
+        *out = u64::from(place & 0xff) << low | (load(lows, low_bit / 8)? >> (low_bit % 8) & low_mask);
         bit += (place >> 8 & 0xff) as usize;
     }
     Some(bit.div_ceil(8))
@@ -301,20 +322,24 @@ pub(crate) fn read(bytes: &[u8], count: usize, out: &mut Vec<u64>) -> Option<usi
     for _ in 0..reader.count(1)? {
         escaped.push(reader.varint()?);
     }
-    let lows = reader.bytes(fixed_len(count, low))?;
+    let lows = reader.rest();
+    reader.bytes(fixed_len(count, low))?;
     let start = out.len();
-    let used = read_symbols(reader.rest(), &table(&frequencies, log), log, count, out)?;
+    // Four low parts of a load; wider ones are added afterwards.
+    let fused = if low <= FUSED_MAX { low } else { 0 };
+    let used = read_symbols(reader.rest(), &table(&frequencies, log), log, count, (lows, fused), out)?;
     let numbers = out.get_mut(start..)?;
     if !escaped.is_empty() {
         let mut escaped = escaped.into_iter();
-        for number in numbers.iter_mut().filter(|number| **number == ESCAPE) {
-            *number = ESCAPE.checked_add(escaped.next()?)?;
+        let mask = (1 << fused) - 1;
+        for number in numbers.iter_mut().filter(|number| **number >> fused == ESCAPE) {
+            *number = ESCAPE.checked_add(escaped.next()?)? << fused | *number & mask;
         }
     }
     let after = bytes.len() - reader.rest().len();
-    if low > 0 {
+    if low > fused {
         // The reader loads eight bytes at a time: it gets what follows, too.
-        unpack_fixed(bytes.get(after - lows.len()..)?, low as usize, numbers)?;
+        unpack_fixed(lows, low as usize, numbers)?;
     }
     Some(after + used)
 }

@@ -244,14 +244,10 @@ fn decode_floats(encoded: &Encoded, payload: &[u8], rows: usize) -> Option<Vec<f
     let mut cells: Vec<u64> = Vec::with_capacity(rows);
     let (divisor, first, mut used) = (encoded.divisor as i64, encoded.first, 0);
     let is_raw = encoded.kind == ORDERED_BITS;
-    let bits = |number: i64| if is_raw { unordered(number) } else { (number as f64).to_bits() };
-    // Scales that need the whole number keep it as it is for now.
-    let whole = !is_raw && encoded.scale.mode() == Mode::Nanos;
-    let cell = |number: i64| if whole { number as u64 } else { bits(number) };
     match encoded.kind {
         LINEAR => {
             let line = |i: usize| first.wrapping_add(encoded.step.wrapping_mul(i as i64));
-            cells.extend((0..rows).map(|i| cell(line(i))));
+            cells.extend((0..rows).map(|i| line(i) as u64));
         }
         DIFFERENCES | ORDERED_BITS => {
             // The first residual is none: 0 stands for it.
@@ -259,29 +255,37 @@ fn decode_floats(encoded: &Encoded, payload: &[u8], rows: usize) -> Option<Vec<f
             used = read_list(payload, rows.saturating_sub(1), encoded.dense, &mut cells)?;
             cells.truncate(rows);
             let mut number = first;
-            for place in &mut cells {
-                number = number.wrapping_add(unzigzag(*place).wrapping_mul(divisor));
-                *place = cell(number);
-            }
+            residuals(&mut cells, divisor, |residual| {
+                number = number.wrapping_add(residual);
+                number
+            });
         }
         SECOND_DIFFERENCES => {
             cells.extend_from_slice(&[0, 0]);
             used = read_list(payload, rows.saturating_sub(2), encoded.dense, &mut cells)?;
             cells.truncate(rows);
             let (mut number, mut difference) = (first.wrapping_sub(encoded.step), encoded.step);
-            for place in &mut cells {
-                difference = difference.wrapping_add(unzigzag(*place).wrapping_mul(divisor));
+            residuals(&mut cells, divisor, |residual| {
+                difference = difference.wrapping_add(residual);
                 number = number.wrapping_add(difference);
-                *place = cell(number);
-            }
+                number
+            });
         }
         OFFSETS => {
             used = read_list(payload, rows, encoded.dense, &mut cells)?;
             for place in &mut cells {
-                *place = cell(first.wrapping_add((*place as i64).wrapping_mul(divisor)));
+                *place = first.wrapping_add((*place as i64).wrapping_mul(divisor)) as u64;
             }
         }
         _ => return None,
+    }
+    if is_raw {
+        for place in &mut cells {
+            *place = unordered(*place as i64);
+        }
+    } else if encoded.scale.mode() != Mode::Nanos {
+        // Scales that need the whole number keep it as it is.
+        to_doubles(&mut cells);
     }
     if !is_raw {
         encoded.scale.finish(&mut cells);
@@ -295,4 +299,34 @@ fn decode_floats(encoded: &Encoded, payload: &[u8], rows: usize) -> Option<Vec<f
     }
     // Same size and alignment: collected in place.
     Some(cells.into_iter().map(f64::from_bits).collect())
+}
+
+/// Replaces zigzagged residuals by the numbers that `next` makes of them. Loops of their own, each for the compiler to make
+/// the best of: most divisors are 1.
+fn residuals(cells: &mut [u64], divisor: i64, mut next: impl FnMut(i64) -> i64) {
+    if divisor == 1 {
+        for cell in cells {
+            *cell = next(unzigzag(*cell)) as u64;
+        }
+    } else {
+        for cell in cells {
+            *cell = next(unzigzag(*cell).wrapping_mul(divisor)) as u64;
+        }
+    }
+}
+
+/// Turns whole numbers into the bits of doubles.
+fn to_doubles(cells: &mut [u64]) {
+    /// The bits of 1.5 * 2^52, whose last place is 1: a small whole number added to the bits is added to the double.
+    const ONES: u64 = 0x4338_0000_0000_0000;
+    let wide = cells.iter().fold(0, |wide, cell| wide | (*cell as i64 ^ *cell as i64 >> 63));
+    if wide < 1 << 50 {
+        for cell in cells {
+            *cell = (f64::from_bits(cell.wrapping_add(ONES)) - f64::from_bits(ONES)).to_bits();
+        }
+    } else {
+        for cell in cells {
+            *cell = (*cell as i64 as f64).to_bits();
+        }
+    }
 }
