@@ -51,7 +51,8 @@ proptest! {
             prop_assert_eq!(read_entry(&mut reader), Some(Entry::Symbol(*number, text)));
         }
         for (number, pairs) in series {
-            prop_assert_eq!(read_entry(&mut reader), Some(Entry::Series(SeriesId(number), pairs)));
+            let Some(Entry::Series(id, read)) = read_entry(&mut reader) else { return Err(TestCaseError::fail("not a series")) };
+            prop_assert_eq!((id, read.iter().collect::<Vec<_>>()), (SeriesId(number), pairs));
         }
         prop_assert_eq!(read_entry(&mut reader), Some(Entry::Group(GroupId(version), "a group")));
         prop_assert_eq!(read_entry(&mut reader), Some(Entry::Layout(GroupId(7), version, kept, layout)));

@@ -20,6 +20,7 @@ mod metrics;
 pub(crate) mod names;
 pub(crate) mod record;
 pub(crate) mod replay;
+mod replay_names;
 mod replay_rows;
 pub(crate) mod segment;
 

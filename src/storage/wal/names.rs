@@ -80,11 +80,23 @@ pub(crate) enum Entry<'a> {
     /// A text and its number.
     Symbol(u32, &'a str),
     /// A series: its number and label pairs as symbols.
-    Series(SeriesId, Vec<(u32, u32)>),
+    Series(SeriesId, Pairs<'a>),
     /// A group.
     Group(GroupId, &'a str),
     /// A layout: group, version, places kept, series that follow.
     Layout(GroupId, u32, usize, Vec<SeriesId>),
+}
+
+/// The label pairs of a series, as the log has them: most readers pass them by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pairs<'a>(&'a [u8]);
+
+impl Pairs<'_> {
+    /// Walks them.
+    pub(crate) fn iter(self) -> impl Iterator<Item = (u32, u32)> {
+        let mut bytes = ByteReader::new(self.0);
+        std::iter::from_fn(move || Some((bytes.varint_u32()?, bytes.varint_u32()?)))
+    }
 }
 
 /// Series of one layout; more are damage.
@@ -97,8 +109,12 @@ pub(crate) fn read_entry<'a>(bytes: &mut ByteReader<'a>) -> Option<Entry<'a>> {
         SERIES => {
             let id = SeriesId(bytes.varint_u32()?);
             let count = bytes.count(2)?;
-            let pairs = (0..count).map(|_| Some((bytes.varint_u32()?, bytes.varint_u32()?))).collect::<Option<_>>()?;
-            Some(Entry::Series(id, pairs))
+            let coded = bytes.rest();
+            for _ in 0..count * 2 {
+                bytes.varint_u32()?;
+            }
+            let length = coded.len() - bytes.rest().len();
+            Some(Entry::Series(id, Pairs(coded.get(..length)?)))
         }
         GROUP => Some(Entry::Group(GroupId(bytes.varint_u32()?), bytes.text()?)),
         LAYOUT => {
@@ -137,7 +153,8 @@ mod tests {
         assert_eq!(out.get(..6), Some([1, 7, 3, b'j', b'o', b'b'].as_slice()));
         let mut reader = ByteReader::new(&out);
         assert_eq!(read_entry(&mut reader), Some(Entry::Symbol(7, "job")));
-        assert_eq!(read_entry(&mut reader), Some(Entry::Series(SeriesId(300), vec![(0, 1), (2, 3)])));
+        let Some(Entry::Series(SeriesId(300), pairs)) = read_entry(&mut reader) else { panic!("not the series") };
+        assert_eq!(pairs.iter().collect::<Vec<_>>(), [(0, 1), (2, 3)]);
         assert_eq!(read_entry(&mut reader), Some(Entry::Group(GroupId(2), "scrape/a/b")));
         assert_eq!(read_entry(&mut reader), Some(Entry::Layout(GroupId(2), 9, 4, layout.to_vec())));
         assert!(reader.is_empty());

@@ -8,6 +8,7 @@
 use super::files::{GrowingFile, file_name, numbers};
 use super::names::{Entry, read_entry};
 use super::record::{Kind, read_exemplars, read_histograms, read_metadata, read_samples};
+use super::replay_names::{NamesFile, define};
 use super::replay_rows::{LoggedRow, RowReplay, is_covered};
 use super::segment::{
     End, HEADER_BYTES, HeaderFault, LOG_MAGIC, NAMES_MAGIC, Record, Records, read_header, version_in, version_of,
@@ -52,9 +53,6 @@ pub(crate) struct Replayed {
     pub(crate) damaged: u64,
 }
 
-/// A series takes about so much of a names log, or more: tables begin with room for what may come.
-const SERIES_BYTES: usize = 32;
-
 /// Layouts by group and version.
 pub(super) type Layouts = HashMap<(u32, u32), Arc<[SeriesId]>, foldhash::fast::RandomState>;
 
@@ -66,8 +64,8 @@ pub(crate) struct Replay<'a> {
     head: &'a Head,
     covers: &'a [Cover],
     layouts: Layouts,
-    /// Texts that were forgotten and came back: their later number, and the one that they have here.
-    same_texts: BTreeMap<u32, u32>,
+    /// What must still go into the registry.
+    names: Vec<NamesFile>,
     found: Replayed,
     newest_ms: i64,
     /// Newest layouts that rows name and nobody defined.
@@ -85,7 +83,7 @@ impl<'a> Replay<'a> {
             head,
             covers,
             layouts: Layouts::default(),
-            same_texts: BTreeMap::new(),
+            names: Vec::new(),
             found: Replayed { next_segment: 1, ..Replayed::default() },
             newest_ms: i64::MIN,
             lost_versions: BTreeMap::new(),
@@ -95,7 +93,7 @@ impl<'a> Replay<'a> {
 
     /// Reads everything.
     pub(crate) fn run(mut self, progress: &Progress) -> Result<Replayed, StoreError> {
-        self.names()?;
+        self.read_names()?;
         let folder = self.dir.join("wal");
         let segments = numbers(&*self.env.disk, &folder).map_err(StoreError::io("listing", &folder))?;
         let sizes: Vec<u64> = segments.iter().map(|number| self.size(&folder.join(file_name(*number)))).collect();
@@ -107,13 +105,22 @@ impl<'a> Replay<'a> {
             progress.advance(bytes);
         }
         progress.end();
+        // Where there is no segment.
+        self.rows(0, 0, &[]);
         self.settle();
-        for group in read(&self.head.groups).all() {
-            let state = group.lock();
-            for generation in state.sealed.iter().chain(&state.current) {
-                lock(generation).finish_replay();
+        let groups = read(&self.head.groups).all();
+        let finish = |parity| {
+            let groups = &groups;
+            move || {
+                for group in groups.iter().skip(parity).step_by(2) {
+                    let state = group.lock();
+                    for generation in state.sealed.iter().chain(&state.current) {
+                        lock(generation).finish_replay();
+                    }
+                }
             }
-        }
+        };
+        self.env.tasks.both(finish(0), finish(1));
         self.found.next_segment = segments.last().map_or(1, |last| last + 1).max(self.found.next_segment);
         for cover in self.covers {
             self.found.next_segment = self.found.next_segment.max(cover.position.segment + 1);
@@ -180,16 +187,20 @@ impl<'a> Replay<'a> {
         Ok(records.offset())
     }
 
-    fn names(&mut self) -> Result<(), StoreError> {
+    /// Reads groups and layouts; texts and series wait in [`Self::names`].
+    fn read_names(&mut self) -> Result<(), StoreError> {
         let folder = self.dir.join("names");
         let files = numbers(&*self.env.disk, &folder).map_err(StoreError::io("listing", &folder))?;
         for number in files {
             let path = folder.join(file_name(number));
             let Some(bytes) = self.open(&path, NAMES_MAGIC, number)? else { continue };
-            write(&self.head.registry).reserve(bytes.len() / SERIES_BYTES);
+            let mut records = Vec::new();
             let length = self.walk(&path, &bytes, number, |replay, record| {
-                if record.kind != DEFINITIONS || replay.definitions(record.payload).is_none() {
+                if record.kind != DEFINITIONS || replay.layouts(record.payload).is_none() {
                     replay.found.damaged += 1;
+                }
+                if record.kind == DEFINITIONS {
+                    records.push(record.place());
                 }
             })?;
             if length <= HEADER_BYTES as u64 && self.found.names.is_some() {
@@ -200,32 +211,16 @@ impl<'a> Replay<'a> {
             let names = GrowingFile::reopen(&*self.env.disk, path.clone(), number, length);
             let before = self.found.names.replace(names.map_err(StoreError::io("opening", &path))?);
             self.found.old_names.extend(before.map(|before| before.number));
+            self.names.push(NamesFile { bytes, records });
         }
         Ok(())
     }
 
-    fn definitions(&mut self, payload: &[u8]) -> Option<()> {
+    fn layouts(&mut self, payload: &[u8]) -> Option<()> {
         let mut bytes = ByteReader::new(payload);
         while !bytes.is_empty() {
             match read_entry(&mut bytes)? {
-                Entry::Symbol(number, text) => {
-                    let mut registry = write(&self.head.registry);
-                    let known = registry.intern_as(number, text)?;
-                    if known != number {
-                        self.same_texts.insert(number, known);
-                    }
-                }
-                Entry::Series(id, mut pairs) => {
-                    let mut registry = write(&self.head.registry);
-                    if !self.same_texts.is_empty() {
-                        for symbol in pairs.iter_mut().flat_map(|(name, value)| [name, value]) {
-                            *symbol = self.same_texts.get(symbol).copied().unwrap_or(*symbol);
-                        }
-                    }
-                    if id.0 >= registry.next() {
-                        registry.insert(id.0, &pairs)?;
-                    }
-                }
+                Entry::Symbol(..) | Entry::Series(..) => {}
                 Entry::Group(id, name) => self.head.put_group(id, name)?,
                 Entry::Layout(group, version, kept, series) => self.layout(group, version, kept, &series)?,
             }
@@ -237,10 +232,6 @@ impl<'a> Replay<'a> {
         let known = self.head.group(group)?;
         let mut state = known.lock();
         let layout: Arc<[SeriesId]> = state.layout.get(..kept)?.iter().chain(series).copied().collect();
-        // Series whose own definition was lost keep their numbers.
-        if let Some(newest) = series.iter().max() {
-            write(&self.head.registry).skip_to(newest.0.saturating_add(1));
-        }
         self.layouts.insert((group.0, version), Arc::clone(&layout));
         state.layout = layout;
         state.version = version;
@@ -252,19 +243,22 @@ impl<'a> Replay<'a> {
         let Some(bytes) = self.open(&path, LOG_MAGIC, number)? else { return Ok(()) };
         self.newest_ms = i64::MIN;
         self.broken = false;
-        let mut rows = Vec::new();
-        self.walk(&path, &bytes, number, |replay, record| {
-            let position = Position { segment: number, offset: record.offset };
-            match Kind::from_byte(record.kind) {
-                Some(Kind::Row | Kind::PartialRow) if replay.broken => {}
-                Some(kind @ (Kind::Row | Kind::PartialRow)) => {
-                    rows.push(LoggedRow { offset: record.offset, partial: kind == Kind::PartialRow, payload: record.payload });
-                }
-                _ if replay.record(position, record).is_none() => replay.found.damaged += 1,
-                _ => {}
+        let (mut rows, mut others) = (Vec::new(), Vec::new());
+        self.walk(&path, &bytes, number, |replay, record| match Kind::from_byte(record.kind) {
+            Some(Kind::Row | Kind::PartialRow) if replay.broken => {}
+            Some(kind @ (Kind::Row | Kind::PartialRow)) => {
+                rows.push(LoggedRow { offset: record.offset, partial: kind == Kind::PartialRow, payload: record.payload });
             }
+            _ => others.push(record),
         })?;
         self.rows(number, version_in(&bytes), &rows);
+        // These ask for series: the registry must be there.
+        for record in others {
+            let position = Position { segment: number, offset: record.offset };
+            if self.record(position, record).is_none() {
+                self.found.damaged += 1;
+            }
+        }
         if self.newest_ms == i64::MIN && self.size(&path) <= HEADER_BYTES as u64 {
             // Nothing ever came: each start would leave one more of these.
             return self.env.disk.remove_file(&path).map_err(StoreError::io("removing", &path));
@@ -273,11 +267,13 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    /// Brings back the rows of a segment: each group's on one of two threads.
+    /// Brings back the rows of a segment: each group's on one of two threads. Beside them go texts and series that wait.
     fn rows(&mut self, number: u64, version: u32, rows: &[LoggedRow<'_>]) {
-        let (head, layouts, covers) = (self.head, &self.layouts, self.covers);
+        let (head, layouts, covers, names) = (self.head, &self.layouts, self.covers, std::mem::take(&mut self.names));
         let half = |parity| move || RowReplay::new(head, layouts, covers, number, version).run(rows, parity);
-        let (even, odd) = self.env.tasks.both(half(0), half(1));
+        let waiting = || if names.is_empty() { 0 } else { define(&mut write(&head.registry), &names) };
+        let ((even, odd), damaged) = self.env.tasks.both(|| self.env.tasks.both(half(0), half(1)), waiting);
+        self.found.damaged += damaged;
         for done in [even, odd] {
             self.newest_ms = self.newest_ms.max(done.newest_ms);
             self.found.samples += done.samples;

@@ -10,6 +10,7 @@
 //! with a bad record before good ones lost something in its middle, which is said to the caller.
 
 use crate::storage::column::varint::ByteReader;
+use std::ops::Range;
 
 /// Magic of the log's segments.
 pub(crate) const LOG_MAGIC: [u8; 8] = *b"WKWAL\0\0\x01";
@@ -110,6 +111,14 @@ pub(crate) struct Record<'a> {
     pub(crate) kind: u8,
     /// Payload.
     pub(crate) payload: &'a [u8],
+}
+
+impl Record<'_> {
+    /// Returns where its payload is in the file.
+    pub(crate) const fn place(&self) -> Range<usize> {
+        let from = self.offset as usize + FRAME_BYTES + 1;
+        from..from + self.payload.len()
+    }
 }
 
 /// How a file ended.
