@@ -24,7 +24,7 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "DIR", default_value = "./data")]
     data_dir: PathBuf,
     /// Where to listen.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9090")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9090", value_parser = host_and_port)]
     listen: String,
     /// The least important lines to log.
     #[arg(long, value_name = "L", default_value = "info", value_parser = ["error", "warn", "info", "debug", "trace"])]
@@ -32,6 +32,12 @@ pub(super) struct ServeArgs {
     /// How log lines look.
     #[arg(long, value_enum, default_value = "text")]
     log_format: Format,
+}
+
+/// Refuses what cannot be an address before anything is opened: the command line is wrong then.
+fn host_and_port(text: &str) -> Result<String, String> {
+    let port = text.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+    port.map(|_| text.to_owned()).ok_or_else(|| "not HOST:PORT".to_owned())
 }
 
 /// Runs the server until it is told to stop.

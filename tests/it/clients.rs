@@ -143,6 +143,8 @@ fn bad_input_is_refused_with_its_place_and_the_old_state_goes_on() {
     let bad_query = server.get("/api/v1/query?query=sum(");
     assert_eq!(bad_query.status, 400);
     assert!(bad_query.body.contains("parse error"), "{}", bad_query.body);
-    let (code, said) = run(Command::new(BINARY).args(["serve", "--no-such-flag"]));
-    assert_eq!(code, 2, "{said}");
+    for wrong in [&["serve", "--no-such-flag"][..], &["serve", "--listen", "foo"][..]] {
+        let (code, said) = run(Command::new(BINARY).args(wrong));
+        assert_eq!(code, 2, "{said}");
+    }
 }

@@ -153,7 +153,16 @@ fn satisfies<'a>(filters: &[Matcher], value: impl Fn(&str) -> Option<&'a str>) -
 
 /// Reads a time of RFC 3339; Go's zero time and what lies around it is 0.
 fn parse_time(text: &str) -> Result<i64, TimeIntervalError> {
-    let at: Timestamp = text.parse().map_err(|_| TimeIntervalError(format!("{text:?} is not a time of RFC 3339")))?;
+    let unreadable = || TimeIntervalError(format!("{text:?} is not a time of RFC 3339"));
+    let at: Timestamp = match text.parse() {
+        Ok(at) => at,
+        // What many say for "for ever", 9999-12-31T23:59:59Z, is hours past the last time that a timestamp here holds.
+        Err(_) if text.starts_with("9999-12-3") && text.ends_with('Z') => {
+            let date_time: Result<jiff::civil::DateTime, _> = text.trim_end_matches('Z').parse();
+            date_time.map(|_| Timestamp::MAX).map_err(|_| unreadable())?
+        }
+        Err(_) => return Err(unreadable()),
+    };
     let at_ms = at.as_millisecond();
     Ok(if at_ms < -62_000_000_000_000 { 0 } else { at_ms })
 }

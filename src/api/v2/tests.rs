@@ -92,6 +92,8 @@ async fn refusals_have_alertmanagers_codes() {
     assert_eq!((status, words), (400, json!("start time must be before end time")));
     assert_eq!(api.get("/api/v2/alerts").await.1.as_array().map(Vec::len), Some(1), "the good one was taken");
     let cases = [
+        ("POST", "/api/v2/alerts", json!([{"labels": {"alertname": "Ever"}, "endsAt": "9999-12-31T23:59:59Z"}]), 200),
+        ("POST", "/api/v2/alerts", json!([{"labels": {"alertname": "Never"}, "endsAt": "9999-12-32T23:59:59Z"}]), 422),
         ("POST", "/api/v2/alerts", json!([{"annotations": {}}]), 422),
         ("POST", "/api/v2/alerts", json!({"labels": {}}), 400),
         ("POST", "/api/v2/alerts", json!([{"labels": {}}]), 400),

@@ -18,8 +18,8 @@ use crate::storage::append::SeriesId;
 use crate::storage::column::bits::BitSet;
 use crate::storage::column::scale::Scale;
 use crate::storage::column::step_bits::Width;
-use crate::storage::column::token::{self, Step, Token, Track};
-use crate::storage::column::varint::{ByteReader, Word};
+use crate::storage::column::token::{self, Step, Track};
+use crate::storage::column::varint::Word;
 
 /// Coverage of a column that takes part in every row.
 pub(super) const OPEN: u32 = u32::MAX;
@@ -59,7 +59,7 @@ pub(crate) struct Generation {
     series: Vec<SeriesId>,
     pub(super) bits: Vec<u64>,
     pub(super) columns: Vec<Column>,
-    chunks: Chunks,
+    pub(super) chunks: Chunks,
     /// Columns whose coverage is `OPEN`.
     pub(super) open: BitSet,
     /// Of a last row that comes in parts: the open columns that it has.
@@ -73,6 +73,9 @@ pub(crate) struct Generation {
     /// Samples held.
     pub(super) samples: u64,
     scratch: Vec<u8>,
+    /// How often the columns were sorted.
+    #[cfg(test)]
+    pub(super) sorts: u32,
 }
 
 /// Which columns a segment of the log knows.
@@ -101,6 +104,8 @@ impl Generation {
             by_series: Vec::new(),
             samples: 0,
             scratch: Vec::new(),
+            #[cfg(test)]
+            sorts: 0,
         }
     }
 
@@ -167,6 +172,10 @@ impl Generation {
         }
         if self.by_series.len() != self.columns.len() {
             self.by_series = (0..self.columns.len() as u32).collect();
+            #[cfg(test)]
+            {
+                self.sorts += 1;
+            }
             let known = &self.series;
             self.by_series.sort_unstable_by_key(|column| known[*column as usize]);
         }
@@ -359,58 +368,6 @@ impl Generation {
         self.reach(column, row);
     }
 
-    /// Returns row and bits of a column's newest sample before a row; the inner `None` where there is none.
-    ///
-    /// Returns `None` where the stream is damaged, which would be a defect of this program.
-    pub(crate) fn newest_before(&self, column: u32, end: u32, scratch: &mut Vec<u8>) -> Option<Option<(u32, u64)>> {
-        let entry = &self.columns[column as usize];
-        let covered = self.covered(column);
-        if covered == 0 {
-            return Some(None);
-        }
-        if entry.since < end {
-            // The last value has stood there since.
-            return Some(Some((covered.min(end) - 1, self.bits[column as usize])));
-        }
-        scratch.clear();
-        self.chunks.copy(&entry.stream, scratch);
-        let mut bytes = ByteReader::new(scratch);
-        let (mut track, mut told, mut row, mut newest) = (Track::default(), Some(0), 0_u32, None);
-        while row < end && !bytes.is_empty() {
-            match token::read_token(&mut bytes)? {
-                Token::Absent(count) => row += count as u32,
-                Token::Repeat(count) => {
-                    row += count as u32;
-                    newest = Some(row - 1);
-                }
-                Token::Value(step) => {
-                    told = track.follow(step)?;
-                    newest = Some(row);
-                    row += 1;
-                }
-            }
-        }
-        let bits = told.unwrap_or_else(|| track.scale.value(track.mantissa).to_bits());
-        Some(newest.map(|row| (row.min(end - 1), bits)))
-    }
-
-    /// Walks the runs that reach a row or lie behind it, and perhaps some before: a column that has kept its value since needs no
-    /// decoding. Else like [`Self::runs`].
-    pub(crate) fn runs_from(
-        &self,
-        column: u32,
-        row: u32,
-        scratch: &mut Vec<u8>,
-        mut run: impl FnMut(u32, u32, u64),
-    ) -> Option<()> {
-        let (since, covered) = (self.columns[column as usize].since, self.covered(column));
-        if since > row || covered == 0 {
-            return self.runs(column, scratch, run);
-        }
-        run(since, covered - since, self.bits[column as usize]);
-        Some(())
-    }
-
     /// Brings a column's stream up to `row` and writes a value's token, whatever it is.
     fn put_tokens(&mut self, column: u32, row: u32, covered: u32, step: Step) {
         let entry = &mut self.columns[column as usize];
@@ -431,43 +388,6 @@ impl Generation {
         }
         token::put_step(bytes, step);
         self.chunks.push(&mut entry.stream, bytes);
-    }
-
-    /// Walks a column's runs: (first row, rows, bits of the value). Absent rows are left out.
-    ///
-    /// Returns `None` where the stream is damaged, which would be a defect of this program.
-    pub(crate) fn runs(&self, column: u32, scratch: &mut Vec<u8>, mut run: impl FnMut(u32, u32, u64)) -> Option<()> {
-        let entry = &self.columns[column as usize];
-        let covered = self.covered(column);
-        if covered == 0 {
-            return Some(());
-        }
-        if entry.stream.is_empty() {
-            run(entry.since, covered - entry.since, self.bits[column as usize]);
-            return Some(());
-        }
-        scratch.clear();
-        self.chunks.copy(&entry.stream, scratch);
-        let mut bytes = ByteReader::new(scratch);
-        let (mut track, mut bits, mut row) = (Track::default(), 0, 0_u32);
-        while !bytes.is_empty() {
-            match token::read_token(&mut bytes)? {
-                Token::Absent(count) => row += count as u32,
-                Token::Repeat(count) => {
-                    run(row, count as u32, bits);
-                    row += count as u32;
-                }
-                Token::Value(step) => {
-                    bits = track.advance(step)?;
-                    run(row, 1, bits);
-                    row += 1;
-                }
-            }
-        }
-        if covered > row {
-            run(row, covered - row, bits);
-        }
-        Some(())
     }
 }
 

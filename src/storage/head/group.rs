@@ -128,11 +128,12 @@ impl GroupState {
         } else {
             generation.set_open(0..before, false);
         }
-        let mut places = Vec::with_capacity(self.layout.len());
-        for (slot, series) in self.layout.iter().enumerate() {
-            let known = if before == 0 { None } else { generation.find(*series, slot as u32) };
-            places.push(known.unwrap_or_else(|| generation.add_column(*series)));
-        }
+        // All are looked for before the first is added: a column that came since makes the next search sort all of them.
+        let find = |(slot, series): (usize, &SeriesId)| if before == 0 { None } else { generation.find(*series, slot as u32) };
+        let known: Vec<Option<u32>> = self.layout.iter().enumerate().map(find).collect();
+        let series = self.layout.iter();
+        let places = known.into_iter().zip(series).map(|(known, series)| known.unwrap_or_else(|| generation.add_column(*series)));
+        let places = places.collect();
         self.columns = without_doubles(generation, places);
         generation.set_open(self.layout_columns(), true);
     }
@@ -193,4 +194,25 @@ fn without_doubles(generation: &Generation, mut places: Vec<u32>) -> Vec<u32> {
 /// Returns the first millisecond after a window.
 pub(crate) const fn window_end_ms(window: i64) -> i64 {
     (window + 1) * WINDOW_MS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_new_series_are_looked_for_before_they_are_added() {
+        let group = Group::new(GroupId(0));
+        let mut state = group.lock();
+        let shared = state.generation(0).expect("nothing newer is open");
+        let mut generation = lock(&shared);
+        for layout in [&[3, 1, 2][..], &[9, 8, 3, 7, 6, 5, 4][..]] {
+            state.leave(&mut generation);
+            state.layout = layout.iter().map(|id| SeriesId(*id)).collect();
+            state.enter(&mut generation);
+        }
+        assert_eq!(generation.sorts, 1);
+        assert_eq!(generation.series().len(), 9);
+        assert_eq!(state.layout_columns().collect::<Vec<_>>(), [3, 4, 0, 5, 6, 7, 8]);
+    }
 }

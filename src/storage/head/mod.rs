@@ -20,6 +20,7 @@ pub(crate) mod locations;
 pub(crate) mod logged;
 pub(crate) mod parts;
 pub(crate) mod points;
+mod reading;
 pub(crate) mod row;
 
 use crate::model::exemplar::Exemplar;

@@ -106,16 +106,14 @@ impl Head {
         if state.learned {
             state.add_layout_columns(&mut generation);
         }
+        if !state.learned {
+            add_missing(&mut generation, points);
+        }
         for routed in points {
-            let series = routed.point.series;
-            let column = match generation.find(series, routed.column) {
-                Some(column) => column,
-                // It left the layout: another place is found for it.
-                None if state.learned => {
-                    misfits.push(Misfit { routed: *routed, behind: false });
-                    continue;
-                }
-                None => generation.add_column(series),
+            // Where there is none it left the layout: another place is found for it.
+            let Some(column) = generation.find(routed.point.series, routed.column) else {
+                misfits.push(Misfit { routed: *routed, behind: false });
+                continue;
             };
             match generation.offer(column, row, routed.point.value) {
                 Offered::Stored(step) => {
@@ -135,6 +133,24 @@ impl Head {
             log_part(log, group.id, state, &mut generation, at_ms, part);
         } else {
             log_as_samples(log, &mut generation, at_ms, part);
+        }
+    }
+}
+
+/// Gives columns to the series of points that have none. All are looked for before the first is added: a column that came since
+/// makes the next search sort all of them.
+fn add_missing(generation: &mut Generation, points: &[Routed]) {
+    let mut missing: Vec<SeriesId> = Vec::new();
+    for routed in points {
+        if generation.find(routed.point.series, routed.column).is_none() {
+            missing.push(routed.point.series);
+        }
+    }
+    // One point a series, but for those that say one twice.
+    let mut added = hashbrown::HashSet::<SeriesId, foldhash::fast::RandomState>::default();
+    for series in missing {
+        if added.insert(series) {
+            generation.add_column(series);
         }
     }
 }
