@@ -40,6 +40,16 @@ impl Tasks {
         tokio::task::spawn_blocking(work)
     }
 
+    /// Does work within a task that may take many milliseconds: the other tasks of its thread go on elsewhere meanwhile. On a
+    /// runtime of one thread it is simply done.
+    pub fn long<T>(&self, work: impl FnOnce() -> T) -> T {
+        use tokio::runtime::{Handle, RuntimeFlavor};
+        match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+            Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+            _ => work(),
+        }
+    }
+
     /// Does two things at the same time, one of them on this thread, and waits for both. One after the other in a world that
     /// stands still.
     ///
@@ -79,5 +89,27 @@ impl Tasks {
         work: impl FnOnce() + Send + 'static,
     ) -> io::Result<Option<std::thread::JoinHandle<()>>> {
         if self.still { Ok(None) } else { self.thread(name, work).map(Some) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    #[test]
+    fn others_go_on_beside_long_work() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
+        let (tell, told) = mpsc::channel();
+        let tasks = Tasks::new();
+        let long = runtime.spawn(async move {
+            let other = tasks.spawn("other", async move { tell.send(()) });
+            let told = tasks.long(|| told.recv_timeout(Duration::from_secs(30)));
+            drop(other);
+            told
+        });
+        assert_eq!(runtime.block_on(long).expect("no panic"), Ok(()));
+        assert_eq!(Tasks::new().long(|| 7), 7);
     }
 }

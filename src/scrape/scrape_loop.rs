@@ -33,6 +33,8 @@ const EXTRA_REPORT: [&str; 3] = ["scrape_timeout_seconds", "scrape_sample_limit"
 const TOLERANCE_MS: i64 = 2;
 /// How large a buffer is kept between scrapes.
 const BUFFER_BYTES_KEPT: usize = 1 << 20;
+/// A body above this takes milliseconds to be understood.
+const LARGE_BODY_BYTES: usize = 256 << 10;
 /// How much of a bad response is kept to be shown.
 const RESPONSE_BYTES_MAX: usize = 16 * 1024;
 
@@ -212,7 +214,7 @@ impl ScrapeLoop {
         let result = match fetched {
             Ok(mut fetched) => {
                 counts.body_bytes = fetched.body.len();
-                let taken = self.take(known, &mut fetched, &mut counts);
+                let taken = self.aside(counts.body_bytes, || self.take(known, &mut fetched, &mut counts));
                 taken.map_err(|error| (error, Some(fetched)))
             }
             Err(error) => Err((ScrapeError::Fetch(error), None)),
@@ -223,7 +225,7 @@ impl ScrapeLoop {
         match result {
             Ok((outcome, buffer)) => {
                 known.buffer = buffer;
-                let mut written = self.write(known, at_ms, &report, outcome);
+                let mut written = self.aside(counts.body_bytes, || self.write(known, at_ms, &report, outcome));
                 if matches!(written, Err(AppendError::Forgotten)) {
                     written = self.write_anew(known, at_ms, &report);
                 }
@@ -248,6 +250,11 @@ impl ScrapeLoop {
                 }
             }
         }
+    }
+
+    /// Does a step of a scrape; where the body is large, so that nobody else waits for it.
+    fn aside<T>(&self, body_bytes: usize, work: impl FnOnce() -> T) -> T {
+        if body_bytes > LARGE_BODY_BYTES { self.env.tasks.long(work) } else { work() }
     }
 
     /// Makes what the first scrape needs.
