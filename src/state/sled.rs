@@ -4,6 +4,9 @@
 //! `sync_file_range`, so `sync` also does `fdatasync` on the file; a changed byte may make it panic, hang or not open, so it
 //! opens in a thread of its own under a deadline, is tried once more without its snapshot file, and is rebuilt from `state.dump`
 //! when that did not help; its cache is bounded, and so is what may be kept in it.
+//!
+//! It may also open without a word and lack what a changed byte held. So each batch also writes, under a key of its own, how many
+//! batches there were and the sum of all entries' hashes: what does not fit them, or is older than `state.dump`, is mended from there.
 
 use super::{Change, Entry, State, StateError, dump};
 use crate::env::Env;
@@ -11,13 +14,43 @@ use crate::env::disk::{DiskFile, Open};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 const CACHE_BYTES: u64 = 16 << 20;
 /// The state may not grow beyond this: nothing in it grows with samples or series.
 pub const STATE_BYTES_MAX: u64 = 64 << 20;
 const OPEN_LIMIT: Duration = Duration::from_secs(10);
+/// Where [`Check`] is kept; nobody else sees it.
+const CHECK: &[u8] = b"\0check";
+
+/// What tells whether all is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Check {
+    /// Batches so far.
+    turn: u64,
+    /// Sum of the hashes of all entries.
+    sum: u64,
+}
+
+impl Check {
+    fn encode(self) -> [u8; 16] {
+        (u128::from(self.turn) | u128::from(self.sum) << 64).to_le_bytes()
+    }
+
+    /// `None` where the bytes are no check, as those of a later version.
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let both = u128::from_le_bytes(bytes.try_into().ok()?);
+        Some(Self { turn: both as u64, sum: (both >> 64) as u64 })
+    }
+}
+
+/// The hash of an entry: two checksums, of the key and the value together and of the value alone.
+fn hash_of(key: &[u8], value: &[u8]) -> u64 {
+    let length = (key.len() as u64).to_le_bytes();
+    let all = [&length[..], key, value].iter().fold(0, |crc, part| crc32c::crc32c_append(crc, part));
+    u64::from(all) << 32 | u64::from(crc32c::crc32c_append(all ^ 0x5bd1_e995, value))
+}
 
 /// State on disk.
 pub struct SledState {
@@ -27,6 +60,8 @@ pub struct SledState {
     dump_path: PathBuf,
     bytes: AtomicU64,
     changed: AtomicBool,
+    /// As of the last batch; held while one is written.
+    check: Mutex<Check>,
 }
 
 impl std::fmt::Debug for SledState {
@@ -98,28 +133,80 @@ impl SledState {
             }
         };
         let file = env.disk.open(&folder.join("db"), Open::Write).ok();
-        let state = Self { env: env.clone(), db, file, dump_path, bytes: AtomicU64::new(0), changed: AtomicBool::new(false) };
-        if rebuilt {
-            state.restore_dump()?;
-        }
-        let used: usize = state.scan(b"")?.iter().map(|(key, value)| key.len() + value.len()).sum();
+        let state = Self {
+            env: env.clone(),
+            db,
+            file,
+            dump_path,
+            bytes: AtomicU64::new(0),
+            changed: AtomicBool::new(false),
+            check: Mutex::default(),
+        };
+        let held = state.scan(b"")?;
+        let used: usize = held.iter().map(|(key, value)| key.len() + value.len()).sum();
         state.bytes.store(used as u64, Ordering::Relaxed);
+        let said = state.db.get(CHECK).map_err(failed)?.and_then(|bytes| Check::decode(&bytes));
+        let sum = held.iter().fold(0, |sum: u64, (key, value)| sum.wrapping_add(hash_of(key, value)));
+        *state.locked_check() = Check { turn: said.map_or(0, |check| check.turn), sum };
+        let dumped = match state.read_dump() {
+            Ok(dumped) => dumped,
+            // It is only asked for where the database is no good.
+            Err(error) if !rebuilt => {
+                tracing::error!(%error, "state.dump cannot be read; it will be written anew");
+                state.changed.store(true, Ordering::Release);
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        let is_damaged = said.is_some_and(|check| check.sum != sum);
+        let turn = said.map_or(0, |check| check.turn);
+        let is_older = dumped.as_ref().is_some_and(|(newest, _)| *newest > turn);
+        // A snapshot has `state.dump` alone.
+        let is_new = held.is_empty() && said.is_none();
+        if !rebuilt && !is_new && (is_damaged || is_older) {
+            let what = if is_damaged { "entries are missing or old" } else { "it is older than state.dump" };
+            tracing::error!(what, "the state database was damaged; mending it from state.dump");
+            state.put_aside(&folder.join("db"), &quarantine, what)?;
+        }
+        if (rebuilt || is_damaged || is_older)
+            && let Some((newest, entries)) = dumped
+        {
+            state.locked_check().turn = turn.max(newest);
+            // Where it is merely older all of it is; else what came after the dump is kept.
+            let gone = held.into_iter().filter(|_| !is_damaged).map(|(key, _)| Change::Delete(key));
+            let restored = entries.len();
+            // The last word about a key counts.
+            let changes: Vec<Change> = gone.chain(entries.into_iter().map(|(key, value)| Change::Put(key, value))).collect();
+            state.apply(&changes)?;
+            state.sync()?;
+            tracing::warn!(restored, "state rebuilt from state.dump");
+        }
         Ok(state)
     }
 
-    fn restore_dump(&self) -> Result<(), StateError> {
+    fn locked_check(&self) -> std::sync::MutexGuard<'_, Check> {
+        self.check.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads `state.dump`: how many batches it has seen, and its entries. `None` where there is none.
+    fn read_dump(&self) -> Result<Option<(u64, Vec<Entry>)>, StateError> {
         let bytes = match self.env.disk.read(&self.dump_path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(failed(error)),
         };
-        let entries = dump::decode(&bytes)?;
-        let restored = entries.len();
-        let changes: Vec<Change> = entries.into_iter().map(|(key, value)| Change::Put(key, value)).collect();
-        self.apply(&changes)?;
-        self.sync()?;
-        tracing::warn!(restored, "state rebuilt from state.dump");
-        Ok(())
+        let (checks, entries): (Vec<_>, Vec<_>) = dump::decode(&bytes)?.into_iter().partition(|(key, _)| key == CHECK);
+        let check = checks.first().and_then(|(_, value)| Check::decode(value));
+        Ok(Some((check.map_or(0, |check| check.turn), entries)))
+    }
+
+    /// Keeps a copy of a damaged file, and beside it what is wrong with it.
+    fn put_aside(&self, file: &Path, quarantine: &Path, what: &str) -> Result<(), StateError> {
+        self.env.disk.create_dir_all(quarantine).map_err(failed)?;
+        let kept = quarantine.join(format!("state-db-{}", self.env.clock.now_ms()));
+        let bytes = self.env.disk.read(file).map_err(failed)?;
+        self.env.disk.replace(&kept, &bytes).map_err(failed)?;
+        self.env.disk.replace(&kept.with_extension("txt"), what.as_bytes()).map_err(failed)
     }
 
     /// Writes `state.dump` anew if anything changed since the last time. Blocks.
@@ -130,8 +217,12 @@ impl SledState {
         if !self.changed.swap(false, Ordering::AcqRel) {
             return Ok(());
         }
-        let written =
-            self.scan(b"").and_then(|entries| self.env.disk.replace(&self.dump_path, &dump::encode(&entries)).map_err(failed));
+        // Taken before the entries: those may be newer, never older.
+        let check = *self.locked_check();
+        let written = self.scan(b"").and_then(|mut entries| {
+            entries.push((CHECK.to_vec(), check.encode().to_vec()));
+            self.env.disk.replace(&self.dump_path, &dump::encode(&entries)).map_err(failed)
+        });
         if written.is_err() {
             self.changed.store(true, Ordering::Release);
         }
@@ -142,10 +233,6 @@ impl SledState {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
-    }
-
-    fn size_of(&self, key: &[u8]) -> Result<u64, StateError> {
-        Ok(self.db.get(key).map_err(failed)?.map_or(0, |value| (key.len() + value.len()) as u64))
     }
 }
 
@@ -167,18 +254,25 @@ impl State for SledState {
             Ok((key, value)) => Ok((key.to_vec(), value.to_vec())),
             Err(error) => Err(failed(error)),
         };
-        self.db.scan_prefix(prefix).map(entry).collect()
+        let is_entry = |found: &Result<Entry, StateError>| !found.as_ref().is_ok_and(|(key, _)| key == CHECK);
+        self.db.scan_prefix(prefix).map(entry).filter(is_entry).collect()
     }
 
     fn apply(&self, batch: &[Change]) -> Result<(), StateError> {
         let mut sled_batch = ::sled::Batch::default();
         let (mut added, mut freed) = (0, 0);
+        let mut held = self.locked_check();
+        let mut check = Check { turn: held.turn + 1, ..*held };
         // The last word about a key counts, in the database as in the count of bytes.
         let last: BTreeMap<&[u8], Option<&[u8]>> = batch.iter().map(Change::parts).collect();
         for (key, value) in last {
-            freed += self.size_of(key)?;
+            if let Some(old) = self.db.get(key).map_err(failed)? {
+                freed += (key.len() + old.len()) as u64;
+                check.sum = check.sum.wrapping_sub(hash_of(key, &old));
+            }
             if let Some(value) = value {
                 added += (key.len() + value.len()) as u64;
+                check.sum = check.sum.wrapping_add(hash_of(key, value));
                 sled_batch.insert(key, value);
             } else {
                 sled_batch.remove(key);
@@ -189,7 +283,9 @@ impl State for SledState {
         if added > freed && after > STATE_BYTES_MAX {
             return Err(StateError::Full { used_bytes, limit_bytes: STATE_BYTES_MAX });
         }
+        sled_batch.insert(CHECK, &check.encode()[..]);
         self.db.apply_batch(sled_batch).map_err(failed)?;
+        *held = check;
         self.bytes.store(after, Ordering::Relaxed);
         self.changed.store(true, Ordering::Release);
         Ok(())
@@ -268,6 +364,57 @@ mod tests {
         }
         assert_eq!(state.bytes(), 53);
         assert_eq!(state.get(b"key").unwrap().as_deref(), Some([1; 50].as_slice()));
+    }
+
+    #[test]
+    fn a_dump_alone_is_a_state() {
+        let (folder, copy, env) = (Folder::new("dumped"), Folder::new("copied"), Env::real());
+        let state = SledState::open(&env, &folder.0).unwrap();
+        state.put(b"silence", b"kept").unwrap();
+        state.dump_if_changed().unwrap();
+        env.disk.replace(&copy.0.join("state.dump"), &env.disk.read(&folder.0.join("state.dump")).unwrap()).unwrap();
+        let state = SledState::open(&env, &copy.0).unwrap();
+        assert_eq!(state.get(b"silence").unwrap().as_deref(), Some(b"kept".as_slice()));
+        assert!(!env.disk.list(&copy.0).unwrap().iter().any(|entry| entry.name == "quarantine"));
+    }
+
+    #[test]
+    fn a_flipped_bit_loses_nothing_that_was_dumped() {
+        let (folder, env) = (Folder::new("flips"), Env::real());
+        let entries: Vec<Entry> = (0..40_u8).map(|n| (vec![b's', n], vec![n; 300])).collect();
+        {
+            let state = SledState::open(&env, &folder.0).unwrap();
+            for (key, value) in &entries {
+                state.put(key, &[0; 200]).unwrap();
+                state.put(key, value).unwrap();
+                state.sync().unwrap();
+            }
+            state.put(b"gone", b"x").unwrap();
+            state.delete(b"gone").unwrap();
+            state.sync().unwrap();
+            state.dump_if_changed().unwrap();
+        }
+        let files = ["state/db", "state.dump"].map(|name| (name, env.disk.read(&folder.0.join(name)).unwrap()));
+        let mut mended = 0;
+        for at in (0..files[0].1.len()).step_by(files[0].1.len() / 24) {
+            for (name, bytes) in &files {
+                env.disk.replace(&folder.0.join(name), bytes).unwrap();
+            }
+            for entry in env.disk.list(&folder.0.join("state")).unwrap() {
+                if entry.name.starts_with("snap.") {
+                    env.disk.remove_file(&folder.0.join("state").join(&entry.name)).unwrap();
+                }
+            }
+            let mut bytes = files[0].1.clone();
+            bytes[at] ^= 4;
+            env.disk.replace(&folder.0.join("state/db"), &bytes).unwrap();
+            let state = SledState::open(&env, &folder.0).unwrap();
+            assert_eq!(state.scan(b"").unwrap(), entries, "byte {at}");
+            drop(state);
+            mended += usize::from(env.disk.list(&folder.0.join("quarantine")).is_ok_and(|kept| !kept.is_empty()));
+            let _gone = env.disk.remove_dir_all(&folder.0.join("quarantine"));
+        }
+        assert!(mended > 3, "{mended}");
     }
 
     #[test]
