@@ -1,7 +1,7 @@
 //! Export: all samples of selected series as OpenMetrics text.
 //!
 //! The lines of a series stand together, ascending in time, series sorted by metric name and labels; that is also what the
-//! import reads with the least work. Metrics of one family stand together below what is known of it (see [`super::families`]).
+//! import reads with the least work. Metrics of one family stand together below what is known of it (see `families`).
 //! Points of native histograms are written as the classic buckets, count and sum of a `histogram`. Where the store has the
 //! classic series of that name as well, those stand for both. Stale markers are no samples and are left
 //! out, and so are series without a name, which the text cannot say; both are counted.
