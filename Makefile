@@ -1,7 +1,7 @@
 # Watchkeeper. `make run` starts the server, `make test` proves it, `make` builds all of it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := all
-.PHONY: all run test web release bench check tools-run tools-test soak soak-kill deb clean help
+.PHONY: all run test web release bench check tools-run tools-test soak soak-kill differential deb clean help
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -29,6 +29,10 @@ soak: ## random histories of the store: SEEDS=n of them (from FIRST_SEED on), or
 soak-kill: ## KILLS=200 times kill -9 and CUTS=50 power cuts of an ext4 image (root) on the real binary while samples are pushed
 	cargo build --release --locked
 	tests/soak_kill.py --kills $(or $(KILLS),200) --power-cuts $(or $(CUTS),50)
+
+differential: ## EXPRESSIONS=20000 random expressions from SEED=1 on, answered as PROMETHEUS_BIN (3.5 or newer) answers them
+	WATCHKEEPER_EXPRESSIONS=$(or $(EXPRESSIONS),20000) WATCHKEEPER_SEED=$(or $(SEED),1) WATCHKEEPER_REQUIRE_PEERS=1 \
+	  cargo test --locked --test it -- --nocapture random_expressions_give_what_prometheus_gives
 
 check: ## what a change must pass first: quick
 	cargo fmt --check && cargo clippy --all-targets --locked -- -D warnings

@@ -4,6 +4,11 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/target/test-tools/venv/bin:$PATH"
 
+# Peers that were brought once are used; what is compared with them says so where they are missing.
+if [ -z "${PROMETHEUS_BIN:-}" ] && [ -x "${XDG_CACHE_HOME:-$HOME/.cache}/watchkeeper-peers/usr/bin/prometheus" ]; then
+  export PROMETHEUS_BIN="${XDG_CACHE_HOME:-$HOME/.cache}/watchkeeper-peers/usr/bin/prometheus"
+fi
+
 cargo build --locked
 if command -v cargo-nextest >/dev/null 2>&1; then
   cargo nextest run --locked --no-fail-fast

@@ -2,6 +2,7 @@
 
 use super::json::{push, push_labels, push_list, push_seconds, push_string, push_value};
 use crate::model::histogram::FloatHistogram;
+use crate::model::number::format_f;
 use crate::model::sample::Value;
 use crate::promql::value::{MatrixSeries, QueryValue, VectorSample};
 
@@ -9,8 +10,10 @@ use crate::promql::value::{MatrixSeries, QueryValue, VectorSample};
 pub(in crate::api) fn push_query_value(out: &mut String, value: &QueryValue) {
     match value {
         QueryValue::Scalar { at_ms, value } => {
-            out.push_str("\"resultType\":\"scalar\",\"result\":");
-            push_point(out, *at_ms, *value);
+            out.push_str("\"resultType\":\"scalar\",\"result\":[");
+            push_seconds(out, *at_ms);
+            // Prometheus never writes a scalar with an exponent.
+            push(out, format_args!(",\"{}\"]", format_f(*value)));
         }
         QueryValue::String { at_ms, text } => {
             out.push_str("\"resultType\":\"string\",\"result\":[");
@@ -137,6 +140,15 @@ fn push_histogram_point(out: &mut String, at_ms: i64, histogram: &FloatHistogram
 mod tests {
     use super::*;
     use crate::model::labels::Labels;
+
+    #[test]
+    fn scalars_have_no_exponent() {
+        let mut out = String::new();
+        push_query_value(&mut out, &QueryValue::Scalar { at_ms: 1500, value: 1e-10 });
+        push_query_value(&mut out, &QueryValue::Scalar { at_ms: 0, value: f64::NEG_INFINITY });
+        let expected = r#""resultType":"scalar","result":[1.500,"0.0000000001"]"resultType":"scalar","result":[0,"-Inf"]"#;
+        assert_eq!(out, expected);
+    }
 
     #[test]
     fn series_with_other_times_have_their_own() {

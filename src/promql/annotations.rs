@@ -128,22 +128,22 @@ struct Extent {
     last_ms: i64,
 }
 
-/// A set of notes.
+/// A set of notes. Of those with the same text the last one says where, as in Prometheus.
 #[derive(Debug, Default)]
 pub(crate) struct Annotations {
-    notes: BTreeMap<(bool, String, usize), Option<Extent>>,
+    notes: BTreeMap<(bool, String), (usize, Option<Extent>)>,
 }
 
 impl Annotations {
     /// Adds a note about the expression at `span`.
     pub(crate) fn add(&mut self, note: &Note, span: Span) {
-        let key = (note.is_info(), note.text(), span.start);
+        let (start, extent) = self.notes.entry((note.is_info(), note.text())).or_default();
+        *start = span.start;
         let Note::MonotonicityForced { at_ms, lowest, highest, difference, .. } = *note else {
-            self.notes.entry(key).or_default();
             return;
         };
         let new = Extent { lowest, highest, difference, samples: 1, first_ms: at_ms, last_ms: at_ms };
-        let extent = self.notes.entry(key).or_default().get_or_insert(Extent { samples: 0, ..new });
+        let extent = extent.get_or_insert(Extent { samples: 0, ..new });
         extent.lowest = extent.lowest.min(lowest);
         extent.highest = extent.highest.max(highest);
         extent.difference = extent.difference.max(difference);
@@ -155,7 +155,7 @@ impl Annotations {
     /// Renders warnings and infos, each cut to `most` (0: not cut).
     pub(crate) fn render(&self, text: Option<&str>, most: usize) -> (Vec<String>, Vec<String>) {
         let mut rendered = (Vec::new(), Vec::new());
-        for ((info, words, start), extent) in &self.notes {
+        for ((info, words), (start, extent)) in &self.notes {
             let kind = if *info { "info" } else { "warning" };
             let list = if *info { &mut rendered.1 } else { &mut rendered.0 };
             let extent = extent.map(|extent| extent_words(&extent)).unwrap_or_default();

@@ -13,6 +13,7 @@
 )]
 
 mod clients;
+mod differential;
 mod disk_full;
 mod host;
 mod main_job;

@@ -114,11 +114,14 @@ struct Rows<'a> {
     finder: GroupFinder<'a>,
     groups: Vec<(Labels, bool, Row)>,
     added: usize,
+    /// The metric's name, where the operand's series need not bring it because they have no other.
+    name: &'a str,
 }
 
 impl<'a> Rows<'a> {
     fn new(aggregate: &'a Aggregate, steps: usize) -> Self {
-        Self { aggregate, steps, finder: GroupFinder::new(aggregate), groups: Vec::new(), added: 0 }
+        let name = super::stream::only_name(&aggregate.expr).unwrap_or_default();
+        Self { aggregate, steps, finder: GroupFinder::new(aggregate), groups: Vec::new(), added: 0, name }
     }
 
     fn add(&mut self, context: &Context<'_>, one: &Series) -> Outcome<()> {
@@ -134,14 +137,15 @@ impl<'a> Rows<'a> {
         *drop_name |= one.drop_name;
         row.add(&one.column);
         if one.column.has_histograms() {
-            row.add_histograms(context, one, op, self.aggregate.expr.span);
+            let name = Some(one.labels.metric_name()).filter(|name| !name.is_empty()).unwrap_or(self.name);
+            row.add_histograms(context, one, op, (name, self.aggregate.expr.span));
         }
         Ok(())
     }
 }
 
 impl Context<'_> {
-    pub(super) fn aggregate(&self, grid: Grid, aggregate: &Aggregate) -> Outcome<Vec<Series>> {
+    pub(super) fn aggregate(&self, grid: Grid, aggregate: &Aggregate, span: Span) -> Outcome<Vec<Series>> {
         if aggregate.op == AggregateOp::CountValues {
             return self.count_values(grid, aggregate);
         }
@@ -159,7 +163,7 @@ impl Context<'_> {
         let series = self.vector(grid, &aggregate.expr)?;
         match (aggregate.op, param) {
             (AggregateOp::TopK | AggregateOp::BottomK | AggregateOp::LimitK | AggregateOp::LimitRatio, Some(param)) => {
-                self.pick(grid, aggregate, series, &param)
+                self.pick(grid, aggregate, series, &param, span)
             }
             (AggregateOp::Quantile, Some(param)) => self.quantile(grid, aggregate, &series, &param),
             _ => {
@@ -179,8 +183,14 @@ impl Context<'_> {
 
     fn quantile(&self, grid: Grid, aggregate: &Aggregate, series: &[Series], wanted: &Floats) -> Outcome<Vec<Series>> {
         let param_span = aggregate.param.as_ref().map_or(aggregate.expr.span, |param| param.span);
-        for value in wanted.iter().filter(|value| !(0.0..=1.0).contains(*value)) {
-            self.note(&Note::InvalidQuantile(*value), param_span);
+        // As in Prometheus the extremes are told, and nothing beside what is no number.
+        let (lowest, highest) =
+            wanted.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &value| (low.min(value), high.max(value)));
+        if wanted.iter().any(|value| value.is_nan()) {
+            self.note(&Note::InvalidQuantile(f64::NAN), param_span);
+        } else {
+            let (above, below) = (Some(highest).filter(|value| *value > 1.0), Some(lowest).filter(|value| *value < 0.0));
+            above.into_iter().chain(below).for_each(|value| self.note(&Note::InvalidQuantile(value), param_span));
         }
         let groups = Groups::of(series, aggregate);
         let mut members: Vec<Vec<&Series>> = vec![Vec::new(); groups.labels.len()];
@@ -242,6 +252,8 @@ struct Merging {
     reset_seen: bool,
     not_reset_seen: bool,
     incompatible: bool,
+    /// It became incompatible before there was a float: floats that come then are passed over.
+    failed_alone: bool,
 }
 
 /// What was added to a group so far, for each step.
@@ -324,7 +336,7 @@ impl Row {
         }
     }
 
-    fn add_histograms(&mut self, context: &Context<'_>, one: &Series, op: AggregateOp, span: Span) {
+    fn add_histograms(&mut self, context: &Context<'_>, one: &Series, op: AggregateOp, (name, span): (&str, Span)) {
         for step in 0..one.column.len() {
             let Some(histogram) = one.column.histogram(step) else { continue };
             match &mut self.floats {
@@ -337,7 +349,14 @@ impl Row {
                     if self.histograms.is_empty() {
                         self.histograms.resize_with(one.column.len(), || None);
                     }
-                    merge(&mut self.histograms[step], histogram, self.mean, context, one.labels.metric_name(), span);
+                    let after_float = match &self.floats {
+                        Floated::Sum { there, .. } => there[step] > 0,
+                        Floated::Avg { count, .. } => count[step] > 0.0,
+                        Floated::Means(means) => !means[step].is_empty(),
+                        _ => false,
+                    };
+                    let place = &mut self.histograms[step];
+                    merge(place, histogram, (self.mean, after_float), context, name, span);
                 }
             }
         }
@@ -377,7 +396,9 @@ impl Row {
         for (step, merging) in self.histograms.into_iter().enumerate() {
             let Some(merging) = merging else { continue };
             if !is_absent(column.floats[step]) {
-                context.note(&Note::MixedFloatsHistogramsInAggregation, span);
+                if !merging.failed_alone {
+                    context.note(&Note::MixedFloatsHistogramsInAggregation, span);
+                }
                 column.clear(step);
             } else if !merging.incompatible {
                 if merging.reset_seen && merging.not_reset_seen {
@@ -391,10 +412,11 @@ impl Row {
     }
 }
 
+/// Adds a histogram to those of its group. Where a float was first, there is no result and nothing to compare it with.
 fn merge(
     place: &mut Option<Box<Merging>>,
     histogram: &FloatHistogram,
-    mean: bool,
+    (mean, after_float): (bool, bool),
     context: &Context<'_>,
     name: &str,
     span: Span,
@@ -403,7 +425,7 @@ fn merge(
     let not_reset_seen = histogram.counter_reset_hint == CounterResetHint::NotReset;
     let Some(merging) = place else {
         let sum = HistogramSum::new(histogram);
-        *place = Some(Box::new(Merging { sum, reset_seen, not_reset_seen, incompatible: false }));
+        *place = Some(Box::new(Merging { sum, reset_seen, not_reset_seen, incompatible: after_float, failed_alone: false }));
         return;
     };
     merging.reset_seen |= reset_seen;
@@ -417,6 +439,7 @@ fn merge(
         Ok(_) => {}
         Err(_) => {
             merging.incompatible = true;
+            merging.failed_alone = !after_float;
             context.note(&Note::MixedSchemas(name.to_owned()), span);
         }
     }

@@ -12,7 +12,19 @@ use crate::promql::expr::{Aggregate, AggregateOp, Span};
 use hashbrown::HashMap;
 
 impl Context<'_> {
-    pub(super) fn pick(&self, grid: Grid, aggregate: &Aggregate, series: Vec<Series>, param: &Floats) -> Outcome<Vec<Series>> {
+    pub(super) fn pick(
+        &self,
+        grid: Grid,
+        aggregate: &Aggregate,
+        series: Vec<Series>,
+        param: &Floats,
+        whole: Span,
+    ) -> Outcome<Vec<Series>> {
+        // Where no step takes any, it is not looked at further, nor at whether the numbers are any.
+        let takes_none = |value: &f64| *value < 1.0;
+        if aggregate.op != AggregateOp::LimitRatio && param.iter().all(takes_none) {
+            return Ok(Vec::new());
+        }
         let span = aggregate.param.as_ref().map_or(aggregate.expr.span, |param| param.span);
         let limits = self.limits(aggregate.op, param, span)?;
         let groups = Groups::of(&series, aggregate);
@@ -20,7 +32,7 @@ impl Context<'_> {
         groups.of.iter().enumerate().for_each(|(place, group)| members[*group].push(place));
         let ranked = matches!(aggregate.op, AggregateOp::TopK | AggregateOp::BottomK);
         if ranked && series.iter().any(|one| one.column.has_histograms()) {
-            self.note(&Note::HistogramIgnoredInAggregation(aggregate.op.as_str()), aggregate.expr.span);
+            self.note(&Note::HistogramIgnoredInAggregation(aggregate.op.as_str()), whole);
         }
         let ranks = if ranked { rank(grid, &series, &groups, &limits, aggregate.op) } else { Vec::new() };
         let mut kept: Vec<Column> = series.iter().map(|_| Column::absent(grid.steps)).collect();
@@ -133,8 +145,7 @@ enum Limit {
 /// Places of series with their values, best first.
 type Ranks = Vec<(usize, f64)>;
 
-/// Ranks the largest (or smallest) values of each group and step, best first; what is not a number comes last, and of equals
-/// the earlier series stays. Goes series by series, so that each column is read but once.
+/// Ranks the largest (or smallest) values of each group and step, best first; what is not a number comes last. Goes series by series, so that each column is read but once.
 fn rank(grid: Grid, series: &[Series], groups: &Groups, limits: &[Limit], op: AggregateOp) -> Vec<Ranks> {
     let descending = op == AggregateOp::TopK;
     let mut ranks: Vec<Ranks> = vec![Ranks::new(); groups.labels.len() * grid.steps];
@@ -145,19 +156,51 @@ fn rank(grid: Grid, series: &[Series], groups: &Groups, limits: &[Limit], op: Ag
             if is_absent(*value) || *count == 0 {
                 continue;
             }
-            let full = row.len() >= *count;
-            let better = |kept: f64| by_value(*value, kept, descending).is_lt();
-            if full && row.last().is_some_and(|(_, worst)| !better(*worst)) {
-                continue;
-            }
-            if full {
-                row.pop();
-            }
-            let at = row.partition_point(|(_, kept)| !better(*kept));
-            row.insert(at, (place, *value));
+            take(row, (place, *value), *count, descending);
         }
     }
+    for row in &mut ranks {
+        row.sort_by(|(_, a), (_, b)| by_value(*a, *b, descending));
+    }
     ranks
+}
+
+/// Offers a sample to a heap that has the worst of the best in front. Which of several equals goes is decided as by Go's
+/// `container/heap`, so that the same series stay as in Prometheus.
+fn take(heap: &mut Ranks, sample: (usize, f64), count: usize, descending: bool) {
+    let worse = |a: f64, b: f64| a.is_nan() || if descending { a < b } else { a > b };
+    if heap.len() < count {
+        heap.push(sample);
+        let mut at = heap.len() - 1;
+        while at > 0 {
+            let above = (at - 1) / 2;
+            if !worse(heap[at].1, heap[above].1) {
+                break;
+            }
+            heap.swap(at, above);
+            at = above;
+        }
+        return;
+    }
+    let Some((_, worst)) = heap.first() else { return };
+    let replaces = if worst.is_nan() { !sample.1.is_nan() } else { worse(*worst, sample.1) && !sample.1.is_nan() };
+    if !replaces {
+        return;
+    }
+    heap[0] = sample;
+    let mut at = 0;
+    loop {
+        let (left, right) = (2 * at + 1, 2 * at + 2);
+        if left >= heap.len() {
+            break;
+        }
+        let below = if right < heap.len() && worse(heap[right].1, heap[left].1) { right } else { left };
+        if !worse(heap[below].1, heap[at].1) {
+            break;
+        }
+        heap.swap(at, below);
+        at = below;
+    }
 }
 
 /// Returns whether a series is in the sample of that ratio. A negative ratio samples the complement of the rest.

@@ -225,15 +225,6 @@ impl Context<'_> {
         self.named(out)
     }
 
-    fn check_quantiles(&self, call: &Call, scalars: &[Floats]) {
-        let ("quantile_over_time", Some(wanted), Some(arg)) = (call.function, scalars.first(), call.args.first()) else {
-            return;
-        };
-        for value in wanted.iter().filter(|value| !(0.0..=1.0).contains(*value)) {
-            self.note(&Note::InvalidQuantile(*value), arg.span);
-        }
-    }
-
     fn note_non_counter(&self, labels: &Labels, column: &Column, span: Span) {
         let name = labels.value(METRIC_NAME);
         if name.is_empty() || (0..column.len()).all(|step| column.float(step).is_none()) {
@@ -309,7 +300,6 @@ impl<'c> RangeFunction<'c> {
             _ => Extension::None,
         };
         check_extension(call.function, extension)?;
-        context.check_quantiles(call, &scalars);
         let first_span = call.args.first().map_or(range.span, |arg| arg.span);
         let allowed = extension == Extension::None;
         let use_start_timestamps = context.engine.use_start_timestamps;
@@ -343,6 +333,14 @@ impl<'c> RangeFunction<'c> {
     pub(super) fn check(&self, context: &Context<'_>, series: &RangeSeries, column: &Column) {
         if matches!(self.name, "rate" | "increase") {
             context.note_non_counter(&series.labels, column, self.range.span);
+        }
+        if self.name == "quantile_over_time"
+            && let Some(wanted) = self.scalars.first()
+        {
+            for (_, value) in wanted.iter().enumerate().filter(|(step, value)| !(0.0..=1.0).contains(*value) && column.has(*step))
+            {
+                context.note(&Note::InvalidQuantile(*value), self.first_span);
+            }
         }
     }
 

@@ -6,9 +6,10 @@ use super::binary::{Operation, result_base};
 use super::context::{Context, Grid, Outcome, join_same_labels};
 use crate::model::labels::{Labels, LabelsBuilder, METRIC_NAME};
 use crate::model::sample::Value;
-use crate::promql::column::{Column, Series};
+use crate::promql::column::{Column, Series, without_metadata};
+use crate::promql::engine::QueryError;
 use crate::promql::expr::{Cardinality, VectorMatching};
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 
 /// Returns the labels that a series is matched by.
 pub(super) fn match_labels(labels: &Labels, matching: &VectorMatching) -> Labels {
@@ -55,6 +56,11 @@ impl Join<'_> {
         let groups = self.group();
         // With `group_right` too, Prometheus fills the "many" side with `fill_left`: it swaps the sides first.
         let (fill_many, fill_one) = (self.matching.fill_left, self.matching.fill_right);
+        let twins = self.twins(&groups, fill_many.is_some() || fill_one.is_some());
+        if let Some((0, error)) = twins {
+            return Err(error);
+        }
+        let mut clash: Clash = None;
         let mut out = Vec::with_capacity(self.many.len());
         // A group's own labels are unique; where each group gives one series of just these, none can meet another.
         let mut apart = self.matching.cardinality == Cardinality::OneToOne && self.matching.include.is_empty();
@@ -63,17 +69,22 @@ impl Join<'_> {
             if (group.many.is_empty() && fill_many.is_none()) || (group.one.is_empty() && fill_one.is_none()) {
                 continue;
             }
-            self.check_unique(&group)?;
             let (mut many, mut one) = (group.many.clone(), group.one.clone());
             let filled_many = fill_many.map(|value| filling(&mut self.many, &mut many, &group.labels, value, self.grid));
             let filled_one = fill_one.map(|value| filling(&mut self.one, &mut one, &group.labels, value, self.grid));
             let before = out.len();
-            self.meet(&many, &one, (filled_many, filled_one), &mut out)?;
+            clash = earlier(clash, self.meet(&many, &one, (filled_many, filled_one), &mut out)?);
             self.context.hold_cells(self.context.held.get() + (out.len() * self.grid.steps) as u64)?;
             let results = out.get(before..).unwrap_or_default();
             apart &= results.len() <= 1 && results.iter().all(|result| result.labels == group.labels);
         }
-        if apart { Ok(out) } else { join_same_labels(out) }
+        // The error of the earliest step is the query's.
+        match (twins, clash) {
+            (Some((twins, error)), clash) if clash.is_none_or(|(step, _)| twins <= step) => Err(error),
+            (_, Some((_, text))) => Err(Context::fail(text)),
+            _ if apart => Ok(out),
+            _ => join_same_labels(out),
+        }
     }
 
     fn group(&self) -> Vec<Group> {
@@ -97,35 +108,47 @@ impl Join<'_> {
         groups
     }
 
-    /// Refuses two series on the "one" side at the same step.
-    fn check_unique(&self, group: &Group) -> Outcome<()> {
-        if group.one.len() < 2 {
-            return Ok(());
+    /// Finds the first step that has two series of one group on the "one" side, whether or not anything meets them; a step at
+    /// which the other side has nothing at all is passed over.
+    fn twins(&self, groups: &[Group], fills: bool) -> Option<(usize, QueryError)> {
+        let crowded: Vec<&Group> = groups.iter().filter(|group| group.one.len() > 1).collect();
+        if crowded.is_empty() {
+            return None;
         }
-        for step in 0..self.grid.steps {
-            let mut present = group.one.iter().filter(|place| self.one[**place].column.has(step));
-            let (Some(first), Some(second)) = (present.next(), present.next()) else { continue };
-            let mut twins = [&self.one[*first].labels, &self.one[*second].labels];
+        (0..self.grid.steps).find_map(|step| {
+            if !fills && !self.many.iter().any(|series| series.column.has(step)) {
+                return None;
+            }
+            let pair = |group: &&&Group| {
+                let mut present = group.one.iter().filter(|place| self.one[**place].column.has(step));
+                Some((*present.next()?, *present.next()?))
+            };
+            let pairs = crowded.iter().filter_map(|group| Some((pair(&group)?, *group)));
+            let ((first, second), group) = pairs.min_by_key(|((_, second), _)| *second)?;
+            let mut twins = [&self.one[first].labels, &self.one[second].labels];
             twins.sort();
             let side = if self.swapped { "left" } else { "right" };
-            return Err(Context::fail(format!(
+            let error = Context::fail(format!(
                 "found duplicate series for the match group {} on the {side} hand-side of the operation: [{}, {}];\
                  many-to-many matching not allowed: matching labels must be unique on one side",
                 group.labels, twins[0], twins[1]
-            )));
-        }
-        Ok(())
+            ));
+            Some((step, error))
+        })
     }
 
+    /// Brings the series of one group together. Returns the first step at which more meet than may, or more results are
+    /// of the same labels.
     fn meet(
         &self,
         many: &[usize],
         one: &[usize],
         (filled_many, filled_one): (Option<usize>, Option<usize>),
         out: &mut Vec<Series>,
-    ) -> Outcome<()> {
+    ) -> Outcome<Clash> {
         let one_to_one = self.matching.cardinality == Cardinality::OneToOne;
         let mut matched = vec![false; if one_to_one && many.len() > 1 { self.grid.steps } else { 0 }];
+        let mut clash: Clash = None;
         let mut results: Vec<Series> = Vec::with_capacity(many.len());
         for left in many {
             for right in one {
@@ -135,9 +158,8 @@ impl Join<'_> {
                 let (many, one) = (&self.many[*left].column, &self.one[*right].column);
                 for (step, matched) in matched.iter_mut().enumerate() {
                     if many.has(step) && one.has(step) && std::mem::replace(matched, true) {
-                        return Err(Context::fail(
-                            "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
-                        ));
+                        clash = earlier(clash, Some((step, IMPLICIT)));
+                        break;
                     }
                 }
                 let column = self.columns(many, one);
@@ -154,10 +176,13 @@ impl Join<'_> {
             }
         }
         if !one_to_one {
-            results = grouped(results)?;
+            let clashing;
+            let drops_names = self.operation.return_bool && !self.context.engine.delayed_name_removal;
+            (results, clashing) = grouped(results, drops_names);
+            clash = earlier(clash, clashing);
         }
         out.append(&mut results);
-        Ok(())
+        Ok(clash)
     }
 
     fn columns(&self, many: &Column, one: &Column) -> Column {
@@ -192,14 +217,40 @@ impl Join<'_> {
     }
 }
 
-/// Joins the results of one match group; two of the same labels at one step are an error of the query.
-fn grouped(results: Vec<Series>) -> Outcome<Vec<Series>> {
-    let mut seen = HashSet::with_capacity(results.len());
-    if results.iter().all(|one| seen.insert(one.labels.clone())) {
-        return Ok(results);
+/// The first step at which results meet that must not, and the error that this is.
+type Clash = Option<(usize, &'static str)>;
+
+const IMPLICIT: &str = "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)";
+const AMBIGUOUS: &str = "multiple matches for labels: grouping labels must ensure unique matches";
+
+fn earlier(one: Clash, other: Clash) -> Clash {
+    match (one, other) {
+        (Some(one), Some(other)) if one.0 <= other.0 => Some(one),
+        (one, None) => one,
+        (_, other) => other,
     }
-    let unique = "multiple matches for labels: grouping labels must ensure unique matches";
-    join_same_labels(results).map_err(|_| Context::fail(unique))
+}
+
+/// Joins the results of one match group; two of the same labels at one step are an error of the query.
+fn grouped(results: Vec<Series>, drops_names: bool) -> (Vec<Series>, Clash) {
+    let mut places: HashMap<Labels, usize> = HashMap::with_capacity(results.len());
+    let mut joined: Vec<Series> = Vec::with_capacity(results.len());
+    let mut clash = None;
+    for one in results {
+        let labels = if drops_names { without_metadata(&one.labels) } else { one.labels.clone() };
+        let place = *places.entry(labels).or_insert(joined.len());
+        let Some(first) = joined.get_mut(place) else {
+            joined.push(one);
+            continue;
+        };
+        let both = |step: &usize| first.column.has(*step) && one.column.has(*step);
+        if let Some(step) = (0..one.column.len()).find(both) {
+            clash = earlier(clash, Some((step, AMBIGUOUS)));
+        } else {
+            first.column.absorb(&one.column);
+        }
+    }
+    (joined, clash)
 }
 
 /// Adds a series that stands in where the group has none, and returns its place.

@@ -84,7 +84,7 @@ impl Context<'_> {
             ExprKind::Selector(selector) => self.instant_selector(grid, selector, expr.span).map(Evaluated::Vector),
             ExprKind::Unary(op, inner) => self.unary(grid, *op, inner),
             ExprKind::Binary(binary) => deep(|| self.binary(grid, binary, expr.span)),
-            ExprKind::Aggregate(aggregate) => self.aggregate(grid, aggregate).map(Evaluated::Vector),
+            ExprKind::Aggregate(aggregate) => self.aggregate(grid, aggregate, expr.span).map(Evaluated::Vector),
             ExprKind::Call(call) => self.call(grid, call, expr.span),
             ExprKind::Matrix(_) | ExprKind::Subquery(_) => Err(Self::fail("a range vector cannot stand here")),
         }

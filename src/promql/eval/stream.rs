@@ -14,7 +14,7 @@ use crate::model::matcher::MatchOp;
 use crate::promql::column::{Column, Series};
 use crate::promql::deep::deep;
 use crate::promql::expr::{
-    Aggregate, Binary, BinaryOp, Expr, ExprKind, Extension, MatrixSelector, UnaryOp, ValueType, VectorSelector,
+    Aggregate, AggregateOp, Binary, BinaryOp, Expr, ExprKind, Extension, MatrixSelector, UnaryOp, ValueType, VectorSelector,
 };
 use crate::promql::functions::{self, dates, math};
 use crate::storage::select::LabelNeed;
@@ -32,10 +32,20 @@ enum Name {
     Drops,
 }
 
-/// Returns whether all series of a selector have the same name.
-fn pins_name(selector: &VectorSelector) -> bool {
+/// Returns the name that all series of a selector have.
+fn pinned_name(selector: &VectorSelector) -> Option<&str> {
     let pins = |op: MatchOp, value: &str| op == MatchOp::Equal && !value.is_empty();
-    selector.matchers.iter().any(|matcher| matcher.name() == METRIC_NAME && pins(matcher.op(), matcher.value()))
+    let mut pinning =
+        selector.matchers.iter().filter(|matcher| matcher.name() == METRIC_NAME && pins(matcher.op(), matcher.value()));
+    pinning.next().map(crate::model::matcher::Matcher::value)
+}
+
+/// Returns the name of all series of a bare selector, where there is but one.
+pub(super) fn only_name(expr: &Expr) -> Option<&str> {
+    match &without_parens(expr).kind {
+        ExprKind::Selector(selector) => pinned_name(selector),
+        _ => None,
+    }
 }
 
 /// Returns the only selector of a node that can stream, and what becomes of the name.
@@ -98,11 +108,14 @@ impl Context<'_> {
         let (selector, name) = streamed(&aggregate.expr)?;
         let is_metadata = |label: &String| METADATA.contains(&label.as_str());
         let drops = name == Name::Drops && !self.engine.delayed_name_removal;
-        if drops && (!pins_name(selector) || aggregate.grouping.iter().any(is_metadata)) {
+        if drops && (pinned_name(selector).is_none() || aggregate.grouping.iter().any(is_metadata)) {
             return None;
         }
         let mut labels = aggregate.grouping.clone();
-        let wants_names = name == Name::Drops || !matches!(without_parens(&aggregate.expr).kind, ExprKind::Selector(_));
+        // Warnings about histograms that cannot be added name the metric.
+        let adds = matches!(aggregate.op, AggregateOp::Sum | AggregateOp::Avg) && only_name(&aggregate.expr).is_none();
+        let is_bare = matches!(without_parens(&aggregate.expr).kind, ExprKind::Selector(_));
+        let wants_names = name == Name::Drops || adds || !is_bare;
         let labels = if aggregate.without {
             labels.retain(|label| !is_metadata(label));
             if !wants_names {

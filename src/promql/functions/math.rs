@@ -52,12 +52,18 @@ pub(in crate::promql) fn clamp(value: f64, lowest: f64, highest: f64) -> f64 {
     go_max(lowest, go_min(highest, value))
 }
 
-/// Returns the larger; not a number if either is none.
+/// Returns the larger; infinity before all, not a number before the rest, and of two zeros the positive one.
 pub(in crate::promql) fn go_max(a: f64, b: f64) -> f64 {
-    if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
+    if a == f64::INFINITY || b == f64::INFINITY {
+        return f64::INFINITY;
+    }
+    if a.is_nan() || b.is_nan() {
+        return f64::NAN;
+    }
+    if a > b || (a >= b && b.is_sign_negative()) { a } else { b }
 }
 
-/// Returns the smaller; not a number if either is none.
+/// Returns the smaller; minus infinity before all, not a number before the rest, and of two zeros the negative one.
 pub(in crate::promql) fn go_min(a: f64, b: f64) -> f64 {
-    if a.is_nan() || b.is_nan() { f64::NAN } else { a.min(b) }
+    -go_max(-a, -b)
 }

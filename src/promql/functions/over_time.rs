@@ -162,12 +162,12 @@ pub(super) fn stddev(window: &Window<'_>, call: &RangeCall<'_>) -> Answer {
 
 pub(super) fn quantile(window: &Window<'_>, call: &RangeCall<'_>) -> Answer {
     let Some(&wanted) = call.scalars.first() else { return Ok(None) };
-    call.note_ignored_histograms(window);
-    if !(0.0..=1.0).contains(&wanted) {
-        call.context.note(&Note::InvalidQuantile(wanted), call.first_span);
-    }
     if window.floats().is_empty() {
         return Ok(None);
+    }
+    if !window.histograms().is_empty() {
+        // Prometheus points at the first argument, whichever that is.
+        call.context.note(&Note::HistogramIgnoredInMixedRange(call.metric.to_owned()), call.first_span);
     }
     number(quantile_of(wanted, window.floats().to_vec()))
 }

@@ -2,7 +2,7 @@
 
 use super::http;
 
-fn varint(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -10,8 +10,8 @@ fn varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-fn bytes(out: &mut Vec<u8>, field: u8, data: &[u8]) {
-    out.push(field << 3 | 2);
+pub(crate) fn bytes(out: &mut Vec<u8>, field: u8, data: &[u8]) {
+    varint(out, u64::from(field) << 3 | 2);
     varint(out, data.len() as u64);
     out.extend_from_slice(data);
 }
