@@ -16,6 +16,8 @@ use std::sync::{Mutex, PoisonError};
 const MAGIC: &[u8; 8] = b"WKEVENT\x01";
 const DAY_MS: i64 = 86_400_000;
 const RECORD_BYTES_MAX: usize = 1 << 20;
+/// Time and the length of the kind.
+const PAYLOAD_BYTES_MIN: usize = 9;
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,21 +82,58 @@ fn encode(event: &Event) -> Vec<u8> {
     record
 }
 
-/// Reads records until the end or the first that is torn; returns them and how many bytes were good.
-fn decode(bytes: &[u8]) -> (Vec<Event>, usize) {
-    let Some(mut rest) = bytes.strip_prefix(MAGIC.as_slice()) else { return (Vec::new(), 0) };
-    let mut events = Vec::new();
-    while let Some((event, behind)) = decode_one(rest) {
-        events.push(event);
-        rest = behind;
+/// What a day's file holds.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Decoded {
+    /// Its events.
+    pub events: Vec<Event>,
+    /// Length up to the last good record; 0 where not even the magic is there.
+    pub good: usize,
+    /// Offsets of bytes that are no record although records follow.
+    pub damaged: Vec<usize>,
+}
+
+/// Reads a day's file, over damage too: a bad record costs itself alone.
+#[must_use]
+pub fn decode(bytes: &[u8]) -> Decoded {
+    let mut decoded = Decoded { good: MAGIC.len(), ..Decoded::default() };
+    let mut at = MAGIC.len();
+    if !bytes.starts_with(MAGIC) {
+        // Events behind a damaged magic are as good as others.
+        match next_record(bytes, at) {
+            Some(first) => {
+                decoded.damaged.push(0);
+                at = first;
+            }
+            None => return Decoded::default(),
+        }
     }
-    (events, bytes.len() - rest.len())
+    loop {
+        while let Some((event, behind)) = bytes.get(at..).and_then(decode_one) {
+            decoded.events.push(event);
+            at = bytes.len() - behind.len();
+            decoded.good = at;
+        }
+        let Some(next) = next_record(bytes, at + 1) else { return decoded };
+        decoded.damaged.push(at);
+        at = next;
+    }
+}
+
+/// Returns where the next record begins.
+fn next_record(bytes: &[u8], from: usize) -> Option<usize> {
+    (from..bytes.len()).find(|at| bytes.get(*at..).and_then(decode_one).is_some())
 }
 
 fn decode_one(bytes: &[u8]) -> Option<(Event, &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<4>()?;
     let (crc, rest) = rest.split_first_chunk::<4>()?;
-    let (payload, behind) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    let length = u32::from_le_bytes(*length) as usize;
+    // Asked before the checksum: behind damage every byte is a place to try.
+    if !(PAYLOAD_BYTES_MIN..=RECORD_BYTES_MAX).contains(&length) {
+        return None;
+    }
+    let (payload, behind) = rest.split_at_checked(length)?;
     if crc32c::crc32c(payload) != u32::from_le_bytes(*crc) {
         return None;
     }
@@ -148,7 +187,10 @@ impl EventLog {
         let path = self.folder.join(file_name(number));
         let file = self.env.disk.open(&path, Open::Create)?;
         let bytes = self.env.disk.read(&path)?;
-        let (_, good) = decode(&bytes);
+        let Decoded { good, damaged, .. } = decode(&bytes);
+        for offset in damaged {
+            tracing::error!(file = %path.display(), offset, "an event cannot be read; those behind it can");
+        }
         if good == 0 {
             file.set_len(0)?;
             file.write_at(MAGIC, 0)?;
@@ -180,8 +222,8 @@ impl EventLog {
         let first = file_name(since_ms.max(0).div_euclid(DAY_MS));
         let mut newest = Vec::new();
         for entry in self.env.disk.list(&self.folder)?.into_iter().rev().filter(|entry| entry.name >= first) {
-            let (events, _) = decode(&self.env.disk.read(&self.folder.join(&entry.name))?);
-            newest.extend(events.into_iter().rev().filter(|event| event.at_ms >= since_ms));
+            let decoded = decode(&self.env.disk.read(&self.folder.join(&entry.name))?);
+            newest.extend(decoded.events.into_iter().rev().filter(|event| event.at_ms >= since_ms));
             if newest.len() >= limit {
                 break;
             }
@@ -208,6 +250,23 @@ mod tests {
         assert_eq!(file_name(0), "1970-01-01.log");
         assert_eq!(file_name(1_795_455_167_000 / DAY_MS), "2026-11-23.log");
         assert_eq!(file_name(19_782), "2024-02-29.log");
+    }
+
+    #[test]
+    fn a_flipped_bit_costs_one_event() {
+        let event = |n: i64| Event { at_ms: n, kind: "alert".to_owned(), json: format!("{{\"n\":{n}}}") };
+        let events: Vec<Event> = (0..5).map(event).collect();
+        let whole: Vec<u8> = MAGIC.iter().copied().chain(events.iter().flat_map(encode)).collect();
+        let good = Decoded { events: events.clone(), good: whole.len(), damaged: vec![] };
+        assert_eq!(decode(&whole), good);
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 4;
+            let found = decode(&bytes);
+            assert!(found.events.iter().all(|event| events.contains(event)), "{at}");
+            assert!(found.events.len() >= 4 && (found.damaged.len() == 1 || found.good < whole.len()), "{at}: {found:?}");
+        }
+        assert_eq!(decode(b"something else").good, 0);
     }
 
     #[tokio::test(start_paused = true)]

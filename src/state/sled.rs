@@ -93,6 +93,47 @@ fn open_guarded(env: &Env, folder: &Path) -> Result<::sled::Db, StateError> {
     }
 }
 
+/// Reads `state.dump`: how many batches it has seen, and its entries. `None` where there is none.
+fn read_dump(env: &Env, path: &Path) -> Result<Option<(u64, Vec<Entry>)>, StateError> {
+    let bytes = match env.disk.read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    let (checks, entries): (Vec<_>, Vec<_>) = dump::decode(&bytes)?.into_iter().partition(|(key, _)| key == CHECK);
+    let check = checks.first().and_then(|(_, value)| Check::decode(value));
+    Ok(Some((check.map_or(0, |check| check.turn), entries)))
+}
+
+fn copy_folder(env: &Env, from: &Path, to: &Path) -> Result<(), StateError> {
+    env.disk.create_dir_all(to).map_err(failed)?;
+    for entry in env.disk.list(from).map_err(failed)? {
+        let (from, to) = (from.join(&entry.name), to.join(&entry.name));
+        if entry.is_dir {
+            copy_folder(env, &from, &to)?;
+        } else {
+            let bytes = env.disk.read(&from).map_err(failed)?;
+            env.disk.replace(&to, &bytes).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+/// Compares the entries with the sum of their hashes, and their age with that of `state.dump`.
+fn missing(db: &::sled::Db, dumped: u64) -> Result<Option<String>, StateError> {
+    let (mut sum, mut said) = (0_u64, None);
+    for found in db.iter() {
+        let (key, value) = found.map_err(failed)?;
+        if key == CHECK {
+            said = Check::decode(&value);
+        } else {
+            sum = sum.wrapping_add(hash_of(&key, &value));
+        }
+    }
+    let is_damaged = said.is_some_and(|check| check.sum != sum) || said.map_or(0, |check| check.turn) < dumped;
+    Ok(is_damaged.then(|| "entries are missing or old; the next start mends it from state.dump".to_owned()))
+}
+
 fn move_snapshots_away(env: &Env, folder: &Path, quarantine: &Path) -> Result<usize, StateError> {
     let entries = env.disk.list(folder).map_err(failed)?;
     let snapshots: Vec<_> = entries.into_iter().filter(|entry| entry.name.starts_with("snap.")).collect();
@@ -104,6 +145,25 @@ fn move_snapshots_away(env: &Env, folder: &Path, quarantine: &Path) -> Result<us
 }
 
 impl SledState {
+    /// Checks the database of a stopped server in a copy below `scratch`, since opening changes it; the copy is removed. Returns
+    /// what is wrong with it.
+    ///
+    /// # Errors
+    /// When it cannot be copied.
+    pub fn check(env: &Env, data: &Path, scratch: &Path) -> Result<Option<String>, StateError> {
+        let folder = data.join("state");
+        if env.disk.stat(&folder).map_err(failed)?.is_none() {
+            return Ok(None);
+        }
+        let copied = copy_folder(env, &folder, &scratch.join("state"));
+        let found = copied.and_then(|()| match open_guarded(env, &scratch.join("state")) {
+            Ok(db) => missing(&db, read_dump(env, &data.join("state.dump")).ok().flatten().map_or(0, |(turn, _)| turn)),
+            Err(error) => Ok(Some(error.to_string())),
+        });
+        env.disk.remove_dir_all(scratch).map_err(failed)?;
+        found
+    }
+
     /// Opens `<data>/state`, making it if it is absent, and recovering as this module's documentation says. Blocks.
     ///
     /// # Errors
@@ -148,7 +208,7 @@ impl SledState {
         let said = state.db.get(CHECK).map_err(failed)?.and_then(|bytes| Check::decode(&bytes));
         let sum = held.iter().fold(0, |sum: u64, (key, value)| sum.wrapping_add(hash_of(key, value)));
         *state.locked_check() = Check { turn: said.map_or(0, |check| check.turn), sum };
-        let dumped = match state.read_dump() {
+        let dumped = match read_dump(env, &state.dump_path) {
             Ok(dumped) => dumped,
             // It is only asked for where the database is no good.
             Err(error) if !rebuilt => {
@@ -186,18 +246,6 @@ impl SledState {
 
     fn locked_check(&self) -> std::sync::MutexGuard<'_, Check> {
         self.check.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Reads `state.dump`: how many batches it has seen, and its entries. `None` where there is none.
-    fn read_dump(&self) -> Result<Option<(u64, Vec<Entry>)>, StateError> {
-        let bytes = match self.env.disk.read(&self.dump_path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(failed(error)),
-        };
-        let (checks, entries): (Vec<_>, Vec<_>) = dump::decode(&bytes)?.into_iter().partition(|(key, _)| key == CHECK);
-        let check = checks.first().and_then(|(_, value)| Check::decode(value));
-        Ok(Some((check.map_or(0, |check| check.turn), entries)))
     }
 
     /// Keeps a copy of a damaged file, and beside it what is wrong with it.
@@ -380,7 +428,7 @@ mod tests {
 
     #[test]
     fn a_flipped_bit_loses_nothing_that_was_dumped() {
-        let (folder, env) = (Folder::new("flips"), Env::real());
+        let (folder, scratch, env) = (Folder::new("flips"), Folder::new("flips-copy"), Env::real());
         let entries: Vec<Entry> = (0..40_u8).map(|n| (vec![b's', n], vec![n; 300])).collect();
         {
             let state = SledState::open(&env, &folder.0).unwrap();
@@ -395,6 +443,7 @@ mod tests {
             state.dump_if_changed().unwrap();
         }
         let files = ["state/db", "state.dump"].map(|name| (name, env.disk.read(&folder.0.join(name)).unwrap()));
+        assert_eq!(SledState::check(&env, &folder.0, &scratch.0).unwrap(), None);
         let mut mended = 0;
         for at in (0..files[0].1.len()).step_by(files[0].1.len() / 24) {
             for (name, bytes) in &files {
@@ -408,10 +457,15 @@ mod tests {
             let mut bytes = files[0].1.clone();
             bytes[at] ^= 4;
             env.disk.replace(&folder.0.join("state/db"), &bytes).unwrap();
+            let told = SledState::check(&env, &folder.0, &scratch.0).unwrap();
+            assert_eq!(env.disk.read(&folder.0.join("state/db")).unwrap(), bytes, "nothing was changed");
             let state = SledState::open(&env, &folder.0).unwrap();
             assert_eq!(state.scan(b"").unwrap(), entries, "byte {at}");
             drop(state);
-            mended += usize::from(env.disk.list(&folder.0.join("quarantine")).is_ok_and(|kept| !kept.is_empty()));
+            let put_aside = env.disk.list(&folder.0.join("quarantine")).is_ok_and(|kept| !kept.is_empty());
+            // One that looks like a new database is not kept.
+            assert!(told.is_some() || !put_aside, "byte {at}");
+            mended += usize::from(put_aside);
             let _gone = env.disk.remove_dir_all(&folder.0.join("quarantine"));
         }
         assert!(mended > 3, "{mended}");

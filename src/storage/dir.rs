@@ -26,8 +26,9 @@ pub(crate) fn open(env: &Env, dir: &Path) -> Result<Box<dyn DiskLock>, StoreErro
     let disk = &*env.disk;
     disk.create_dir_all(dir).map_err(StoreError::io("making", dir))?;
     let held = lock(env, dir)?;
-    if !has_format(env, dir)? {
-        let format = dir.join("FORMAT");
+    let known = has_format(env, dir)?;
+    let format = dir.join("FORMAT");
+    if !known || disk.read(&format).map_err(StoreError::io("reading", &format))? != FORMAT.as_bytes() {
         disk.replace(&format, FORMAT.as_bytes()).map_err(StoreError::io("writing", &format))?;
     }
     for folder in FOLDERS {
@@ -69,11 +70,20 @@ fn has_format(env: &Env, dir: &Path) -> Result<bool, StoreError> {
         return Ok(false);
     }
     let found = env.disk.read(&format).map_err(StoreError::io("reading", &format))?;
-    if found != FORMAT.as_bytes() {
+    if is_flipped(&found) {
+        // A later version differs in more than one bit. The next change of the directory writes it anew.
+        tracing::error!(file = %format.display(), "a bit of the file is flipped: is the disk or the memory failing?");
+    } else if found != FORMAT.as_bytes() {
         let found = String::from_utf8_lossy(&found).trim_end().to_owned();
         return Err(StoreError::Format { file: format, found, expected: FORMAT.trim_end().to_owned() });
     }
     Ok(true)
+}
+
+/// Returns whether the text is FORMAT but for one bit.
+fn is_flipped(found: &[u8]) -> bool {
+    let bits = found.iter().zip(FORMAT.as_bytes()).map(|(found, said)| (found ^ said).count_ones());
+    found.len() == FORMAT.len() && bits.sum::<u32>() == 1
 }
 
 fn remove_unfinished(env: &Env, folder: &Path) -> Result<(), StoreError> {

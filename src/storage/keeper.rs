@@ -270,21 +270,21 @@ impl Inner {
                 for number in 0..registry.symbols().next() {
                     let text = registry.symbols().get(number);
                     if !text.is_empty() {
-                        put_symbol(out, number, text);
+                        out.add(|out| put_symbol(out, number, text));
                     }
                 }
                 for series in registry.live() {
                     let series = super::append::SeriesId(series);
-                    put_series_entry(out, series, &registry.symbol_pairs(series));
+                    out.add(|out| put_series_entry(out, series, &registry.symbol_pairs(series)));
                 }
             }
             let groups = read(&self.head.groups).named();
             for (id, name) in groups {
-                put_group(out, id, &name);
+                out.add(|out| put_group(out, id, &name));
                 let Some(group) = self.head.group(id) else { continue };
                 let state = group.lock();
                 if state.version > 0 {
-                    put_layout(out, id, state.version, 0, &state.layout);
+                    out.add(|out| put_layout(out, id, state.version, 0, &state.layout));
                 }
             }
         });

@@ -22,9 +22,8 @@ use super::dir::FORMAT;
 use super::error::StoreError;
 use super::head::{lock, read};
 use super::store::Inner;
-use super::wal::DEFINITIONS;
 use super::wal::files::GrowingFile;
-use super::wal::names::{put_series_entry, put_symbol};
+use super::wal::names::{Definitions, put_series_entry, put_symbol};
 use super::wal::record::{put_exemplars, put_metadata};
 use super::wal::segment::{LOG_MAGIC, NAMES_MAGIC};
 use crate::env::Env;
@@ -216,7 +215,7 @@ impl Inner {
             put_exemplars(&mut record, *series, exemplars);
             records.push(record);
         }
-        self.write_log(folder, LOG_MAGIC, &records)
+        self.write_log(folder, LOG_MAGIC, records.iter().map(Vec::as_slice))
     }
 
     /// Names the series that have exemplars, as they are numbered here.
@@ -226,24 +225,27 @@ impl Inner {
         let pairs: Vec<_> = carriers.into_iter().map(|series| (series, registry.symbol_pairs(series))).collect();
         let symbols: BTreeSet<u32> =
             pairs.iter().flat_map(|(_, pairs)| pairs).flat_map(|(name, value)| [*name, *value]).collect();
-        let mut record = vec![DEFINITIONS];
+        let mut definitions = Definitions::default();
         for symbol in symbols {
-            put_symbol(&mut record, symbol, registry.symbols().get(symbol));
+            definitions.add(|out| put_symbol(out, symbol, registry.symbols().get(symbol)));
         }
         for (series, pairs) in pairs {
-            put_series_entry(&mut record, series, &pairs);
+            definitions.add(|out| put_series_entry(out, series, &pairs));
         }
         drop(registry);
-        self.write_log(folder, NAMES_MAGIC, &[record])
+        self.write_log(folder, NAMES_MAGIC, definitions.bodies())
     }
 
-    fn write_log(&self, folder: &Path, magic: [u8; 8], records: &[Vec<u8>]) -> Result<PathBuf, StoreError> {
+    fn write_log<'a>(
+        &self,
+        folder: &Path,
+        magic: [u8; 8],
+        bodies: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<PathBuf, StoreError> {
         let made = GrowingFile::create(&*self.env.disk, folder, magic, 1, self.env.clock.now_ms());
         let mut file = made.map_err(StoreError::io("making a log in", folder))?;
         let path = file.path.clone();
-        for record in records {
-            file.write_record(record).map_err(StoreError::io("writing", &path))?;
-        }
+        file.write_records(bodies).map_err(StoreError::io("writing", &path))?;
         file.handle().sync_data().map_err(StoreError::io("syncing", &path))?;
         Ok(path)
     }

@@ -104,6 +104,10 @@ fn the_store_of_a_stopped_server_is_looked_into_copied_and_carried_over() {
     let (code, told) = tsdb(&["verify"], &other);
     assert_eq!(code, 1, "{told}");
     assert!(told.contains(":128: page 0: ") && told.contains("samples of 2 series of pushed, 2023-11-1"), "{told}");
+    std::fs::write(data.join("events/2020-01-01.log"), b"WKEVENT\x01damage").unwrap();
+    std::fs::write(data.join("events/2020-01-02.log"), b"WKEVENT\x01").unwrap();
+    let (code, told) = tsdb(&["verify"], &data);
+    assert!(code == 1 && told.contains("2020-01-01.log:8: the end is no event"), "{told}");
     let (code, told) = tsdb(&["verify"], &scratch.join("nowhere"));
     assert!(code == 1 && told.contains("is no data directory"), "{told}");
 }

@@ -4,6 +4,8 @@ use super::{bar, shown};
 use crate::cli::{fail, output};
 use crate::env::Env;
 use crate::state::dump;
+use crate::state::events::decode;
+use crate::state::sled::SledState;
 use crate::storage::verify::{Cost, Verified, verify};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -16,18 +18,56 @@ pub(super) fn run(dir: &Path) -> ExitCode {
         Ok(found) => found,
         Err(error) => return fail(&error.into()),
     };
-    let dump = state_dump(&env, &dir.join("state.dump"));
-    output::show(&report(&found, dump.as_deref()));
-    if found.problems.is_empty() && dump.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let others = [state_dump(&env, &dir.join("state.dump")), state(&env, dir), events(&env, &dir.join("events"))].concat();
+    output::show(&report(&found, &others));
+    if found.problems.is_empty() && others.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// What is wrong with the export of the operational state, if anything is.
-fn state_dump(env: &Env, path: &Path) -> Option<String> {
+/// What is wrong with the export of the operational state.
+fn state_dump(env: &Env, path: &Path) -> Vec<String> {
     match env.disk.read(path) {
-        Ok(bytes) => dump::decode(&bytes).err().map(|error| format!("{}:0: {error}", path.display())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        Err(error) => Some(format!("{}:0: cannot be read: {error}", path.display())),
+        Ok(bytes) => dump::decode(&bytes).err().map(|error| format!("{}:0: {error}", path.display())).into_iter().collect(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => vec![format!("{}:0: cannot be read: {error}", path.display())],
     }
+}
+
+/// What is wrong with the database of the operational state.
+fn state(env: &Env, dir: &Path) -> Vec<String> {
+    let scratch = std::env::temp_dir().join(format!("watchkeeper-verify-{}", std::process::id()));
+    let path = dir.join("state").join("db");
+    match SledState::check(env, dir, &scratch) {
+        Ok(found) => found.map(|reason| format!("{}:0: {reason}", path.display())).into_iter().collect(),
+        Err(error) => vec![format!("{}:0: cannot be checked: {error}", path.display())],
+    }
+}
+
+/// What is wrong with the event history.
+fn events(env: &Env, folder: &Path) -> Vec<String> {
+    let entries = match env.disk.list(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
+        Err(error) => return vec![format!("{}:0: cannot be listed: {error}", folder.display())],
+    };
+    let newest = entries.iter().map(|entry| entry.name.clone()).max();
+    let mut found = Vec::new();
+    for entry in &entries {
+        let path = folder.join(&entry.name);
+        let bytes = match env.disk.read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                found.push(format!("{}:0: cannot be read: {error}", path.display()));
+                continue;
+            }
+        };
+        let decoded = decode(&bytes);
+        found.extend(decoded.damaged.iter().map(|at| format!("{}:{at}: an event that cannot be read", path.display())));
+        // A crash may leave half an event at the end of the newest file.
+        if decoded.good < bytes.len() && newest.as_ref() != Some(&entry.name) {
+            found.push(format!("{}:{}: the end is no event", path.display(), decoded.good));
+        }
+    }
+    found
 }
 
 fn cost(cost: &Cost) -> String {
@@ -36,7 +76,7 @@ fn cost(cost: &Cost) -> String {
     format!("    costs {} samples of {} series of {name}, {from} to {to}", cost.samples, cost.series)
 }
 
-fn report(found: &Verified, dump: Option<&str>) -> String {
+fn report(found: &Verified, others: &[String]) -> String {
     let mut out = String::new();
     let mut line = |text: &str| {
         let written = writeln!(out, "{text}");
@@ -51,14 +91,14 @@ fn report(found: &Verified, dump: Option<&str>) -> String {
             line(&cost(found));
         }
     }
-    if let Some(dump) = dump {
-        line(dump);
+    for other in others {
+        line(other);
     }
     let Verified { files, bytes, blocks, pages, columns, samples, records, .. } = found;
     line(&format!(
         "{files} files, {bytes} bytes: {blocks} blocks, {pages} pages, {columns} columns, {samples} samples, {records} records of the log"
     ));
-    let bad = found.problems.len() + usize::from(dump.is_some());
+    let bad = found.problems.len() + others.len();
     line(&if bad == 0 { "ok".to_owned() } else { format!("{bad} problem{}", if bad == 1 { "" } else { "s" }) });
     out
 }

@@ -128,7 +128,8 @@ fn verify_finds_every_flipped_bit() {
             let told = || found.problems.iter().chain(&found.remarks);
             assert!(told().any(|problem| problem.file == path), "{}: byte {at}", path.display());
             // Only at the end of the newest file a crash may have done it.
-            let torn = path.starts_with("data/wal") || path.starts_with("data/names");
+            let newest_log = path.starts_with("data/wal") || path.starts_with("data/names");
+            let torn = newest_log && at + 64 >= whole.len();
             assert!(!found.problems.is_empty() || torn, "{}: byte {at}", path.display());
         }
         disk.replace(&path, &whole).expect("writes");

@@ -5,9 +5,9 @@ use crate::env::Env;
 use crate::env::disk::DirEntry;
 use crate::storage::column::varint::ByteReader;
 use crate::storage::progress::Progress;
-use crate::storage::wal::DEFINITIONS;
 use crate::storage::wal::files::number_of;
-use crate::storage::wal::names::read_entry;
+use crate::storage::wal::mend::{Bit, mend, mend_header};
+use crate::storage::wal::names::{DEFINITIONS, read_entry};
 use crate::storage::wal::record::{Kind, read_exemplars, read_histograms, read_metadata, read_samples};
 use crate::storage::wal::segment::{
     End, HEADER_BYTES, HeaderFault, LOG_MAGIC, NAMES_MAGIC, Record, Records, read_header, version_of,
@@ -54,7 +54,7 @@ fn file(
         found.remark(path, 0, "no name of a file of records; the store does not read it");
         return;
     };
-    let bytes = match env.disk.read(path) {
+    let mut bytes = match env.disk.read(path) {
         Ok(bytes) => bytes,
         Err(error) => {
             found.problem(path, 0, format!("cannot be read: {error}"));
@@ -73,9 +73,20 @@ fn file(
             found.remark(path, 0, "a crash left it without a header; the next start removes it");
             return;
         }
-        Err(HeaderFault::Damaged(reason)) => found.problem(path, 0, reason),
+        Err(HeaderFault::Damaged(reason)) => match mend_header(magic, &mut bytes, number) {
+            Some(bit) => flipped(path, bit, found),
+            None => found.problem(path, 0, reason),
+        },
+    }
+    for bit in mend(&mut bytes, number, !newest) {
+        flipped(path, bit, found);
     }
     records(path, &bytes, number, newest, found, decode);
+}
+
+/// Nothing is lost, and yet the disk or the memory may be failing.
+fn flipped(path: &Path, bit: Bit, found: &mut Verified) {
+    found.problem(path, bit.at as u64, format!("bit {} of this byte is flipped; the next start turns it back", bit.place));
 }
 
 fn records(

@@ -44,10 +44,26 @@ pub(crate) fn numbers(disk: &dyn Disk, folder: &Path) -> io::Result<Vec<u64>> {
 impl GrowingFile {
     /// Makes a new file with its header. Not durable before the folder is synced.
     pub(crate) fn create(disk: &dyn Disk, folder: &Path, magic: [u8; 8], number: u64, now_ms: i64) -> io::Result<Self> {
-        let path = folder.join(file_name(number));
+        Self::create_at(disk, folder.join(file_name(number)), magic, number, now_ms)
+    }
+
+    /// Makes a new file that a start would remove as unfinished, until it is given its name.
+    pub(crate) fn create_unnamed(disk: &dyn Disk, folder: &Path, magic: [u8; 8], number: u64, now_ms: i64) -> io::Result<Self> {
+        Self::create_at(disk, folder.join(format!("{}.tmp", file_name(number))), magic, number, now_ms)
+    }
+
+    fn create_at(disk: &dyn Disk, path: PathBuf, magic: [u8; 8], number: u64, now_ms: i64) -> io::Result<Self> {
         let file = disk.open(&path, Open::CreateNew)?;
         file.write_at(&header(magic, number, now_ms), 0)?;
         Ok(Self { file: Arc::from(file), path, number, length: HEADER_BYTES as u64 })
+    }
+
+    /// Gives a finished file its name. Not durable before the folder is synced.
+    pub(crate) fn give_name(&mut self, disk: &dyn Disk) -> io::Result<()> {
+        let named = self.path.with_extension("");
+        disk.rename(&self.path, &named)?;
+        self.path = named;
+        Ok(())
     }
 
     /// Opens a file to go on behind its good length.
@@ -68,10 +84,12 @@ impl GrowingFile {
         Ok(())
     }
 
-    /// Frames one record and writes it.
-    pub(crate) fn write_record(&mut self, body: &[u8]) -> io::Result<()> {
-        let mut framed = Vec::with_capacity(body.len() + 8);
-        put_record(&mut framed, self.number, body);
+    /// Frames records and writes them.
+    pub(crate) fn write_records<'a>(&mut self, bodies: impl Iterator<Item = &'a [u8]>) -> io::Result<()> {
+        let mut framed = Vec::new();
+        for body in bodies {
+            put_record(&mut framed, self.number, body);
+        }
         self.write(&framed)
     }
 

@@ -16,6 +16,7 @@
 
 pub(crate) mod commit;
 pub(crate) mod files;
+pub(crate) mod mend;
 mod metrics;
 pub(crate) mod names;
 pub(crate) mod record;
@@ -32,6 +33,7 @@ use crate::storage::reserve::{Reserve, is_full};
 use crate::telemetry::metrics::Registry;
 use files::{GrowingFile, file_name};
 use metrics::Metrics;
+use names::Definitions;
 use replay::{Cover, Replayed};
 use segment::{LOG_MAGIC, NAMES_MAGIC, begin_record, end_record};
 use std::io;
@@ -47,8 +49,6 @@ const SEGMENT_BYTES: u64 = 128 << 20;
 const RETRY: Duration = Duration::from_millis(250);
 /// Lies beside the segments while what a failed sync has lost is not in blocks.
 const SUSPECT: &str = "SUSPECT";
-/// Kind of the names log's records.
-pub(crate) const DEFINITIONS: u8 = 16;
 
 /// A place in the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,7 +70,7 @@ struct Unsynced {
 struct State {
     names: Option<GrowingFile>,
     /// Definitions that are not written yet.
-    definitions: Vec<u8>,
+    definitions: Definitions,
     segment: Option<GrowingFile>,
     /// Framed records that are not written yet.
     buffer: Vec<u8>,
@@ -97,7 +97,7 @@ struct State {
     /// Older segments and the newest time in each.
     older: Vec<(u64, i64)>,
     /// Definitions made while the names log is written anew.
-    recording: Option<Vec<u8>>,
+    recording: Option<Definitions>,
     /// How often samples were taken that the log does not hold, or not surely: the head must be cut to blocks.
     lost_times: u64,
     /// Up to which of them that was done.
@@ -178,7 +178,7 @@ impl Shared {
         if !state.definitions.is_empty()
             && let Some(names) = &mut state.names
         {
-            names.write_record(&state.definitions)?;
+            names.write_records(state.definitions.bodies())?;
             state.definitions.clear();
             let (file, path) = (names.handle(), names.path.clone());
             remember(&mut state.unsynced, file, path, true);
@@ -341,17 +341,12 @@ impl Log {
     }
 
     /// Adds definitions to the names log; they are written before the next record.
-    pub(crate) fn define(&self, put: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn define(&self, put: impl Fn(&mut Vec<u8>)) {
         let Some(shared) = &self.shared else { return };
         let mut state = lock(&shared.state);
-        if state.definitions.is_empty() {
-            state.definitions.push(DEFINITIONS);
-        }
-        let before = state.definitions.len();
-        put(&mut state.definitions);
-        let State { definitions, recording, .. } = &mut *state;
-        if let Some(recording) = recording {
-            recording.extend_from_slice(definitions.get(before..).unwrap_or_default());
+        state.definitions.add(&put);
+        if let Some(recording) = &mut state.recording {
+            recording.add(&put);
         }
     }
 
@@ -365,7 +360,7 @@ impl Log {
     ///
     /// # Errors
     /// What the disk says; the old files then stay.
-    pub(crate) fn rewrite_names(&self, build: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
+    pub(crate) fn rewrite_names(&self, build: impl FnOnce(&mut Definitions)) -> io::Result<()> {
         let Some(shared) = &self.shared else { return Ok(()) };
         let (number, old) = {
             let mut state = lock(&shared.state);
@@ -374,19 +369,21 @@ impl Log {
             if !state.names_suspect {
                 flushed?;
             }
-            state.recording = Some(Vec::new());
+            state.recording = Some(Definitions::default());
             state.next_names += 1;
             (state.next_names - 1, state.names.as_ref().map(|names| names.number))
         };
-        let mut body = vec![DEFINITIONS];
-        build(&mut body);
+        let mut definitions = Definitions::default();
+        build(&mut definitions);
         let disk = &*shared.env.disk;
         let mut state = lock(&shared.state);
         // What was defined meanwhile may be there twice, which does no harm.
-        body.extend_from_slice(&state.recording.take().unwrap_or_default());
-        let mut names = GrowingFile::create(disk, &shared.names_dir, NAMES_MAGIC, number, shared.env.clock.now_ms())?;
-        names.write_record(&body)?;
+        let meanwhile = state.recording.take().unwrap_or_default();
+        // Under a name of its own until all of it is there: a part of it must not be taken for the whole.
+        let mut names = GrowingFile::create_unnamed(disk, &shared.names_dir, NAMES_MAGIC, number, shared.env.clock.now_ms())?;
+        names.write_records(definitions.bodies().chain(meanwhile.bodies()))?;
         names.handle().sync_data()?;
+        names.give_name(disk)?;
         disk.sync_dir(&shared.names_dir)?;
         if state.names_suspect {
             state.unsynced.retain(|unsynced| !unsynced.path.starts_with(&shared.names_dir));

@@ -8,6 +8,7 @@
 //! ```
 //!
 //! Numbers are varints, a text is a length and bytes. Every entry names its number, so that reading one twice does no harm.
+//! A record of them ends with the entry that made it long enough: damage costs one record, not all that anything is called.
 
 use crate::storage::append::{GroupId, SeriesId};
 use crate::storage::column::varint::{ByteReader, put_signed, put_text, put_varint};
@@ -18,6 +19,46 @@ const SYMBOL: u8 = 1;
 const SERIES: u8 = 2;
 const GROUP: u8 = 3;
 const LAYOUT: u8 = 4;
+
+/// Kind of the names log's records.
+pub(crate) const DEFINITIONS: u8 = 16;
+/// A record that grew to this is followed by the next.
+const RECORD_BYTES: usize = 8 << 10;
+
+/// Definitions on their way to a names log: bodies of records (kind and entries).
+#[derive(Debug, Default)]
+pub(crate) struct Definitions {
+    bodies: Vec<Vec<u8>>,
+}
+
+impl Definitions {
+    /// Adds what `put` appends: an entry, or a few that belong together.
+    pub(crate) fn add(&mut self, put: impl FnOnce(&mut Vec<u8>)) {
+        match self.bodies.last_mut().filter(|body| body.len() < RECORD_BYTES) {
+            Some(body) => put(body),
+            None => {
+                let mut body = vec![DEFINITIONS];
+                put(&mut body);
+                self.bodies.push(body);
+            }
+        }
+    }
+
+    /// Returns whether there are none.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.bodies.is_empty()
+    }
+
+    /// Removes all.
+    pub(crate) fn clear(&mut self) {
+        self.bodies.clear();
+    }
+
+    /// Returns the bodies of the records.
+    pub(crate) fn bodies(&self) -> impl Iterator<Item = &[u8]> {
+        self.bodies.iter().map(Vec::as_slice)
+    }
+}
 
 /// Appends a new series and the symbols that came with it.
 pub(crate) fn put_series(out: &mut Vec<u8>, symbols: &Symbols, made: &Made) {

@@ -5,15 +5,16 @@
 //! difference to rows that are lost, so the rest of that segment gives only what stands for itself; the next segment is
 //! whole again. Rows that blocks hold are skipped.
 
+use super::Position;
 use super::files::{GrowingFile, file_name, numbers};
-use super::names::{Entry, read_entry};
+use super::mend::{Bit, mend, mend_header};
+use super::names::{DEFINITIONS, Entry, read_entry};
 use super::record::{Kind, read_exemplars, read_histograms, read_metadata, read_samples};
 use super::replay_names::{NamesFile, define};
 use super::replay_rows::{LoggedRow, RowReplay, is_covered};
 use super::segment::{
     End, HEADER_BYTES, HeaderFault, LOG_MAGIC, NAMES_MAGIC, Record, Records, read_header, version_in, version_of,
 };
-use super::{DEFINITIONS, Position};
 use crate::env::Env;
 use crate::env::disk::Open;
 use crate::storage::append::{GroupId, SeriesId};
@@ -53,6 +54,44 @@ pub(crate) struct Replayed {
     pub(crate) damaged: u64,
 }
 
+/// What a file of records holds.
+struct Scanned<'a> {
+    records: Vec<Record<'a>>,
+    /// Records before the first damage.
+    before_damage: usize,
+    first_damage: Option<u64>,
+    /// Places with bytes that are no record, although records follow.
+    damaged: u64,
+    /// The end is torn.
+    is_torn: bool,
+    /// Length up to the last good record.
+    length: u64,
+}
+
+impl Scanned<'_> {
+    const fn is_whole(&self) -> bool {
+        self.first_damage.is_none() && !self.is_torn
+    }
+}
+
+/// Reads the records of a file, over damage too.
+fn scan(bytes: &[u8], number: u64) -> Scanned<'_> {
+    let mut walk = Records::new(bytes, number);
+    let (mut records, mut before_damage, mut first_damage, mut damaged) = (Vec::new(), 0, None, 0);
+    loop {
+        records.extend(walk.by_ref());
+        if first_damage.is_none() {
+            before_damage = records.len();
+        }
+        let End::Damaged(offset) = walk.end() else { break };
+        first_damage = first_damage.or(Some(offset));
+        damaged += 1;
+        walk.skip_damage();
+    }
+    let is_torn = matches!(walk.end(), End::Torn(_));
+    Scanned { records, before_damage, first_damage, damaged, is_torn, length: walk.offset() }
+}
+
 /// Layouts by group and version.
 pub(super) type Layouts = HashMap<(u32, u32), Arc<[SeriesId]>, foldhash::fast::RandomState>;
 
@@ -70,8 +109,6 @@ pub(crate) struct Replay<'a> {
     newest_ms: i64,
     /// Newest layouts that rows name and nobody defined.
     lost_versions: BTreeMap<u32, u32>,
-    /// The present segment lost something: rows that follow cannot be told.
-    broken: bool,
 }
 
 impl<'a> Replay<'a> {
@@ -87,7 +124,6 @@ impl<'a> Replay<'a> {
             found: Replayed { next_segment: 1, ..Replayed::default() },
             newest_ms: i64::MIN,
             lost_versions: BTreeMap::new(),
-            broken: false,
         }
     }
 
@@ -101,7 +137,7 @@ impl<'a> Replay<'a> {
         let (first, last) = (segments.first().copied().unwrap_or(0), segments.last().copied().unwrap_or(0));
         for (number, bytes) in segments.iter().zip(sizes) {
             progress.segment(first, *number, last);
-            self.segment(&folder, *number)?;
+            self.segment(&folder, *number, *number == last)?;
             progress.advance(bytes);
         }
         progress.end();
@@ -132,77 +168,98 @@ impl<'a> Replay<'a> {
         self.env.disk.stat(path).ok().flatten().map_or(0, |entry| entry.bytes)
     }
 
-    /// Reads a whole file; a damaged header sends it to quarantine (`None`).
+    /// Reads a whole file; a damaged header sends it to quarantine (`None`), unless one bit of it is all that is wrong.
     fn open(&self, path: &Path, magic: [u8; 8], number: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        let bytes = self.env.disk.read(path).map_err(StoreError::io("reading", path))?;
+        let mut bytes = self.env.disk.read(path).map_err(StoreError::io("reading", path))?;
+        let version = |found: u32| StoreError::Format {
+            file: path.to_owned(),
+            found: format!("version {found}"),
+            expected: format!("version {}", version_of(magic)),
+        };
         match read_header(magic, &bytes) {
             Ok(known) if known == number => Ok(Some(bytes)),
-            Err(HeaderFault::Version(version)) => Err(StoreError::Format {
-                file: path.to_owned(),
-                found: format!("version {version}"),
-                expected: format!("version {}", version_of(magic)),
-            }),
+            Err(HeaderFault::Version(found)) => Err(version(found)),
             // A crash between making a file and its first sync.
             Err(HeaderFault::Damaged(_)) if bytes.len() <= HEADER_BYTES || bytes.iter().all(|byte| *byte == 0) => {
                 self.env.disk.remove_file(path).map_err(StoreError::io("removing", path))?;
                 Ok(None)
             }
             Ok(_) | Err(HeaderFault::Damaged(_)) => {
+                if let Some(bit) = mend_header(magic, &mut bytes, number) {
+                    self.write_back(path, &bytes, &[bit]);
+                    return Ok(Some(bytes));
+                }
                 quarantine::move_away(self.env, self.dir, path, "its header is damaged")?;
                 Ok(None)
             }
         }
     }
 
-    /// Walks the records of a file, over damage too, and mends or removes what a crash left.
-    fn walk<'b>(
-        &mut self,
-        path: &Path,
-        bytes: &'b [u8],
-        number: u64,
-        mut each: impl FnMut(&mut Self, Record<'b>),
-    ) -> Result<u64, StoreError> {
-        let mut records = Records::new(bytes, number);
-        let mut damaged_at = None;
-        loop {
-            for record in records.by_ref() {
-                each(self, record);
-            }
-            let End::Damaged(offset) = records.end() else { break };
-            damaged_at = damaged_at.or(Some(offset));
-            self.found.damaged += 1;
-            self.broken = true;
-            records.skip_damage();
+    /// Writes mended bytes back. What cannot be written is mended again at the next start.
+    fn write_back(&self, path: &Path, bytes: &[u8], bits: &[Bit]) {
+        for bit in bits {
+            tracing::error!(file = %path.display(), offset = bit.at, bit = bit.place, "a flipped bit was mended: is the disk or the memory failing?");
         }
-        if let Some(offset) = damaged_at {
+        let write = || {
+            let file = self.env.disk.open(path, Open::Write)?;
+            for bit in bits {
+                file.write_at(bytes.get(bit.at..=bit.at).unwrap_or_default(), bit.at as u64)?;
+            }
+            file.sync_data()
+        };
+        if let Err(error) = write() {
+            tracing::warn!(file = %path.display(), %error, "mended bits could not be written back");
+        }
+    }
+
+    /// Mends what single flipped bits did to a file. `newest`: its end may be torn, which is no damage.
+    fn mend(&self, path: &Path, bytes: &mut [u8], number: u64, newest: bool) {
+        let bits = mend(bytes, number, !newest);
+        if !bits.is_empty() {
+            self.write_back(path, bytes, &bits);
+        }
+    }
+
+    /// Keeps a copy of what stayed damaged, and cuts a torn end off. Returns the good length.
+    fn settle_file(&mut self, path: &Path, bytes: &[u8], scanned: &Scanned<'_>) -> Result<u64, StoreError> {
+        self.found.damaged += scanned.damaged;
+        if let Some(offset) = scanned.first_damage {
             let reason = format!("bytes at {offset} are no record although records follow; what could be read was used");
             quarantine::copy(self.env, self.dir, path, bytes, &reason)?;
         }
-        if let End::Torn(offset) = records.end() {
+        if scanned.is_torn {
+            let offset = scanned.length;
             tracing::warn!(file = %path.display(), offset, cut = bytes.len() as u64 - offset, "a torn end was cut off");
             let file = self.env.disk.open(path, Open::Write).map_err(StoreError::io("opening", path))?;
             file.set_len(offset).map_err(StoreError::io("cutting", path))?;
             file.sync_data().map_err(StoreError::io("syncing", path))?;
         }
-        Ok(records.offset())
+        Ok(scanned.length)
     }
 
     /// Reads groups and layouts; texts and series wait in [`Self::names`].
     fn read_names(&mut self) -> Result<(), StoreError> {
         let folder = self.dir.join("names");
         let files = numbers(&*self.env.disk, &folder).map_err(StoreError::io("listing", &folder))?;
+        let newest = files.last().copied();
         for number in files {
             let path = folder.join(file_name(number));
-            let Some(bytes) = self.open(&path, NAMES_MAGIC, number)? else { continue };
-            let mut records = Vec::new();
-            let length = self.walk(&path, &bytes, number, |replay, record| {
-                if record.kind != DEFINITIONS || replay.layouts(record.payload).is_none() {
-                    replay.found.damaged += 1;
+            let Some(mut bytes) = self.open(&path, NAMES_MAGIC, number)? else { continue };
+            let mut scanned = scan(&bytes, number);
+            if !scanned.is_whole() {
+                self.mend(&path, &mut bytes, number, Some(&number) == newest.as_ref());
+                scanned = scan(&bytes, number);
+            }
+            let length = self.settle_file(&path, &bytes, &scanned)?;
+            let mut records = Vec::with_capacity(scanned.records.len());
+            for record in &scanned.records {
+                if record.kind != DEFINITIONS || self.layouts(record.payload).is_none() {
+                    self.found.damaged += 1;
                 }
                 if record.kind == DEFINITIONS {
                     records.push(record.place());
                 }
-            })?;
+            }
             if length <= HEADER_BYTES as u64 && self.found.names.is_some() {
                 // Writing it anew was cut short: all of it is one record. The one before holds everything.
                 self.env.disk.remove_file(&path).map_err(StoreError::io("removing", &path))?;
@@ -238,19 +295,27 @@ impl<'a> Replay<'a> {
         Some(())
     }
 
-    fn segment(&mut self, folder: &Path, number: u64) -> Result<(), StoreError> {
+    fn segment(&mut self, folder: &Path, number: u64, newest: bool) -> Result<(), StoreError> {
         let path = folder.join(file_name(number));
-        let Some(bytes) = self.open(&path, LOG_MAGIC, number)? else { return Ok(()) };
+        let Some(mut bytes) = self.open(&path, LOG_MAGIC, number)? else { return Ok(()) };
         self.newest_ms = i64::MIN;
-        self.broken = false;
+        let mut scanned = scan(&bytes, number);
+        if !scanned.is_whole() {
+            self.mend(&path, &mut bytes, number, newest);
+            scanned = scan(&bytes, number);
+        }
+        self.settle_file(&path, &bytes, &scanned)?;
         let (mut rows, mut others) = (Vec::new(), Vec::new());
-        self.walk(&path, &bytes, number, |replay, record| match Kind::from_byte(record.kind) {
-            Some(Kind::Row | Kind::PartialRow) if replay.broken => {}
-            Some(kind @ (Kind::Row | Kind::PartialRow)) => {
-                rows.push(LoggedRow { offset: record.offset, partial: kind == Kind::PartialRow, payload: record.payload });
+        for (place, record) in scanned.records.into_iter().enumerate() {
+            match Kind::from_byte(record.kind) {
+                // Rows behind damage cannot be told.
+                Some(Kind::Row | Kind::PartialRow) if place >= scanned.before_damage => {}
+                Some(kind @ (Kind::Row | Kind::PartialRow)) => {
+                    rows.push(LoggedRow { offset: record.offset, partial: kind == Kind::PartialRow, payload: record.payload });
+                }
+                _ => others.push(record),
             }
-            _ => others.push(record),
-        })?;
+        }
         self.rows(number, version_in(&bytes), &rows);
         // These ask for series: the registry must be there.
         for record in others {

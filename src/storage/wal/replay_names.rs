@@ -43,12 +43,12 @@ impl Defining<'_> {
             // Whoever read the groups has told of bytes that mean nothing.
             let Some(entry) = read_entry(&mut bytes) else { return whole };
             match entry {
-                // Later entries of the record may name what could not be put in.
-                Entry::Symbol(number, text) if whole => whole = self.symbol(number, text).is_some(),
-                Entry::Series(id, pairs) if whole => {
+                // What a lost entry named is missing in some that follow; the others are as good as ever.
+                Entry::Symbol(number, text) => whole &= self.symbol(number, text).is_some(),
+                Entry::Series(id, pairs) => {
                     self.pairs.clear();
                     self.pairs.extend(pairs.iter());
-                    whole = self.series(id.0).is_some();
+                    whole &= self.series(id.0).is_some();
                 }
                 // Series whose own definition was lost keep their numbers.
                 Entry::Layout(_, _, _, series) => {
@@ -56,7 +56,7 @@ impl Defining<'_> {
                         self.registry.skip_to(newest.0.saturating_add(1));
                     }
                 }
-                Entry::Symbol(..) | Entry::Series(..) | Entry::Group(..) => {}
+                Entry::Group(..) => {}
             }
         }
         whole

@@ -30,7 +30,7 @@ pub(crate) const FRAME_BYTES: usize = 8;
 /// No record is longer; a longer length is damage.
 const RECORD_MAX: usize = 1 << 30;
 /// No kind of record is higher.
-const KIND_MAX: u8 = 16;
+pub(super) const KIND_MAX: u8 = 16;
 
 /// Returns the header of a file.
 pub(crate) fn header(magic: [u8; 8], number: u64, created_ms: i64) -> [u8; HEADER_BYTES] {
@@ -75,7 +75,8 @@ pub(crate) fn read_header(magic: [u8; 8], bytes: &[u8]) -> Result<u64, HeaderFau
     if (1..=version_of(magic)).contains(&version) { Ok(number) } else { Err(HeaderFault::Version(version)) }
 }
 
-fn checksum(number: u64, length: u32, body: &[u8]) -> u32 {
+/// Returns the checksum of a record.
+pub(super) fn checksum(number: u64, length: u32, body: &[u8]) -> u32 {
     let seed = crc32c::crc32c(&number.to_le_bytes());
     crc32c::crc32c_append(crc32c::crc32c_append(seed, &length.to_le_bytes()), body)
 }
@@ -144,7 +145,12 @@ pub(crate) struct Records<'a> {
 impl<'a> Records<'a> {
     /// Starts behind the header of a file.
     pub(crate) const fn new(bytes: &'a [u8], number: u64) -> Self {
-        Self { bytes, number, at: HEADER_BYTES, end: None }
+        Self::from(bytes, number, HEADER_BYTES)
+    }
+
+    /// Starts at an offset, where a record should begin.
+    pub(super) const fn from(bytes: &'a [u8], number: u64, at: usize) -> Self {
+        Self { bytes, number, at, end: None }
     }
 
     fn record_at(&self, at: usize) -> Option<(Record<'a>, usize)> {
