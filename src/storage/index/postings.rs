@@ -36,11 +36,9 @@ impl Postings {
                     *self = Self::Many(Box::new(bitmap));
                 }
             }
+            // Not `push`, which looks for the largest number first, through up to 8 KiB.
             Self::Many(bitmap) => {
-                // New series have the largest numbers: no search then.
-                if bitmap.try_push(number).is_err() {
-                    bitmap.insert(number);
-                }
+                bitmap.insert(number);
             }
         }
     }

@@ -327,9 +327,7 @@ impl Registry {
         self.next = id + 1;
         let Self { series, table, .. } = self;
         table.insert_unique(hash, id, |id| series.hash(*id));
-        if self.live.try_push(id).is_err() {
-            self.live.insert(id);
-        }
+        self.live.insert(id);
         Some(())
     }
 

@@ -11,7 +11,7 @@ use super::mend::{Bit, mend, mend_header};
 use super::names::{DEFINITIONS, Entry, read_entry};
 use super::record::{Kind, read_exemplars, read_histograms, read_metadata, read_samples};
 use super::replay_names::{NamesFile, define};
-use super::replay_rows::{LoggedRow, RowReplay, is_covered};
+use super::replay_rows::{LoggedRow, Order, RowReplay, is_covered};
 use super::segment::{
     End, HEADER_BYTES, HeaderFault, LOG_MAGIC, NAMES_MAGIC, Record, Records, read_header, version_in, version_of,
 };
@@ -129,15 +129,21 @@ impl<'a> Replay<'a> {
 
     /// Reads everything.
     pub(crate) fn run(mut self, progress: &Progress) -> Result<Replayed, StoreError> {
-        self.read_names()?;
         let folder = self.dir.join("wal");
         let segments = numbers(&*self.env.disk, &folder).map_err(StoreError::io("listing", &folder))?;
+        let (disk, tasks) = (Arc::clone(&self.env.disk), self.env.tasks.clone());
+        let first_path = segments.first().map(|number| folder.join(file_name(*number)));
+        let ahead = || first_path.map(|path| disk.read(&path));
+        let (names, mut first_read) = tasks.both(|| self.read_names(), ahead);
+        names?;
         let sizes: Vec<u64> = segments.iter().map(|number| self.size(&folder.join(file_name(*number)))).collect();
         progress.begin(Task::Replay, sizes.iter().sum());
         let (first, last) = (segments.first().copied().unwrap_or(0), segments.last().copied().unwrap_or(0));
         for (number, bytes) in segments.iter().zip(sizes) {
             progress.segment(first, *number, last);
-            self.segment(&folder, *number, *number == last)?;
+            let path = folder.join(file_name(*number));
+            let read = first_read.take().unwrap_or_else(|| self.env.disk.read(&path));
+            self.segment(&path, read.map_err(StoreError::io("reading", &path))?, *number, *number == last)?;
             progress.advance(bytes);
         }
         progress.end();
@@ -168,9 +174,8 @@ impl<'a> Replay<'a> {
         self.env.disk.stat(path).ok().flatten().map_or(0, |entry| entry.bytes)
     }
 
-    /// Reads a whole file; a damaged header sends it to quarantine (`None`), unless one bit of it is all that is wrong.
-    fn open(&self, path: &Path, magic: [u8; 8], number: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        let mut bytes = self.env.disk.read(path).map_err(StoreError::io("reading", path))?;
+    /// Takes a whole file whose header is good; a damaged one sends it to quarantine (`None`), unless one bit of it is all that is wrong.
+    fn open(&self, path: &Path, mut bytes: Vec<u8>, magic: [u8; 8], number: u64) -> Result<Option<Vec<u8>>, StoreError> {
         let version = |found: u32| StoreError::Format {
             file: path.to_owned(),
             found: format!("version {found}"),
@@ -244,7 +249,8 @@ impl<'a> Replay<'a> {
         let newest = files.last().copied();
         for number in files {
             let path = folder.join(file_name(number));
-            let Some(mut bytes) = self.open(&path, NAMES_MAGIC, number)? else { continue };
+            let bytes = self.env.disk.read(&path).map_err(StoreError::io("reading", &path))?;
+            let Some(mut bytes) = self.open(&path, bytes, NAMES_MAGIC, number)? else { continue };
             let mut scanned = scan(&bytes, number);
             if !scanned.is_whole() {
                 self.mend(&path, &mut bytes, number, Some(&number) == newest.as_ref());
@@ -295,24 +301,24 @@ impl<'a> Replay<'a> {
         Some(())
     }
 
-    fn segment(&mut self, folder: &Path, number: u64, newest: bool) -> Result<(), StoreError> {
-        let path = folder.join(file_name(number));
-        let Some(mut bytes) = self.open(&path, LOG_MAGIC, number)? else { return Ok(()) };
+    fn segment(&mut self, path: &Path, bytes: Vec<u8>, number: u64, newest: bool) -> Result<(), StoreError> {
+        let Some(mut bytes) = self.open(path, bytes, LOG_MAGIC, number)? else { return Ok(()) };
         self.newest_ms = i64::MIN;
         let mut scanned = scan(&bytes, number);
         if !scanned.is_whole() {
-            self.mend(&path, &mut bytes, number, newest);
+            self.mend(path, &mut bytes, number, newest);
             scanned = scan(&bytes, number);
         }
-        self.settle_file(&path, &bytes, &scanned)?;
+        self.settle_file(path, &bytes, &scanned)?;
         let (mut rows, mut others) = (Vec::new(), Vec::new());
         for (place, record) in scanned.records.into_iter().enumerate() {
             match Kind::from_byte(record.kind) {
                 // Rows behind damage cannot be told.
                 Some(Kind::Row | Kind::PartialRow) if place >= scanned.before_damage => {}
-                Some(kind @ (Kind::Row | Kind::PartialRow)) => {
-                    rows.push(LoggedRow { offset: record.offset, partial: kind == Kind::PartialRow, payload: record.payload });
-                }
+                Some(kind @ (Kind::Row | Kind::PartialRow)) => match LoggedRow::of(record, kind == Kind::PartialRow) {
+                    Some(row) => rows.push(row),
+                    None => self.found.damaged += 1,
+                },
                 _ => others.push(record),
             }
         }
@@ -324,22 +330,26 @@ impl<'a> Replay<'a> {
                 self.found.damaged += 1;
             }
         }
-        if self.newest_ms == i64::MIN && self.size(&path) <= HEADER_BYTES as u64 {
+        if self.newest_ms == i64::MIN && self.size(path) <= HEADER_BYTES as u64 {
             // Nothing ever came: each start would leave one more of these.
-            return self.env.disk.remove_file(&path).map_err(StoreError::io("removing", &path));
+            return self.env.disk.remove_file(path).map_err(StoreError::io("removing", &path));
         }
         self.found.segments.push((number, self.newest_ms));
         Ok(())
     }
 
-    /// Brings back the rows of a segment: each group's on one of two threads. Beside them go texts and series that wait.
+    /// Brings back the rows of a segment, half of the groups on each of two threads. Beside them go texts and series that wait.
     fn rows(&mut self, number: u64, version: u32, rows: &[LoggedRow<'_>]) {
         let (head, layouts, covers, names) = (self.head, &self.layouts, self.covers, std::mem::take(&mut self.names));
-        let half = |parity| move || RowReplay::new(head, layouts, covers, number, version).run(rows, parity);
+        let order = Order::of(rows);
+        let half = |first| {
+            let order = &order;
+            move || RowReplay::new(head, layouts, covers, number, version).run(order.part(rows, first))
+        };
         let waiting = || if names.is_empty() { 0 } else { define(&mut write(&head.registry), &names) };
-        let ((even, odd), damaged) = self.env.tasks.both(|| self.env.tasks.both(half(0), half(1)), waiting);
+        let ((first, second), damaged) = self.env.tasks.both(|| self.env.tasks.both(half(true), half(false)), waiting);
         self.found.damaged += damaged;
-        for done in [even, odd] {
+        for done in [first, second] {
             self.newest_ms = self.newest_ms.max(done.newest_ms);
             self.found.samples += done.samples;
             self.found.damaged += done.damaged;

@@ -1,8 +1,10 @@
-//! Rows of one segment on their way back into the head. What belongs to one group comes in order; groups know nothing of each
-//! other, so that several threads may each bring back some of them.
+//! Rows of one segment on their way back into the head: group by group, each in the order of the log. Groups know nothing of each
+//! other, so that several threads may each bring back some of them; and the columns of one group stay in a core's cache, as
+//! those of all would not.
 
 use super::Position;
 use super::replay::{Cover, Layouts};
+use super::segment::Record;
 use crate::storage::append::{GroupId, SeriesId};
 use crate::storage::column::varint::ByteReader;
 use crate::storage::head::group::{GroupState, NO_COLUMN};
@@ -26,8 +28,44 @@ pub(super) struct LoggedRow<'a> {
     pub(super) offset: u64,
     /// Whether it is a part of a row.
     pub(super) partial: bool,
-    /// Group, layout, time and so on.
+    /// Its group.
+    pub(super) group: GroupId,
+    /// Layout, time and so on.
     pub(super) payload: &'a [u8],
+}
+
+impl<'a> LoggedRow<'a> {
+    /// Reads the group of a row's record; `None` where there is none.
+    pub(super) fn of(record: Record<'a>, partial: bool) -> Option<Self> {
+        let mut bytes = ByteReader::new(record.payload);
+        let group = GroupId(bytes.varint_u32()?);
+        Some(Self { offset: record.offset, partial, group, payload: bytes.rest() })
+    }
+}
+
+/// Rows by group, in two parts of about the same size that share no group.
+pub(super) struct Order {
+    /// Group in the upper half, place in the log in the lower.
+    places: Vec<u64>,
+    middle: usize,
+}
+
+impl Order {
+    /// Orders the rows of a segment.
+    pub(super) fn of(rows: &[LoggedRow<'_>]) -> Self {
+        let mut places: Vec<u64> = rows.iter().zip(0_u64..).map(|(row, place)| u64::from(row.group.0) << 32 | place).collect();
+        places.sort_unstable();
+        let half = places.get(places.len() / 2).map_or(0, |place| place >> 32);
+        let middle = places.partition_point(|place| place >> 32 < half);
+        Self { places, middle }
+    }
+
+    /// Walks the rows of the first or the second part.
+    pub(super) fn part<'r, 'a>(&self, rows: &'r [LoggedRow<'a>], first: bool) -> impl Iterator<Item = &'r LoggedRow<'a>> {
+        let (before, behind) = self.places.split_at(self.middle);
+        let part = if first { before } else { behind };
+        part.iter().filter_map(|place| rows.get(*place as u32 as usize))
+    }
 }
 
 /// Brings back rows of one segment.
@@ -70,19 +108,12 @@ impl<'a> RowReplay<'a> {
         }
     }
 
-    /// Brings back the rows of the groups with even (0) or odd (1) numbers.
-    pub(super) fn run(mut self, rows: &[LoggedRow<'_>], parity: u32) -> Self {
+    /// Brings rows back.
+    pub(super) fn run<'r>(mut self, rows: impl Iterator<Item = &'r LoggedRow<'r>>) -> Self {
         for row in rows {
-            let mut bytes = ByteReader::new(row.payload);
-            match bytes.varint_u32() {
-                Some(group) if group % 2 != parity => {}
-                Some(group) => {
-                    let position = Position { segment: self.number, offset: row.offset };
-                    if self.row(GroupId(group), position, &mut bytes, row.partial).is_none() {
-                        self.damaged += 1;
-                    }
-                }
-                None => self.damaged += u64::from(parity == 0),
+            let position = Position { segment: self.number, offset: row.offset };
+            if self.row(row.group, position, &mut ByteReader::new(row.payload), row.partial).is_none() {
+                self.damaged += 1;
             }
         }
         self
