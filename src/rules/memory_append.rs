@@ -76,6 +76,8 @@ impl Append for MemoryAppend {
         Ok(Appended { stored: samples.len() as u64, ..Appended::default() })
     }
 
+    fn note_start(&self, _series: SeriesId, _at_ms: i64, _start_ms: i64) {}
+
     fn append_exemplars(&self, _series: SeriesId, _exemplars: &[Exemplar]) {}
 
     fn note_metadata(&self, metric: &str, metadata: &Metadata) {

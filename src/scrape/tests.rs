@@ -85,6 +85,8 @@ impl Append for Recorder {
         Ok(Appended::default())
     }
 
+    fn note_start(&self, _series: SeriesId, _at_ms: i64, _start_ms: i64) {}
+
     fn append_exemplars(&self, _: SeriesId, exemplars: &[Exemplar]) {
         self.0.lock().unwrap().exemplars += exemplars.len();
     }

@@ -121,6 +121,11 @@ pub trait Append: Send + Sync {
         durability: Durability,
     ) -> Result<Appended, AppendError>;
 
+    /// Notes the start timestamp of a series' sample at a time, both in milliseconds (0: it has none): when what it counts
+    /// began. It holds for the samples behind it as well, up to the next that is noted. Said before the sample is appended, it
+    /// is as durable as that.
+    fn note_start(&self, series: SeriesId, at_ms: i64, start_ms: i64);
+
     /// Stores exemplars of a series, best effort.
     fn append_exemplars(&self, series: SeriesId, exemplars: &[Exemplar]);
 

@@ -16,7 +16,7 @@ use super::progress::Task;
 use super::select::TimeRange;
 use super::store::Inner;
 use super::wal::names::{put_group, put_layout, put_series_entry, put_symbol};
-use super::wal::record::{put_exemplars, put_metadata};
+use super::wal::record::{put_exemplars, put_metadata, put_starts};
 use super::wal::replay::Cover;
 use crate::model::matcher::Matcher;
 use crate::storage::index::matchers::matching;
@@ -148,6 +148,7 @@ impl Inner {
             }
         };
         self.head.finish_cut(&cut);
+        super::head::write(&self.head.starts).forget_before(end_ms);
         if end_ms == i64::MAX {
             self.unlogged.store(0, Ordering::Relaxed);
         }
@@ -161,12 +162,16 @@ impl Inner {
         self.drop_segments(cut.cover)
     }
 
-    /// Metadata and exemplars live in the log alone: they are said again before their old segments go. Both are bounded.
+    /// Metadata, exemplars and start timestamps live in the log alone: they are said again before their old segments go. All
+    /// are bounded: by metrics, by the number of exemplars, and by series.
     fn carry_over(&self) {
         for (metric, known) in read(&self.head.metadata).get(None) {
             for metadata in &known {
                 self.log.write(i64::MIN, |_segment, record| put_metadata(record, &metric, metadata));
             }
+        }
+        for (series, steps) in read(&self.head.starts).all() {
+            self.log.write(i64::MIN, |_segment, record| put_starts(record, series, steps));
         }
         let exemplars = lock(&self.head.exemplars).all();
         for (series, list) in &exemplars {

@@ -8,6 +8,7 @@ use super::dir;
 use super::error::StoreError;
 use super::head::histograms::HistogramAdded;
 use super::head::points::{Limits, Point};
+use super::head::starts::start_at;
 use super::head::{self, Head, TIME_MAX_MS, lock, read, write};
 use super::inventory::{BlockInfo, Width};
 use super::progress::Progress;
@@ -15,7 +16,7 @@ use super::reserve::Reserve;
 use super::select::{Hints, Querier, SelectError, Selection, TimeRange, label_values, series_set};
 use super::stats::{Cardinality, LabelCardinality, StoreStats};
 use super::wal::Log;
-use super::wal::record::{put_exemplars, put_histograms, put_metadata};
+use super::wal::record::{put_exemplars, put_histograms, put_metadata, put_starts};
 use super::wal::replay::{Cover, Replay};
 use crate::env::Env;
 use crate::env::disk::DiskLock;
@@ -513,6 +514,18 @@ impl Append for Store {
             // Scraped samples stay in memory when the log fails; it has said so itself.
             Err(_) if durability == Durability::Kept => Ok(appended),
             settled => settled.map(|()| appended),
+        }
+    }
+
+    fn note_start(&self, series: SeriesId, at_ms: i64, start_ms: i64) {
+        let head = &self.inner.head;
+        // Nearly all are known already, or are none where there never was one.
+        if start_at(read(&head.starts).get(series), at_ms) == start_ms {
+            return;
+        }
+        let _passed = head.pass_gate();
+        if write(&head.starts).note(series, at_ms, start_ms) {
+            self.inner.log.write(i64::MIN, |_segment, record| put_starts(record, series, &[(at_ms, start_ms)]));
         }
     }
 

@@ -18,12 +18,13 @@ use crate::storage::error::StoreError;
 use crate::storage::head::cut::Cut;
 use crate::storage::head::group::SharedGeneration;
 use crate::storage::head::histograms::HistogramSample;
+use crate::storage::head::starts::starts_of;
 use crate::storage::head::{Head, WINDOW_MS, lock, read};
 use crate::storage::index::registry::Registry;
 use crate::storage::metadata::type_number;
 use crate::storage::select::TimeRange;
 use crate::storage::select::head::SeenGeneration;
-use crate::storage::select::join::{JoinedTimes, Piece, PieceValues, join, with_histograms};
+use crate::storage::select::join::{JoinedTimes, Piece, PieceValues, join, started, with_histograms};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -166,20 +167,24 @@ fn write_block(env: &Env, head: &Head, folder: &Path, plan: BlockPlan, pending: 
     let (joined, mut scratch, mut metric, mut known) = (JoinedTimes::default(), Vec::new(), String::new(), About::default());
     for place in order {
         let series = series[place as usize];
+        let starts = read(&head.starts);
+        let steps = starts.get(series);
         let from = entries.partition_point(|(known, ..)| *known < series);
         let mut pieces = Vec::new();
         for (_, generation, column) in entries[from..].iter().take_while(|(known, ..)| *known == series) {
             let one = &seen[*generation as usize];
             let piece = one.read(&one.open(), *column, &mut scratch);
-            pieces.push(piece.ok_or_else(|| StoreError::corrupt(folder, 0, "a column of the head cannot be decoded"))?);
+            let piece = piece.ok_or_else(|| StoreError::corrupt(folder, 0, "a column of the head cannot be decoded"))?;
+            pieces.push(Piece { starts: starts_of(steps, &piece.times), ..piece });
         }
         if let Some(late) = pending.late.get(&series) {
             let (times, values): (Vec<i64>, Vec<f64>) = late.iter().map(|(at, bits)| (*at, f64::from_bits(*bits))).unzip();
-            pieces.push(Piece::new(times.into(), false, PieceValues::Floats(values)));
+            let starts = starts_of(steps, &times);
+            pieces.push(Piece { times: times.into(), shared: false, values: PieceValues::Floats(values), starts });
         }
         let floats = join(pieces, &joined);
         let samples = match pending.histograms.get(&series) {
-            Some(histograms) => with_histograms(&floats, histograms),
+            Some(histograms) => with_histograms(&floats, &started(histograms, steps).collect::<Vec<_>>()),
             None => floats,
         };
         let registry = read(&head.registry);

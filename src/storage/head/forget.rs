@@ -62,6 +62,7 @@ impl Head {
                 locations.forget(SeriesId(series));
             }
             drop(locations);
+            write(&self.starts).forget(|series| gone.contains(series.0));
             self.forget_groups(&gone);
             drop(closed);
         }

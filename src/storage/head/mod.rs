@@ -22,6 +22,7 @@ pub(crate) mod parts;
 pub(crate) mod points;
 mod reading;
 pub(crate) mod row;
+pub(crate) mod starts;
 
 use crate::model::exemplar::Exemplar;
 use crate::model::labels::{INSTANCE, JOB, Labels};
@@ -38,6 +39,7 @@ use histograms::Histograms;
 use late::Late;
 use locations::Locations;
 use roaring::RoaringBitmap;
+use starts::Starts;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -125,6 +127,7 @@ pub(crate) struct Head {
     /// What a cut took and blocks do not hold yet.
     pub(crate) aside: RwLock<Arc<cut::Aside>>,
     pub(crate) exemplars: Mutex<Exemplars>,
+    pub(crate) starts: RwLock<Starts>,
     pub(crate) metadata: RwLock<MetadataMap>,
     /// Appends hold it shared, a cut alone: what a cut seals and the log position it names belong together.
     gate: RwLock<()>,
@@ -160,6 +163,7 @@ impl Head {
             histograms: Mutex::default(),
             aside: RwLock::default(),
             exemplars: Mutex::new(Exemplars::new(exemplars_max)),
+            starts: RwLock::default(),
             metadata: RwLock::default(),
             gate: RwLock::default(),
             learned_parts: Mutex::default(),

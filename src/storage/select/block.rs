@@ -1,6 +1,6 @@
 //! Reading columns of blocks.
 
-use super::join::{Piece, PieceValues};
+use super::join::{Piece, PieceValues, ReadHistogram};
 use crate::model::sample::Value;
 use crate::storage::block::index::BlockIndex;
 use crate::storage::block::page::Page;
@@ -11,7 +11,6 @@ use crate::storage::column::histogram::read_histogram;
 use crate::storage::column::packed::Decoded;
 use crate::storage::column::varint::ByteReader;
 use crate::storage::error::StoreError;
-use crate::storage::head::histograms::HistogramSample;
 use crate::storage::head::lock;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
@@ -132,7 +131,7 @@ pub(crate) fn read_columns(
     range: (i64, i64),
     deleted: &[(i64, i64)],
     pieces: &mut Vec<Piece>,
-    histograms: &mut Vec<HistogramSample>,
+    histograms: &mut Vec<ReadHistogram>,
 ) -> Result<Option<String>, StoreError> {
     let mut bad = None;
     for column in columns {
@@ -189,7 +188,7 @@ pub(crate) fn read_last(
         read_columns(block, index, times, std::slice::from_ref(column), range, deleted, &mut pieces, &mut histograms)?;
         let float =
             pieces.last().and_then(|piece| Some((*piece.times.last()?, Value::Float(piece.values.at(piece.times.len() - 1)))));
-        let found = histograms.pop().map(|(at_ms, value)| (at_ms, Value::Histogram(value))).or(float);
+        let found = histograms.pop().map(|(at_ms, (value, _))| (at_ms, Value::Histogram(value))).or(float);
         if found.as_ref().map(|(at_ms, _)| *at_ms) > newest.as_ref().map(|(at_ms, _)| *at_ms) {
             newest = found;
         }
@@ -206,7 +205,7 @@ fn read_column(
     starts: Option<&[i64]>,
     deleted: &[(i64, i64)],
     pieces: &mut Vec<Piece>,
-    histograms: &mut Vec<HistogramSample>,
+    histograms: &mut Vec<ReadHistogram>,
 ) -> Result<(), StoreError> {
     let own_starts = |rows: &Range<usize>| Some(Arc::from(starts?.get(rows.clone()).unwrap_or_default()));
     if let Some(values) = page.kept(column.place, &window.rows) {
@@ -245,7 +244,8 @@ fn read_column(
             for (row, at_ms) in times.iter().enumerate() {
                 let histogram = read_histogram(&mut reader).ok_or_else(damaged)?;
                 if rows.contains(&row) && !is_deleted(deleted, *at_ms) {
-                    histograms.push((*at_ms, Arc::new(histogram)));
+                    let start_ms = starts.and_then(|starts| starts.get(row).copied()).unwrap_or(0);
+                    histograms.push((*at_ms, (Arc::new(histogram), start_ms)));
                 }
             }
         }

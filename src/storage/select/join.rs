@@ -4,9 +4,11 @@
 //! a group. Otherwise samples are merged; on equal times the later source (the newer one) wins.
 
 use super::{SeriesSamples, Values};
+use crate::model::histogram::FloatHistogram;
 use crate::model::sample::Value;
 use crate::storage::head::histograms::HistogramSample;
 use crate::storage::head::lock;
+use crate::storage::head::starts::{StartStep, start_at};
 use hashbrown::HashMap;
 use std::sync::{Arc, Mutex};
 
@@ -179,20 +181,32 @@ pub(crate) fn newest_wins<T>(samples: &mut Vec<(i64, T)>) {
     });
 }
 
+/// A histogram with its time; start timestamp last, 0: none.
+pub(crate) type ReadHistogram = (i64, (Arc<FloatHistogram>, i64));
+
+/// Gives histograms of the head their start timestamps.
+pub(crate) fn started<'a>(histograms: &'a [HistogramSample], steps: &'a [StartStep]) -> impl Iterator<Item = ReadHistogram> + 'a {
+    histograms.iter().map(|(at_ms, value)| (*at_ms, (Arc::clone(value), start_at(steps, *at_ms))))
+}
+
 /// Merges histograms into the floats of a series; a histogram wins on equal times.
-pub(crate) fn with_histograms(floats: &SeriesSamples, histograms: &[HistogramSample]) -> SeriesSamples {
-    let mut all: Vec<(i64, Value)> = Vec::with_capacity(floats.len() + histograms.len());
+pub(crate) fn with_histograms(floats: &SeriesSamples, histograms: &[ReadHistogram]) -> SeriesSamples {
+    let mut all: Vec<(i64, Value, i64)> = Vec::with_capacity(floats.len() + histograms.len());
     for (i, at_ms) in floats.times.iter().enumerate() {
         if let Some(value) = floats.float(i)
             && histograms.binary_search_by_key(at_ms, |(at, _)| *at).is_err()
         {
-            all.push((*at_ms, Value::Float(value)));
+            let start_ms = floats.starts.as_ref().and_then(|starts| starts.get(i).copied()).unwrap_or(0);
+            all.push((*at_ms, Value::Float(value), start_ms));
         }
     }
-    all.extend(histograms.iter().map(|(at_ms, value)| (*at_ms, Value::Histogram(Arc::clone(value)))));
-    all.sort_by_key(|(at_ms, _)| *at_ms);
-    let (times, values): (Vec<i64>, Vec<Value>) = all.into_iter().unzip();
-    SeriesSamples { times: times.into(), values: Values::Mixed(values.into()), starts: None }
+    let told = |(at_ms, (value, start_ms)): &ReadHistogram| (*at_ms, Value::Histogram(Arc::clone(value)), *start_ms);
+    all.extend(histograms.iter().map(told));
+    all.sort_by_key(|(at_ms, ..)| *at_ms);
+    let has_starts = all.iter().any(|(.., start_ms)| *start_ms != 0);
+    let starts = has_starts.then(|| all.iter().map(|(.., start_ms)| *start_ms).collect());
+    let (times, values): (Vec<i64>, Vec<Value>) = all.into_iter().map(|(at_ms, value, _)| (at_ms, value)).unzip();
+    SeriesSamples { times: times.into(), values: Values::Mixed(values.into()), starts }
 }
 
 #[cfg(test)]

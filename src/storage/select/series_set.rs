@@ -2,7 +2,7 @@
 
 use super::block::{BlockTimes, read_columns, read_last};
 use super::head::SeenGeneration;
-use super::join::{JoinedTimes, Piece, PieceValues, join, newest_wins, nothing, with_histograms};
+use super::join::{JoinedTimes, Piece, PieceValues, ReadHistogram, join, newest_wins, nothing, started, with_histograms};
 use super::projection::Projection;
 use super::{Hints, LabelNeed, SelectError, SelectedSeries, Selection, SeriesReader, SeriesSamples, TimeRange, Values};
 use crate::model::exemplar::Exemplar;
@@ -17,7 +17,7 @@ use crate::storage::block::tombstones::Tombstones;
 use crate::storage::blocks::BlockSet;
 use crate::storage::error::StoreError;
 use crate::storage::head::cut::within;
-use crate::storage::head::histograms::HistogramSample;
+use crate::storage::head::starts::{StartStep, starts_of};
 use crate::storage::head::{Head, lock, read};
 use crate::storage::index::matchers::matching;
 use crate::storage::index::registry::Registry;
@@ -41,7 +41,9 @@ struct Plan {
     /// Blocks, oldest first; then generations, oldest first.
     sources: SmallVec<[Source; 2]>,
     late: Vec<(i64, u64)>,
-    histograms: Vec<HistogramSample>,
+    histograms: Vec<ReadHistogram>,
+    /// Start timestamps of what is in the head.
+    starts: Option<Box<[StartStep]>>,
     estimated: u64,
 }
 
@@ -128,6 +130,12 @@ impl HeadPart<'_> {
             plans.push(plan);
         }
         self.add_late(ids, &mut plans);
+        let starts = read(&self.head.starts);
+        if !starts.is_empty() {
+            for (series, plan) in ids.iter().zip(&mut plans) {
+                plan.starts = Some(starts.get(*series)).filter(|steps| !steps.is_empty()).map(Box::from);
+            }
+        }
         plans
     }
 
@@ -141,6 +149,7 @@ impl HeadPart<'_> {
         if nothing {
             return;
         }
+        let starts = read(&self.head.starts);
         for (series, plan) in ids.iter().zip(plans.iter_mut()) {
             if let Some(list) = aside.late.get(series) {
                 plan.late.extend_from_slice(within(list, start_ms, end_ms));
@@ -148,9 +157,9 @@ impl HeadPart<'_> {
             plan.late.extend_from_slice(late.get(*series, start_ms, end_ms));
             newest_wins(&mut plan.late);
             if let Some(list) = aside.histograms.get(series) {
-                plan.histograms.extend_from_slice(within(list, start_ms, end_ms));
+                plan.histograms.extend(started(within(list, start_ms, end_ms), starts.get(*series)));
             }
-            plan.histograms.extend_from_slice(histograms.get(*series, start_ms, end_ms));
+            plan.histograms.extend(started(histograms.get(*series, start_ms, end_ms), starts.get(*series)));
             newest_wins(&mut plan.histograms);
             plan.estimated += (plan.late.len() + plan.histograms.len()) as u64;
         }
@@ -265,6 +274,7 @@ fn join_doubled(registry: &Registry, ids: &[SeriesId], plans: &mut [Plan]) {
         newest_wins(&mut plan.late);
         plan.histograms.extend(later.histograms);
         newest_wins(&mut plan.histograms);
+        plan.starts = later.starts.or_else(|| plan.starts.take());
     }
 }
 
@@ -363,7 +373,7 @@ impl StoreReader {
         source: &Source,
         scratch: &mut Vec<u8>,
         pieces: &mut Vec<Piece>,
-        histograms: &mut Vec<HistogramSample>,
+        histograms: &mut Vec<ReadHistogram>,
     ) -> Result<(), SelectError> {
         match source {
             Source::Head { generation, column } => {
@@ -390,11 +400,15 @@ impl StoreReader {
         let mut histograms = Vec::new();
         for source in &plan.sources {
             self.read_source(source, scratch, &mut pieces, &mut histograms)?;
+            if let (Source::Head { .. }, Some(steps), Some(piece)) = (source, &plan.starts, pieces.last_mut()) {
+                piece.starts = starts_of(steps, &piece.times);
+            }
         }
         // Late samples came after what they lie over: they win, as their block will.
         if !plan.late.is_empty() {
             let (times, values): (Vec<i64>, Vec<f64>) = plan.late.iter().map(|(at, bits)| (*at, f64::from_bits(*bits))).unzip();
-            pieces.push(Piece::new(times.into(), false, PieceValues::Floats(values)));
+            let starts = starts_of(plan.starts.as_deref().unwrap_or_default(), &times);
+            pieces.push(Piece { times: times.into(), shared: false, values: PieceValues::Floats(values), starts });
         }
         let floats = join(pieces, &self.joined);
         if histograms.is_empty() && plan.histograms.is_empty() {
@@ -438,7 +452,7 @@ impl StoreReader {
             }
         }
         // Histograms of the head: one wins over a float of the same time.
-        if let Some((at_ms, value)) = plan.histograms.last()
+        if let Some((at_ms, (value, _))) = plan.histograms.last()
             && newest.as_ref().is_none_or(|(newest, _)| newest <= at_ms)
         {
             newest = Some((*at_ms, Value::Histogram(Arc::clone(value))));

@@ -11,6 +11,7 @@ mod full;
 mod golden;
 mod model;
 mod random;
+mod starts;
 mod tools;
 mod versions;
 

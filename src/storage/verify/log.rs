@@ -8,7 +8,7 @@ use crate::storage::progress::Progress;
 use crate::storage::wal::files::number_of;
 use crate::storage::wal::mend::{Bit, mend, mend_header};
 use crate::storage::wal::names::{DEFINITIONS, read_entry};
-use crate::storage::wal::record::{Kind, read_exemplars, read_histograms, read_metadata, read_samples};
+use crate::storage::wal::record::{Kind, read_exemplars, read_histograms, read_metadata, read_samples, read_starts};
 use crate::storage::wal::segment::{
     End, HEADER_BYTES, HeaderFault, LOG_MAGIC, NAMES_MAGIC, Record, Records, read_header, version_of,
 };
@@ -148,7 +148,8 @@ fn decode_row(record: &Record<'_>) -> Result<(), &'static str> {
         Kind::Exemplar => read_exemplars(&mut bytes).is_some(),
         Kind::Metadata => read_metadata(&mut bytes).is_some(),
         Kind::Row | Kind::PartialRow => bytes.varint_u32().is_some() && bytes.varint_u32().is_some() && bytes.signed().is_some(),
-        Kind::Cut | Kind::Delete | Kind::Start => true,
+        Kind::Start => read_starts(&mut bytes).is_some(),
+        Kind::Cut | Kind::Delete => true,
     };
     if decoded { Ok(()) } else { Err("a record that cannot be decoded") }
 }

@@ -8,6 +8,7 @@ use crate::storage::append::SeriesId;
 use crate::storage::column::histogram::{put_histogram, read_histogram};
 use crate::storage::column::varint::{ByteReader, put_signed, put_text, put_varint};
 use crate::storage::head::points::Point;
+use crate::storage::head::starts::StartStep;
 use crate::storage::metadata::{type_number, type_of};
 use std::sync::Arc;
 
@@ -138,6 +139,25 @@ pub(crate) fn read_exemplars(payload: &mut ByteReader<'_>) -> Option<(SeriesId, 
     Some((series, exemplars))
 }
 
+/// Appends a record of one series' start timestamps.
+pub(crate) fn put_starts(out: &mut Vec<u8>, series: SeriesId, steps: &[StartStep]) {
+    out.push(Kind::Start as u8);
+    put_varint(out, u64::from(series.0));
+    put_varint(out, steps.len() as u64);
+    for (at_ms, start_ms) in steps {
+        put_signed(out, *at_ms);
+        put_signed(out, *start_ms);
+    }
+}
+
+/// Reads the payload of [`put_starts`].
+pub(crate) fn read_starts(payload: &mut ByteReader<'_>) -> Option<(SeriesId, Vec<StartStep>)> {
+    let series = SeriesId(payload.varint_u32()?);
+    let count = payload.count(2)?;
+    let steps = (0..count).map(|_| Some((payload.signed()?, payload.signed()?))).collect::<Option<_>>()?;
+    Some((series, steps))
+}
+
 /// Appends a record of one family's metadata.
 pub(crate) fn put_metadata(out: &mut Vec<u8>, metric: &str, metadata: &Metadata) {
     out.push(Kind::Metadata as u8);
@@ -175,6 +195,11 @@ mod tests {
         let mut bytes = Vec::new();
         put_exemplars(&mut bytes, SeriesId(9), std::slice::from_ref(&exemplar));
         assert_eq!(read_exemplars(&mut ByteReader::new(&bytes[1..])), Some((SeriesId(9), vec![exemplar])));
+
+        let steps = [(1_700_000_000_000, 1_600_000_000_000), (1_700_000_000_500, 0)];
+        let mut bytes = Vec::new();
+        put_starts(&mut bytes, SeriesId(9), &steps);
+        assert_eq!(read_starts(&mut ByteReader::new(&bytes[1..])), Some((SeriesId(9), steps.to_vec())));
 
         let metadata = Metadata { metric_type: MetricType::Counter, help: "Helps.".to_owned(), unit: "seconds".to_owned() };
         let mut bytes = Vec::new();

@@ -9,7 +9,7 @@ use super::Position;
 use super::files::{GrowingFile, file_name, numbers};
 use super::mend::{Bit, mend, mend_header};
 use super::names::{DEFINITIONS, Entry, read_entry};
-use super::record::{Kind, read_exemplars, read_histograms, read_metadata, read_samples};
+use super::record::{Kind, read_exemplars, read_histograms, read_metadata, read_samples, read_starts};
 use super::replay_names::{NamesFile, define};
 use super::replay_rows::{LoggedRow, Order, RowReplay, is_covered};
 use super::segment::{
@@ -440,7 +440,17 @@ impl<'a> Replay<'a> {
                 write(&self.head.metadata).note(metric, &metadata);
                 Some(())
             }
-            Kind::Cut | Kind::Delete | Kind::Start => Some(()),
+            Kind::Start => {
+                let (series, steps) = read_starts(&mut bytes)?;
+                if self.is_known(series) {
+                    let mut starts = write(&self.head.starts);
+                    for (at_ms, start_ms) in steps {
+                        starts.note(series, at_ms, start_ms);
+                    }
+                }
+                Some(())
+            }
+            Kind::Cut | Kind::Delete => Some(()),
         }
     }
 }
