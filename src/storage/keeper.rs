@@ -177,6 +177,10 @@ impl Inner {
         for (series, list) in &exemplars {
             self.log.write(i64::MIN, |_segment, record| put_exemplars(record, *series, list));
         }
+        // Their old segments may be gone after a power cut. A log that has failed is no reason to keep what is in blocks.
+        if let Err(error) = self.log.sync() {
+            tracing::debug!(%error, "what lives in the log alone was said again, and is not synced");
+        }
     }
 
     fn drop_segments(&self, cover: Cover) -> Result<(), StoreError> {

@@ -1,6 +1,7 @@
 //! Metadata by metric family: type, help, unit. The newest word wins.
 
 use crate::model::metadata::{Metadata, MetricType};
+use crate::storage::block::writer::About;
 use std::collections::BTreeMap;
 
 /// Types by the numbers that files have for them.
@@ -59,14 +60,15 @@ impl MetadataMap {
         }
     }
 
-    /// Returns what is known about the family of a series' metric name.
-    pub(crate) fn of_series(&self, metric: &str) -> Option<&Metadata> {
+    /// Returns what a block says of the series of a metric: what is known about its family.
+    pub(crate) fn about(&self, metric: &str) -> About {
         let family = || SUFFIXES.iter().find_map(|suffix| self.known.get(metric.strip_suffix(suffix)?));
-        self.known.get(metric).or_else(family)
+        let known = self.known.get(metric).or_else(family);
+        known.map_or_else(About::default, |known| About { kind: type_number(known.metric_type), unit: known.unit.clone() })
     }
 
-    /// Returns whether a metric's metadata is exactly this.
-    pub(crate) fn is(&self, metric: &str, metadata: &Metadata) -> bool {
-        self.known.get(metric) == Some(metadata)
+    /// Returns what is known about a metric of exactly this name.
+    pub(crate) fn exactly(&self, metric: &str) -> Option<&Metadata> {
+        self.known.get(metric)
     }
 }

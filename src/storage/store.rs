@@ -537,7 +537,7 @@ impl Append for Store {
 
     fn note_metadata(&self, metric: &str, metadata: &Metadata) {
         let head = &self.inner.head;
-        if !read(&head.metadata).is(metric, metadata) {
+        if read(&head.metadata).exactly(metric) != Some(metadata) {
             write(&head.metadata).note(metric, metadata);
             self.inner.log.write(i64::MIN, |_segment, record| put_metadata(record, metric, metadata));
         }

@@ -21,7 +21,6 @@ use crate::storage::head::histograms::HistogramSample;
 use crate::storage::head::starts::starts_of;
 use crate::storage::head::{Head, WINDOW_MS, lock, read};
 use crate::storage::index::registry::Registry;
-use crate::storage::metadata::type_number;
 use crate::storage::select::TimeRange;
 use crate::storage::select::head::SeenGeneration;
 use crate::storage::select::join::{JoinedTimes, Piece, PieceValues, join, started, with_histograms};
@@ -139,12 +138,6 @@ fn by_period<T: Clone>(
     found
 }
 
-fn about(head: &Head, metric: &str) -> About {
-    let metadata = read(&head.metadata);
-    let known = metadata.of_series(metric);
-    known.map_or_else(About::default, |known| About { kind: type_number(known.metric_type), unit: known.unit.clone() })
-}
-
 /// Writes one block.
 fn write_block(env: &Env, head: &Head, folder: &Path, plan: BlockPlan, pending: &Pending) -> Result<Option<PathBuf>, StoreError> {
     let all = TimeRange { start_ms: i64::MIN, end_ms: i64::MAX };
@@ -191,7 +184,7 @@ fn write_block(env: &Env, head: &Head, folder: &Path, plan: BlockPlan, pending: 
         let name = registry.labels_of(series).find(|(name, _)| *name == METRIC_NAME).map_or("", |(_, value)| value);
         if metric != name {
             name.clone_into(&mut metric);
-            known = about(head, &metric);
+            known = read(&head.metadata).about(&metric);
         }
         writer.add(registry.labels_of(series), &known, &samples)?;
     }

@@ -267,6 +267,12 @@ fn exports_say_what_is_known_of_metrics() {
     imported(&disk, "other", &text, 1 << 20).expect("imports");
     let other = open_at(&disk, "other");
     assert_eq!(read(&other, &everything(), ALL), read(&store, &everything(), ALL));
+    assert_eq!(exported(&other, &[], ALL).0, text, "what was said of metrics came along");
+    other.flush_head().expect("cuts");
+    other.close().expect("closes");
+    let found = verified(&disk, "other");
+    assert_eq!((found.problems, found.remarks), (vec![], vec![]));
+    assert_eq!(exported(&open_at(&disk, "other"), &[], ALL).0, text, "and stays");
 }
 
 #[test]

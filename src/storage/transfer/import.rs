@@ -5,21 +5,26 @@
 //! ```
 //!
 //! Every sample needs a timestamp; series and times may come in any order, and of two samples of one series and time the
-//! later in the text wins. Nothing appears in the store before the whole text was understood. TYPE, HELP, UNIT and exemplars
-//! are read past. A period is a day, or 10 or 100 days where the text spans more than a month or a year.
+//! later in the text wins. Nothing appears in the store before the whole text was understood. TYPE, HELP and UNIT are kept: with
+//! the series, and in a segment of the log, where they live. Exemplars are read past. A period is a day, or 10 or 100 days where the text spans more than a month or a year.
 
 use super::reading::{FileReader, ReadError, Reading, Refused};
 use super::runs::Runs;
 use crate::env::Env;
 use crate::env::disk::Open;
-use crate::exposition::ParseError;
+use crate::exposition::{Entry, ParseError, Parser};
 use crate::model::labels::LabelsBuilder;
 use crate::model::limits;
+use crate::model::metadata::Metadata;
 use crate::storage::blocks::BlockSet;
 use crate::storage::dir;
 use crate::storage::error::StoreError;
 use crate::storage::head::TIME_MAX_MS;
+use crate::storage::metadata::MetadataMap;
 use crate::storage::progress::{Progress, Task};
+use crate::storage::wal::files::{GrowingFile, numbers};
+use crate::storage::wal::record::put_metadata;
+use crate::storage::wal::segment::LOG_MAGIC;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -135,14 +140,43 @@ fn run(
     for block in present.install(&imported.blocks)? {
         imported.written += block.header.samples;
     }
+    say_of_metrics(env, dir, &runs.metadata)?;
     progress.end();
     Ok(imported)
+}
+
+/// Writes what the text says of metrics as a segment of the log: the next start reads it.
+fn say_of_metrics(env: &Env, dir: &Path, metadata: &MetadataMap) -> Result<(), StoreError> {
+    let mut records = Vec::new();
+    for (metric, known) in metadata.get(None) {
+        for metadata in &known {
+            let mut record = Vec::new();
+            put_metadata(&mut record, &metric, metadata);
+            records.push(record);
+        }
+    }
+    if records.is_empty() {
+        return Ok(());
+    }
+    let folder = dir.join("wal");
+    let write = || {
+        let next = numbers(&*env.disk, &folder)?.last().map_or(1, |last| last + 1);
+        let mut file = GrowingFile::create(&*env.disk, &folder, LOG_MAGIC, next, env.clock.now_ms())?;
+        file.write_records(records.iter().map(Vec::as_slice))?;
+        file.handle().sync_data()?;
+        env.disk.sync_dir(&folder)
+    };
+    write().map_err(StoreError::io("writing what is known of metrics into", &folder))
 }
 
 fn read(input: &mut dyn io::Read, runs: &mut Runs<'_>, imported: &mut Imported, progress: &Progress) -> Result<(), ImportError> {
     let mut known: Option<(Vec<u8>, u32)> = None;
     let mut builder = LabelsBuilder::new();
-    let read = Reading::new(input).samples(progress, |parser, timestamp, _| {
+    let read = Reading::new(input).entries(progress, |parser, entry, timestamp| {
+        if entry != Entry::Sample {
+            note(&mut runs.metadata, parser, entry);
+            return Ok(());
+        }
         let at_ms = time(parser, timestamp).map_err(Refused::Text)?;
         let series = match &known {
             Some((bytes, number)) if bytes == parser.series() => *number,
@@ -169,8 +203,24 @@ fn read(input: &mut dyn io::Read, runs: &mut Runs<'_>, imported: &mut Imported, 
     })
 }
 
+/// Notes what a line says of a metric.
+fn note(metadata: &mut MetadataMap, parser: &Parser<'_>, entry: Entry) {
+    let metric = parser.metric();
+    let known = metadata.exactly(&metric).cloned().unwrap_or_default();
+    let said = match entry {
+        Entry::Type => Metadata { metric_type: parser.metric_type(), ..known },
+        Entry::Help => Metadata { help: parser.help().into_owned(), ..known },
+        Entry::Unit => Metadata { unit: parser.unit().into_owned(), ..known },
+        Entry::Comment | Entry::Sample => return,
+    };
+    // What says nothing is not worth a record.
+    if said != Metadata::default() {
+        metadata.note(&metric, &said);
+    }
+}
+
 /// Reads a sample's time to the nearest millisecond (the grammar's own reading cuts off what floats lost).
-fn time(parser: &crate::exposition::Parser<'_>, timestamp: Option<&[u8]>) -> Result<i64, String> {
+fn time(parser: &Parser<'_>, timestamp: Option<&[u8]>) -> Result<i64, String> {
     let series = || String::from_utf8_lossy(parser.series()).into_owned();
     let text = timestamp.ok_or_else(|| format!("expected timestamp for series {}, got none", series()))?;
     let seconds = str::from_utf8(text).ok().and_then(crate::model::number::parse_float).unwrap_or(f64::NAN);

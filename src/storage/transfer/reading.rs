@@ -85,11 +85,11 @@ impl<'a> Reading<'a> {
         error
     }
 
-    /// Gives each sample to `each`: the parser that stands on it, and the text of its timestamp if it has one.
-    pub(super) fn samples<E>(
+    /// Gives each entry to `each`: the parser that stands on it, what it is, and the text of a sample's timestamp if it has one.
+    pub(super) fn entries<E>(
         mut self,
         progress: &Progress,
-        mut each: impl FnMut(&Parser<'_>, Option<&[u8]>, usize) -> Result<(), Refused<E>>,
+        mut each: impl FnMut(&Parser<'_>, Entry, Option<&[u8]>) -> Result<(), Refused<E>>,
     ) -> Result<(), ReadError<E>> {
         loop {
             self.fill(progress).map_err(ReadError::Io)?;
@@ -101,17 +101,17 @@ impl<'a> Reading<'a> {
             let mut parser = Parser::resume(&self.buffer[..usable], Dialect::OpenMetrics, 0, self.kind);
             while self.ended || parser.position() < usable {
                 match parser.next() {
-                    Ok(Some(Entry::Sample)) => {
-                        let behind = self.buffer.get(parser.value_span().end..parser.position()).unwrap_or_default();
-                        let word = behind.split(u8::is_ascii_whitespace).find(|word| !word.is_empty());
-                        let timestamp = word.filter(|_| parser.timestamp_ms().is_some());
-                        match each(&parser, timestamp, self.lines) {
+                    Ok(Some(entry)) => {
+                        let is_timed = entry == Entry::Sample && parser.timestamp_ms().is_some();
+                        let behind =
+                            is_timed.then(|| self.buffer.get(parser.value_span().end..parser.position()).unwrap_or_default());
+                        let timestamp = behind.and_then(|text| text.split(u8::is_ascii_whitespace).find(|word| !word.is_empty()));
+                        match each(&parser, entry, timestamp) {
                             Ok(()) => {}
                             Err(Refused::Text(message)) => return Err(ReadError::Text(self.placed(parser.refuse(message)))),
                             Err(Refused::Receiver(error)) => return Err(ReadError::Receiver(error)),
                         }
                     }
-                    Ok(Some(_)) => {}
                     Ok(None) => return self.finish(usable, progress),
                     Err(error) => return Err(ReadError::Text(self.placed(error))),
                 }
@@ -171,7 +171,10 @@ mod tests {
     fn read(text: &str) -> Result<Vec<(String, String)>, String> {
         let mut found = Vec::new();
         let mut input = Dripping(text.as_bytes());
-        let read = Reading::new(&mut input).samples(&Progress::default(), |parser, timestamp, _| {
+        let read = Reading::new(&mut input).entries(&Progress::default(), |parser, entry, timestamp| {
+            if entry != Entry::Sample {
+                return Ok(());
+            }
             let timestamp = timestamp.ok_or_else(|| Refused::<()>::Text("no time".to_owned()))?;
             found.push((String::from_utf8_lossy(parser.series()).into_owned(), String::from_utf8_lossy(timestamp).into_owned()));
             Ok(())

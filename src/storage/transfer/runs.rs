@@ -5,10 +5,11 @@ use crate::env::Env;
 use crate::model::labels::Labels;
 use crate::storage::block::cache::PageCache;
 use crate::storage::block::reader::Block;
-use crate::storage::block::writer::{About, BlockPlan, BlockWriter, ColumnInput, ColumnValues, divide};
+use crate::storage::block::writer::{BlockPlan, BlockWriter, ColumnInput, ColumnValues, divide};
 use crate::storage::compact::merge::merge_range;
 use crate::storage::compact::plan::Merge;
 use crate::storage::error::StoreError;
+use crate::storage::metadata::MetadataMap;
 use hashbrown::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,6 +40,8 @@ pub(super) struct Runs<'a> {
     samples: Vec<Sample>,
     /// Runs by how often they were merged, oldest first.
     levels: Vec<Vec<Arc<Block>>>,
+    /// What is known of metrics.
+    pub(super) metadata: MetadataMap,
     /// First and last time.
     pub(super) range: Option<(i64, i64)>,
 }
@@ -55,6 +58,7 @@ impl<'a> Runs<'a> {
             series_bytes: 0,
             samples: Vec::new(),
             levels: Vec::new(),
+            metadata: MetadataMap::default(),
             range: None,
         }
     }
@@ -114,7 +118,7 @@ impl<'a> Runs<'a> {
                 values: ColumnValues::Floats(&values[rows]),
                 starts: None,
             });
-            writer.add(labels.iter(), &About::default(), columns.collect())?;
+            writer.add(labels.iter(), &self.metadata.about(labels.metric_name()), columns.collect())?;
         }
         let path = writer.finish()?;
         self.keep(0, &path)

@@ -332,7 +332,7 @@ impl<'a> Replay<'a> {
         }
         if self.newest_ms == i64::MIN && self.size(path) <= HEADER_BYTES as u64 {
             // Nothing ever came: each start would leave one more of these.
-            return self.env.disk.remove_file(path).map_err(StoreError::io("removing", &path));
+            return self.env.disk.remove_file(path).map_err(StoreError::io("removing", path));
         }
         self.found.segments.push((number, self.newest_ms));
         Ok(())
