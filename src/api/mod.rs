@@ -17,6 +17,7 @@ mod front;
 mod json;
 mod lifecycle;
 mod observe;
+mod openapi;
 mod overview;
 mod params;
 mod prefix;

@@ -98,6 +98,12 @@ fn check_scrape(config: &mut ScrapeConfig, node: &Node) -> Result<(), ConfigErro
 }
 
 impl ScrapeConfig {
+    /// Writes the job as YAML; secrets are hidden.
+    #[must_use]
+    pub fn to_yaml(&self) -> String {
+        super::section::Value::show(self).to_yaml()
+    }
+
     /// Fills in what the job leaves open.
     ///
     /// # Errors

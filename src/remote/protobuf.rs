@@ -66,6 +66,10 @@ impl<'a> Fields<'a> {
         Self { rest: message }
     }
 
+    pub(super) const fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     fn take(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
         let (taken, rest) = self.rest.split_at_checked(length).ok_or(Malformed("unexpected EOF"))?;
         self.rest = rest;
@@ -162,4 +166,33 @@ pub(super) fn push_floats(field: Field<'_>, into: &mut Vec<f64>) -> Result<(), M
         into.push(field.float());
     }
     Ok(())
+}
+
+pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+pub(super) fn put_number(out: &mut Vec<u8>, field: u64, value: u64) {
+    put_varint(out, field << 3);
+    put_varint(out, value);
+}
+
+/// Writes a number in zigzag form.
+pub(super) fn put_signed(out: &mut Vec<u8>, field: u64, value: i64) {
+    put_number(out, field, (value << 1 ^ value >> 63) as u64);
+}
+
+pub(super) fn put_float(out: &mut Vec<u8>, field: u64, value: f64) {
+    put_varint(out, field << 3 | 1);
+    out.extend(value.to_le_bytes());
+}
+
+pub(super) fn put_bytes(out: &mut Vec<u8>, field: u64, bytes: &[u8]) {
+    put_varint(out, field << 3 | 2);
+    put_varint(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
 }

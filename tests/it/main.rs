@@ -12,6 +12,7 @@
     reason = "tests may"
 )]
 
+mod api;
 mod clients;
 mod differential;
 mod disk_full;

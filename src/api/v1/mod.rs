@@ -4,9 +4,12 @@ mod admin;
 mod exemplars;
 mod import;
 mod metadata;
+mod notifications;
 mod parse;
 mod query;
+mod read;
 mod rules;
+mod self_metrics;
 mod series;
 mod status;
 mod syntax_tree;
@@ -22,7 +25,7 @@ use crate::model::matcher::Matcher;
 use crate::storage::select::TimeRange;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post, put};
+use axum::routing::{get, post};
 
 /// Returns all routes of `/api/v1`.
 pub(super) fn router(body_bytes: usize) -> Router<ApiState> {
@@ -40,6 +43,7 @@ pub(super) fn router(body_bytes: usize) -> Router<ApiState> {
         .route("/api/v1/targets/metadata", get(targets::metadata))
         .route("/api/v1/targets/relabel_steps", get(targets::relabel_steps))
         .route("/api/v1/scrape_pools", get(targets::pools))
+        .route("/api/v1/scrape_pools/config", get(targets::pool_config))
         .route("/api/v1/rules", get(rules::rules))
         .route("/api/v1/alerts", get(rules::alerts))
         .route("/api/v1/alertmanagers", get(rules::alertmanagers))
@@ -50,13 +54,17 @@ pub(super) fn router(body_bytes: usize) -> Router<ApiState> {
         .route("/api/v1/status/tsdb", get(status::tsdb))
         .route("/api/v1/status/tsdb/blocks", get(status::blocks))
         .route("/api/v1/status/walreplay", get(status::wal_replay))
+        .route("/api/v1/status/self_metrics", get(self_metrics::self_metrics))
         .route("/api/v1/features", get(status::features))
-        .route("/api/v1/notifications", get(status::notifications))
+        .route("/api/v1/notifications", get(notifications::notifications))
+        .route("/api/v1/notifications/live", get(notifications::live))
+        .route("/api/v1/openapi.yaml", get(super::openapi::serve))
         .route("/api/v1/admin/tsdb/delete_series", post(admin::delete_series).put(admin::delete_series))
         .route("/api/v1/admin/tsdb/clean_tombstones", post(admin::clean_tombstones).put(admin::clean_tombstones))
         .route("/api/v1/admin/tsdb/snapshot", post(admin::snapshot).put(admin::snapshot))
+        .route("/api/v1/read", post(read::read))
         .route("/api/v1/write", post(write::write))
-        .route("/api/v1/import/prometheus", post(import::import).merge(put(import::import)))
+        .route("/api/v1/import/prometheus", post(import::import).put(import::import))
         .layer(DefaultBodyLimit::max(body_bytes))
 }
 

@@ -1,4 +1,4 @@
-//! `status/*`, `features`, `notifications`.
+//! `status/*`, `features`.
 
 use super::super::answer::success_value;
 use super::super::error::ApiError;
@@ -142,8 +142,4 @@ pub(in crate::api) async fn features(State(api): State<ApiState>) -> Response {
         ]),
         "watchkeeper": enabled,
     }))
-}
-
-pub(in crate::api) async fn notifications() -> Response {
-    success_value(&json!([]))
 }

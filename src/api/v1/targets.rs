@@ -97,6 +97,19 @@ pub(in crate::api) async fn pools(State(api): State<ApiState>) -> Response {
     success_value(&json!({"scrapePools": pools}))
 }
 
+/// The configuration of one pool, its secrets hidden.
+pub(in crate::api) async fn pool_config(State(api): State<ApiState>, params: Params) -> Result<Response, ApiError> {
+    let pool = params.get("scrapePool");
+    if pool.is_empty() {
+        return Err(ApiError::bad_data("no scrapePool parameter provided"));
+    }
+    let config = api.present_config();
+    let Some(job) = config.scrape_configs.iter().find(|job| job.job_name == pool) else {
+        return Err(ApiError::bad_data(format!("scrape pool {} not found", crate::model::number::quote(pool))));
+    };
+    Ok(success_value(&json!({"yaml": job.to_yaml()})))
+}
+
 pub(in crate::api) async fn metadata(State(api): State<ApiState>, params: Params) -> Result<Response, ApiError> {
     let limit = match params.get("limit") {
         "" => usize::MAX,

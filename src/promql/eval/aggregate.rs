@@ -116,12 +116,14 @@ struct Rows<'a> {
     added: usize,
     /// The metric's name, where the operand's series need not bring it because they have no other.
     name: &'a str,
+    /// A warning would name a metric whose name was not asked for.
+    unnamed: bool,
 }
 
 impl<'a> Rows<'a> {
     fn new(aggregate: &'a Aggregate, steps: usize) -> Self {
         let name = super::stream::only_name(&aggregate.expr).unwrap_or_default();
-        Self { aggregate, steps, finder: GroupFinder::new(aggregate), groups: Vec::new(), added: 0, name }
+        Self { aggregate, steps, finder: GroupFinder::new(aggregate), groups: Vec::new(), added: 0, name, unnamed: false }
     }
 
     fn add(&mut self, context: &Context<'_>, one: &Series) -> Outcome<()> {
@@ -138,7 +140,12 @@ impl<'a> Rows<'a> {
         row.add(&one.column);
         if one.column.has_histograms() {
             let name = Some(one.labels.metric_name()).filter(|name| !name.is_empty()).unwrap_or(self.name);
-            row.add_histograms(context, one, op, (name, self.aggregate.expr.span));
+            let failed = row.add_histograms(context, one, op, self.aggregate.expr.span);
+            if failed && name.is_empty() && super::stream::is_bare(&self.aggregate.expr) {
+                self.unnamed = true;
+            } else if failed {
+                context.note(&Note::MixedSchemas(name.to_owned()), self.aggregate.expr.span);
+            }
         }
         Ok(())
     }
@@ -156,7 +163,7 @@ impl Context<'_> {
             if let Some((mut recorder, _)) = self.explaining() {
                 recorder.how("streamed");
             }
-            if self.stream(grid, &aggregate.expr, &wanted, &mut |one| rows.add(self, &one))? {
+            if self.stream(grid, &aggregate.expr, &wanted, &mut |one| rows.add(self, &one))? && !rows.unnamed {
                 return self.finish_rows(rows);
             }
         }
@@ -336,7 +343,8 @@ impl Row {
         }
     }
 
-    fn add_histograms(&mut self, context: &Context<'_>, one: &Series, op: AggregateOp, (name, span): (&str, Span)) {
+    fn add_histograms(&mut self, context: &Context<'_>, one: &Series, op: AggregateOp, span: Span) -> bool {
+        let mut failed = false;
         for step in 0..one.column.len() {
             let Some(histogram) = one.column.histogram(step) else { continue };
             match &mut self.floats {
@@ -356,10 +364,11 @@ impl Row {
                         _ => false,
                     };
                     let place = &mut self.histograms[step];
-                    merge(place, histogram, (self.mean, after_float), context, name, span);
+                    failed |= merge(place, histogram, (self.mean, after_float), context, span);
                 }
             }
         }
+        failed
     }
 
     fn finish(self, context: &Context<'_>, span: Span) -> Column {
@@ -412,26 +421,26 @@ impl Row {
     }
 }
 
-/// Adds a histogram to those of its group. Where a float was first, there is no result and nothing to compare it with.
+/// Adds a histogram to those of its group. Where a float was first, there is no result and nothing to compare it with. Returns
+/// whether this one is the first that does not fit.
 fn merge(
     place: &mut Option<Box<Merging>>,
     histogram: &FloatHistogram,
     (mean, after_float): (bool, bool),
     context: &Context<'_>,
-    name: &str,
     span: Span,
-) {
+) -> bool {
     let reset_seen = histogram.counter_reset_hint == CounterResetHint::Reset;
     let not_reset_seen = histogram.counter_reset_hint == CounterResetHint::NotReset;
     let Some(merging) = place else {
         let sum = HistogramSum::new(histogram);
         *place = Some(Box::new(Merging { sum, reset_seen, not_reset_seen, incompatible: after_float, failed_alone: false }));
-        return;
+        return false;
     };
     merging.reset_seen |= reset_seen;
     merging.not_reset_seen |= not_reset_seen;
     if merging.incompatible {
-        return;
+        return false;
     }
     let merged = if mean { merging.sum.push_for_mean(histogram) } else { merging.sum.push(histogram) };
     match merged {
@@ -440,7 +449,8 @@ fn merge(
         Err(_) => {
             merging.incompatible = true;
             merging.failed_alone = !after_float;
-            context.note(&Note::MixedSchemas(name.to_owned()), span);
+            return true;
         }
     }
+    false
 }

@@ -7,8 +7,9 @@ use crate::model::labels::Labels;
 use crate::model::number::format_f;
 use crate::model::sample::Value;
 use crate::promql::annotations::Note;
-use crate::promql::column::{Column, Floats, Series, is_absent};
+use crate::promql::column::{Column, Floats, Series, is_absent, without_metadata};
 use crate::promql::expr::{Aggregate, AggregateOp, Span};
+use crate::promql::functions::hash::labels_hash;
 use hashbrown::HashMap;
 
 impl Context<'_> {
@@ -47,8 +48,7 @@ impl Context<'_> {
                         present.take(*count).collect()
                     }
                     Limit::Ratio(ratio) => {
-                        let sampled =
-                            |place: &usize| series[*place].column.has(step) && is_sampled(&series[*place].labels, *ratio);
+                        let sampled = |place: &usize| series[*place].column.has(step) && self.is_sampled(&series[*place], *ratio);
                         members.iter().copied().filter(sampled).collect()
                     }
                 };
@@ -66,6 +66,15 @@ impl Context<'_> {
         }
         let picked = series.into_iter().zip(kept).map(|(one, column)| Series { column, ..one });
         Ok(picked.filter(|one| !one.column.is_blank()).collect())
+    }
+
+    /// Returns whether a series is in the sample of that ratio. A negative ratio samples the complement of the rest.
+    fn is_sampled(&self, series: &Series, ratio: f64) -> bool {
+        // A name that goes does not count, unless it goes later.
+        let goes = series.drop_name && !self.engine.delayed_name_removal;
+        let hash = if goes { labels_hash(&without_metadata(&series.labels)) } else { labels_hash(&series.labels) };
+        let offset = hash as f64 / u64::MAX as f64;
+        if ratio >= 0.0 { offset < ratio } else { offset >= 1.0 + ratio }
     }
 
     fn limits(&self, op: AggregateOp, param: &Floats, span: Span) -> Outcome<Vec<Limit>> {
@@ -201,10 +210,4 @@ fn take(heap: &mut Ranks, sample: (usize, f64), count: usize, descending: bool) 
         heap.swap(at, below);
         at = below;
     }
-}
-
-/// Returns whether a series is in the sample of that ratio. A negative ratio samples the complement of the rest.
-fn is_sampled(labels: &Labels, ratio: f64) -> bool {
-    let offset = crate::promql::functions::hash::labels_hash(labels) as f64 / u64::MAX as f64;
-    if ratio >= 0.0 { offset < ratio } else { offset >= 1.0 + ratio }
 }

@@ -62,7 +62,11 @@ pub(super) fn join(context: &Context<'_>, grid: Grid, args: &[Expr]) -> Outcome<
 pub(super) fn sorted(mut series: Vec<Series>, function: &str, names: &[String]) -> Vec<Series> {
     match function {
         "sort" | "sort_desc" => {
-            series.retain(|one| (0..one.column.len()).any(|step| one.column.float(step).is_some()));
+            for one in series.iter_mut().filter(|one| one.column.has_histograms()) {
+                let histograms = (0..one.column.len()).filter(|step| one.column.histogram(*step).is_some());
+                histograms.collect::<Vec<_>>().into_iter().for_each(|step| one.column.clear(step));
+            }
+            series.retain(|one| !one.column.is_blank());
             let value = |one: &Series| one.column.float(0).unwrap_or(f64::NAN);
             let descending = function == "sort_desc";
             series.sort_by(|a, b| by_value(value(a), value(b), descending));

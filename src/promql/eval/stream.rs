@@ -14,7 +14,7 @@ use crate::model::matcher::MatchOp;
 use crate::promql::column::{Column, Series};
 use crate::promql::deep::deep;
 use crate::promql::expr::{
-    Aggregate, AggregateOp, Binary, BinaryOp, Expr, ExprKind, Extension, MatrixSelector, UnaryOp, ValueType, VectorSelector,
+    Aggregate, Binary, BinaryOp, Expr, ExprKind, Extension, MatrixSelector, UnaryOp, ValueType, VectorSelector,
 };
 use crate::promql::functions::{self, dates, math};
 use crate::storage::select::LabelNeed;
@@ -38,6 +38,11 @@ fn pinned_name(selector: &VectorSelector) -> Option<&str> {
     let mut pinning =
         selector.matchers.iter().filter(|matcher| matcher.name() == METRIC_NAME && pins(matcher.op(), matcher.value()));
     pinning.next().map(crate::model::matcher::Matcher::value)
+}
+
+/// Returns whether the expression is a selector and nothing else.
+pub(super) fn is_bare(expr: &Expr) -> bool {
+    matches!(without_parens(expr).kind, ExprKind::Selector(_))
 }
 
 /// Returns the name of all series of a bare selector, where there is but one.
@@ -112,10 +117,7 @@ impl Context<'_> {
             return None;
         }
         let mut labels = aggregate.grouping.clone();
-        // Warnings about histograms that cannot be added name the metric.
-        let adds = matches!(aggregate.op, AggregateOp::Sum | AggregateOp::Avg) && only_name(&aggregate.expr).is_none();
-        let is_bare = matches!(without_parens(&aggregate.expr).kind, ExprKind::Selector(_));
-        let wants_names = name == Name::Drops || adds || !is_bare;
+        let wants_names = name == Name::Drops || !is_bare(&aggregate.expr);
         let labels = if aggregate.without {
             labels.retain(|label| !is_metadata(label));
             if !wants_names {

@@ -12,6 +12,7 @@ const SHOWN_MAX: usize = 10;
 /// the version that distributions have; its test vectors hold each of them.
 const MEANT: &[(&str, &str, &str)] = &[
     ("warnings", "histograms and floats for aggregation", "whether it is told beside another depends on an order that is chance"),
+    ("warnings", "conflicting counter resets", "3.14 tells of them"),
     ("infos", "needed to be fixed for monotonicity", "3.14 says how far and how often"),
     ("warnings", "sort is ineffective for range queries", "3.14 warns of it"),
     ("status or error", "Parameter value is NaN", "3.14 looks at the parameter before there are series"),
