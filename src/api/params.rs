@@ -40,7 +40,8 @@ impl Params {
     pub fn time(&self, name: &str, default: i64) -> Result<i64, ApiError> {
         match self.get(name) {
             "" => Ok(default),
-            text => parse_time(text).map_err(|message| ApiError::bad_parameter(name, message)),
+            text => parse_time(text)
+                .map_err(|message| ApiError::bad_parameter(name, format!("invalid time value for '{name}': {message}"))),
         }
     }
 
@@ -49,9 +50,14 @@ impl Params {
     /// # Errors
     /// When it is not a duration.
     pub fn duration(&self, name: &str) -> Result<Option<i64>, ApiError> {
+        self.duration_plain(name).map_err(|message| ApiError::bad_parameter(name, message))
+    }
+
+    /// Returns a duration in milliseconds, or what is wrong with it and no more.
+    pub(in crate::api) fn duration_plain(&self, name: &str) -> Result<Option<i64>, String> {
         match self.get(name) {
             "" => Ok(None),
-            text => parse_duration(text).map(Some).map_err(|message| ApiError::bad_parameter(name, message)),
+            text => parse_duration(text).map(Some),
         }
     }
 

@@ -84,6 +84,16 @@ impl World {
         (status, String::from_utf8(body).unwrap())
     }
 
+    /// Asks what must be refused: status, kind and text of the error.
+    async fn refuses(&self, cases: &[(&str, u16, &str, &str)]) {
+        for (uri, status, kind, message) in cases {
+            let (found, body) = self.get(uri).await;
+            let answer: Value = serde_json::from_str(&body).unwrap();
+            assert_eq!(found.as_u16(), *status, "{uri}: {body}");
+            assert_eq!(answer, json!({"status": "error", "errorType": kind, "error": message}), "{uri}");
+        }
+    }
+
     async fn post(&self, uri: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> (StatusCode, String) {
         let mut request = Request::post(uri).header(header::HOST, "localhost:9090");
         for (name, value) in headers {
@@ -129,7 +139,12 @@ async fn errors_are_prometheus_own() {
             "bad_data",
             "invalid parameter \"query\": 1:4: parse error: unexpected end of input inside braces",
         ),
-        ("/api/v1/query?query=up&time=x", 400, "bad_data", "invalid parameter \"time\": cannot parse \"x\" to a valid timestamp"),
+        (
+            "/api/v1/query?query=up&time=x",
+            400,
+            "bad_data",
+            "invalid parameter \"time\": invalid time value for 'time': cannot parse \"x\" to a valid timestamp",
+        ),
         (
             "/api/v1/query_range?query=up&start=0&end=1&step=0",
             400,
@@ -163,12 +178,53 @@ async fn errors_are_prometheus_own() {
         ),
         ("/api/v1/labels?start=2&end=1", 400, "bad_data", "end timestamp must not be before start timestamp"),
     ];
-    for (uri, status, kind, message) in cases {
-        let (found, body) = world.get(uri).await;
-        let answer: Value = serde_json::from_str(&body).unwrap();
-        assert_eq!(found.as_u16(), status, "{uri}: {body}");
-        assert_eq!(answer, json!({"status": "error", "errorType": kind, "error": message}), "{uri}");
-    }
+    world.refuses(&cases).await;
+}
+
+#[tokio::test]
+async fn errors_name_their_parameter_where_prometheus_does() {
+    let cases = [
+        (
+            "/api/v1/query?query=up&lookback_delta=x",
+            400,
+            "bad_data",
+            "error parsing lookback delta duration: cannot parse \"x\" to a valid duration",
+        ),
+        (
+            "/api/v1/query_exemplars?query=up%7B&start=1&end=2",
+            400,
+            "bad_data",
+            "1:4: parse error: unexpected end of input inside braces",
+        ),
+        ("/api/v1/labels?match[]=up%7B", 400, "bad_data", "1:4: parse error: unexpected end of input inside braces"),
+        ("/api/v1/label/a/values?match[]=up%7B", 400, "bad_data", "1:4: parse error: unexpected end of input inside braces"),
+        ("/api/v1/rules?match[]=up%7B", 400, "bad_data", "1:4: parse error: unexpected end of input inside braces"),
+        (
+            "/api/v1/series?match[]=up%7B",
+            400,
+            "bad_data",
+            "invalid parameter \"match[]\": 1:4: parse error: unexpected end of input inside braces",
+        ),
+        (
+            "/api/v1/targets/metadata?match_target=up%7B",
+            400,
+            "bad_data",
+            "invalid parameter \"match_target\": 1:4: parse error: unexpected end of input inside braces",
+        ),
+        (
+            "/api/v1/rules?group_next_token=x",
+            400,
+            "bad_data",
+            "invalid parameter \"group_next_token\": group_limit needs to be present in order to paginate over the groups",
+        ),
+        (
+            "/api/v1/rules?group_limit=x",
+            400,
+            "bad_data",
+            "invalid parameter \"group_limit\": group_limit needs to be a valid number: strconv.ParseInt: parsing \"x\": invalid syntax",
+        ),
+    ];
+    world().refuses(&cases).await;
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ const BEYOND: &[(&str, &[&str])] = &[
     ("DroppedTarget", &["rule", "reason"]),
     ("RuleGroup", &["origin", "line"]),
     ("QueryData", &["explain"]),
-    ("PrometheusVersion", &["application"]),
+    ("PrometheusVersion", &["application", "applicationVersion"]),
     ("RuntimeInfo", &["storagePath"]),
     ("StatusWALReplayData", &["state"]),
 ];
@@ -239,7 +239,7 @@ fn a_real_prometheus_reads_from_here() {
         "sum by (site) (read_back{instance=~\"a|b\", site=\"x\"})",
         "read_back[3m]",
     ] {
-        let path = format!("/api/v1/query?query={}&time=1700003000", http::encode(query));
+        let path = format!("/api/v1/query?query={}&time=1700003007.5", http::encode(query));
         let theirs = http::get(&address, &path).unwrap().json();
         let ours = server.get(&path.replace(&http::encode(", site=\"x\""), "")).json();
         let mut mine = ours["data"]["result"].clone();

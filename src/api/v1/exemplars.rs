@@ -16,7 +16,13 @@ use std::sync::Arc;
 
 pub(in crate::api) async fn query(State(api): State<ApiState>, params: Params) -> Result<Response, ApiError> {
     let range = time_range(&params)?;
-    let expr = parse_query(&api, params.get("query"))?;
+    let text = params.get("query");
+    // Prometheus names the parameter in all other places.
+    let plain = |error: ApiError| match error.message.strip_prefix("invalid parameter \"query\": ") {
+        Some(message) => ApiError::bad_data(message),
+        None => error,
+    };
+    let expr = parse_query(&api, text).map_err(plain)?;
     let mut sets = Vec::new();
     selectors(&expr, &mut sets);
     if sets.is_empty() {

@@ -68,13 +68,13 @@ pub(super) fn router(body_bytes: usize) -> Router<ApiState> {
         .layer(DefaultBodyLimit::max(body_bytes))
 }
 
-/// Reads the sets of matchers of `match[]`, each of which must exclude something.
+/// Reads the sets of matchers of `match[]`, each of which must exclude something. A text that is none is told as it is; only
+/// `series` names the parameter, as in Prometheus.
 fn matcher_sets(params: &Params) -> Result<Vec<Vec<Matcher>>, ApiError> {
     params
         .all("match[]")
         .map(|text| {
-            let matchers =
-                crate::promql::parse::parse_selector(text).map_err(|error| ApiError::bad_parameter("match[]", error))?;
+            let matchers = crate::promql::parse::parse_selector(text).map_err(|error| ApiError::bad_data(error.to_string()))?;
             if matchers.iter().all(|matcher| matcher.matches("")) {
                 let message = "match[] must contain at least one non-empty matcher";
                 return Err(ApiError::bad_parameter("match[]", message));

@@ -43,7 +43,10 @@ fn asked(api: &ApiState, headers: &HeaderMap, params: &Params) -> Result<Asked, 
         Some(given) => Duration::from_millis(u64::try_from(given).unwrap_or(0)).min(api.limits.query_timeout),
         None => api.limits.query_timeout,
     };
-    let lookback_ms = match params.duration("lookback_delta")? {
+    let lookback = params
+        .duration_plain("lookback_delta")
+        .map_err(|message| ApiError::bad_data(format!("error parsing lookback delta duration: {message}")))?;
+    let lookback_ms = match lookback {
         Some(given) if given <= 0 => {
             return Err(ApiError::bad_data("error parsing lookback delta duration: must be positive"));
         }

@@ -143,13 +143,18 @@ pub(in crate::api) async fn rules(State(api): State<ApiState>, params: Params) -
         text => match text.parse::<usize>() {
             Ok(limit) if limit > 0 => Some(limit),
             Ok(_) => return Err(ApiError::bad_parameter("group_limit", "group_limit needs to be greater than 0")),
-            Err(_) => return Err(ApiError::bad_parameter("group_limit", "group_limit needs to be a valid number")),
+            Err(_) => {
+                let quoted = crate::model::number::quote(text);
+                let message =
+                    format!("group_limit needs to be a valid number: strconv.ParseInt: parsing {quoted}: invalid syntax");
+                return Err(ApiError::bad_parameter("group_limit", message));
+            }
         },
     };
     let token = params.get("group_next_token");
     if !token.is_empty() && limit.is_none() {
         let message = "group_limit needs to be present in order to paginate over the groups";
-        return Err(ApiError::bad_parameter("group_limit", message));
+        return Err(ApiError::bad_parameter("group_next_token", message));
     }
     let view = view(&api);
     let key = |group: &GroupView| {

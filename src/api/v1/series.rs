@@ -18,7 +18,11 @@ pub(in crate::api) async fn series(State(api): State<ApiState>, params: Params) 
     if params.all("match[]").next().is_none() {
         return Err(ApiError::bad_data("no match[] parameter provided"));
     }
-    let sets = matcher_sets(&params)?;
+    let named = |error: ApiError| match error.message.starts_with("invalid parameter") {
+        true => error,
+        false => ApiError::bad_parameter("match[]", error.message),
+    };
+    let sets = matcher_sets(&params).map_err(named)?;
     let range = time_range(&params)?;
     let limit = params.limit()?;
     let querier = Arc::clone(&api.querier);

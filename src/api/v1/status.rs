@@ -17,10 +17,14 @@ pub(in crate::api) async fn flags(State(api): State<ApiState>) -> Response {
     success_value(&json!(api.flags))
 }
 
+/// The Prometheus whose API this is: clients such as Grafana decide by the version what they may ask.
+const PROMETHEUS_VERSION: &str = "3.14.0";
+
 pub(in crate::api) async fn build_info() -> Response {
     success_value(&json!({
         "application": "watchkeeper",
-        "version": env!("CARGO_PKG_VERSION"),
+        "applicationVersion": env!("CARGO_PKG_VERSION"),
+        "version": PROMETHEUS_VERSION,
         "revision": option_env!("WATCHKEEPER_REVISION").unwrap_or(""),
         "branch": "",
         "buildUser": "",

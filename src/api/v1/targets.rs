@@ -120,7 +120,7 @@ pub(in crate::api) async fn metadata(State(api): State<ApiState>, params: Params
     };
     let matchers = match params.get("match_target") {
         "" => Vec::new(),
-        text => crate::promql::parse::parse_selector(text).map_err(|error| ApiError::bad_data(error.to_string()))?,
+        text => crate::promql::parse::parse_selector(text).map_err(|error| ApiError::bad_parameter("match_target", error))?,
     };
     let metric = params.get("metric");
     let Some(scrape) = api.views.scrape.clone() else {
@@ -134,9 +134,6 @@ pub(in crate::api) async fn metadata(State(api): State<ApiState>, params: Params
         .filter(|(_, name, _)| metric.is_empty() || *name == metric)
         .take(limit)
         .collect();
-    if rows.is_empty() {
-        return Err(ApiError::new(ErrorKind::NotFound, "specified metadata not found"));
-    }
     Ok(success(|out| {
         push_list(out, rows, |out, (labels, name, entry)| {
             out.push_str("{\"target\":");
