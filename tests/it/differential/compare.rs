@@ -132,7 +132,7 @@ fn apart(node: &Node, ours: &Outcome, theirs: &Outcome) -> Option<Difference> {
         let (left, right) = (set(ours), set(theirs));
         // Which of too many are shown is chance.
         let all = left.len() > SHOWN_MAX && right.len() > SHOWN_MAX;
-        if left != right && !all && !only_last(&left, &right) {
+        if left != right && !all && !only_last(&left, &right, theirs) {
             return Some(Difference::new(kind, format!("{left:?}"), format!("{right:?}")));
         }
     }
@@ -149,10 +149,13 @@ fn apart(node: &Node, ours: &Outcome, theirs: &Outcome) -> Option<Difference> {
 
 /// Of several pairs that do not fit an operator, Prometheus tells only of the one that happens to be last at a step; here all are
 /// told.
-fn only_last(ours: &BTreeSet<String>, theirs: &BTreeSet<String>) -> bool {
+fn only_last(ours: &BTreeSet<String>, theirs: &BTreeSet<String>, answer: &Outcome) -> bool {
     let of_pair =
         |text: &&String| text.contains(" encountered for binary operator ") || text.contains("conflicting counter resets");
-    ours.is_superset(theirs) && ours.difference(theirs).all(|text| of_pair(&text)) && theirs.iter().any(|text| of_pair(&text))
+    // The last may be of the other kind.
+    let told = ["warnings", "infos"].iter().filter_map(|kind| answer.body[*kind].as_array()).flatten();
+    let mut told = told.filter_map(Value::as_str).map(str::to_owned);
+    ours.is_superset(theirs) && ours.difference(theirs).all(|text| of_pair(&text)) && told.any(|text| of_pair(&&text))
 }
 
 fn lists(node: &Node, left: &Value, right: &Value, is_matrix: bool) -> Option<Difference> {
