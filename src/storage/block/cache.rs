@@ -86,6 +86,11 @@ impl PageCache {
         });
     }
 
+    /// Returns the bound.
+    pub(crate) const fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+
     /// Returns what is kept under a key.
     pub(crate) fn get(&self, key: Key) -> Option<Kept> {
         let mut inner = lock(&self.inner);

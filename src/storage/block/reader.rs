@@ -7,7 +7,7 @@ use super::footer::{
 use super::index::BlockIndex;
 use super::page::{Page, read_page};
 use super::parity::Parity;
-use super::sections::{Meta, plain_section, read_meta};
+use super::sections::{ColumnRef, Meta, plain_section, read_meta};
 use super::tombstones::Tombstones;
 use crate::env::Env;
 use crate::env::disk::{DiskFile, Open};
@@ -17,6 +17,11 @@ use crate::storage::head::{lock, read, write};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
+
+/// Series entries of one block may take so much of the cache: the bound divided by this.
+const UNFOLDED_SHARE: usize = 16;
+/// Pairs and ends of a series whose entry is unfolded, about.
+const SERIES_BYTES: usize = 32;
 
 /// An open block.
 pub(crate) struct Block {
@@ -268,6 +273,17 @@ impl Block {
     /// Notes that a page has grown by what is kept beside it.
     pub(crate) fn grown(&self, page: u32, bytes: usize) {
         self.cache.grown(Key::Page(self.header.ulid, page), bytes);
+    }
+
+    /// Keeps the series of an index at hand for those who ask for many, where that takes no large part of the cache.
+    pub(crate) fn unfold(&self, index: &BlockIndex) {
+        let bytes = self.header.columns as usize * size_of::<ColumnRef>() + index.series_count() as usize * SERIES_BYTES;
+        if bytes <= self.cache.bytes_max() / UNFOLDED_SHARE {
+            match index.unfold() {
+                0 => {}
+                grown => self.cache.grown(Key::Index(self.header.ulid), grown),
+            }
+        }
     }
 
     /// Returns a column of times.

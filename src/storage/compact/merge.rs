@@ -12,11 +12,11 @@ use crate::storage::block::reader::Block;
 use crate::storage::block::sections::ColumnRef;
 use crate::storage::block::writer::{About, BlockPlan, BlockWriter};
 use crate::storage::error::StoreError;
-use crate::storage::select::block::{BlockTimes, read_columns};
+use crate::storage::select::block::{BlockReader, PagesAtHand, Windows};
 use crate::storage::select::join::{JoinedTimes, join, newest_wins, with_histograms};
 use crate::storage::wal::replay::Cover;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// After so many series joined times are forgotten.
 const REMEMBERED_MAX: usize = 4096;
@@ -32,7 +32,8 @@ struct Cursor {
     about: About,
     pairs: Vec<u32>,
     columns: Vec<ColumnRef>,
-    times: Mutex<BlockTimes>,
+    windows: Windows,
+    pages: PagesAtHand,
 }
 
 impl Cursor {
@@ -47,7 +48,8 @@ impl Cursor {
             about: About::default(),
             pairs: Vec::new(),
             columns: Vec::new(),
-            times: Mutex::default(),
+            windows: Windows::default(),
+            pages: PagesAtHand::default(),
         };
         cursor.load()?;
         Ok(cursor)
@@ -119,8 +121,12 @@ fn merge_into(
         let (mut pieces, mut histograms, mut about) = (Vec::new(), Vec::new(), About::default());
         for cursor in cursors.iter_mut().filter(|cursor| cursor.present.as_ref() == Some(&least)) {
             let tombstones = cursor.block.tombstones();
-            let Cursor { block, index, times, columns, place, .. } = cursor;
-            let bad = read_columns(block, index, times, columns, range, tombstones.of(*place), &mut pieces, &mut histograms)?;
+            let Cursor { block, index, windows, pages, columns, place, .. } = cursor;
+            for column in &*columns {
+                windows.load(block, index, column.time, range)?;
+            }
+            let mut reader = BlockReader { block, index, windows, pages };
+            let bad = reader.columns(columns, tombstones.of(*place), &mut pieces, &mut histograms)?;
             if let Some(reason) = bad {
                 return Err(StoreError::corrupt(&block.path, 0, format!("not merged, so that nothing is lost: {reason}")));
             }
@@ -137,7 +143,7 @@ fn merge_into(
         if merged.is_multiple_of(REMEMBERED_MAX) {
             joined = JoinedTimes::default();
             for cursor in &mut cursors {
-                cursor.times = Mutex::default();
+                cursor.windows = Windows::default();
             }
         }
     }

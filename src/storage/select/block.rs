@@ -11,9 +11,8 @@ use crate::storage::column::histogram::read_histogram;
 use crate::storage::column::packed::Decoded;
 use crate::storage::column::varint::ByteReader;
 use crate::storage::error::StoreError;
-use crate::storage::head::lock;
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// Windows of at most so many rows are kept beside their page once they were decoded: what asks for few rows of many asks
 /// again, for these or for fewer, while decoding them takes all rows before.
@@ -29,54 +28,66 @@ struct Window {
     part: Arc<[i64]>,
 }
 
-/// What one reader uses of a block: times, kept alive so that their addresses mean something, and the pages used last.
+/// The columns of times that a reader uses of a block, and their rows within its range. They are loaded while it is planned
+/// what to read, and kept alive so that their addresses mean something; those who read ask nobody.
 #[derive(Debug, Default)]
-pub(crate) struct BlockTimes {
-    windows: Vec<Option<Arc<Window>>>,
-    pages: [Option<(u32, Arc<Page>)>; PAGES],
-}
+pub(crate) struct Windows(Vec<Option<Box<Window>>>);
 
-impl BlockTimes {
-    fn window(&mut self, block: &Block, index: &BlockIndex, number: u32, range: (i64, i64)) -> Result<&Arc<Window>, StoreError> {
-        let place = number as usize;
-        if self.windows.len() <= place {
-            // A number beyond all times is an error of the block, not a wish for memory.
-            block.times(index, number)?;
-            self.windows.resize(place + 1, None);
-        }
-        let known = &mut self.windows[place];
-        if known.is_none() {
-            let whole = block.times(index, number)?;
-            let from = whole.partition_point(|at_ms| *at_ms < range.0);
-            let to = whole.partition_point(|at_ms| *at_ms <= range.1);
-            let part = if to - from == whole.len() { Arc::clone(&whole) } else { whole.get(from..to).unwrap_or_default().into() };
-            *known = Some(Arc::new(Window { whole, rows: from..to, part }));
-        }
-        known.as_ref().ok_or_else(|| StoreError::corrupt(&block.path, 0, "no times"))
-    }
-
-    /// Returns how many rows of a column lie within the range.
-    pub(crate) fn rows(
+impl Windows {
+    /// Loads a column of times; returns how many of its rows lie within the range, which is the same in each call.
+    pub(crate) fn load(
         &mut self,
         block: &Block,
         index: &BlockIndex,
         number: u32,
         range: (i64, i64),
     ) -> Result<usize, StoreError> {
-        self.window(block, index, number, range).map(|window| window.rows.len())
+        let place = number as usize;
+        if let Some(Some(known)) = self.0.get(place) {
+            return Ok(known.rows.len());
+        }
+        let whole = block.times(index, number)?;
+        let from = whole.partition_point(|at_ms| *at_ms < range.0);
+        let to = whole.partition_point(|at_ms| *at_ms <= range.1);
+        let part = if to - from == whole.len() { Arc::clone(&whole) } else { whole.get(from..to).unwrap_or_default().into() };
+        if self.0.len() <= place {
+            // A number beyond all times was an error above, not a wish for memory.
+            self.0.resize_with(place + 1, || None);
+        }
+        self.0[place] = Some(Box::new(Window { whole, rows: from..to, part }));
+        Ok(to - from)
     }
 
-    fn page(&mut self, block: &Block, number: u32) -> Result<Arc<Page>, StoreError> {
-        let place = &mut self.pages[number as usize % PAGES];
-        if let Some((known, page)) = place
-            && *known == number
-        {
-            return Ok(Arc::clone(page));
-        }
-        let page = block.page(number)?;
-        *place = Some((number, Arc::clone(&page)));
-        Ok(page)
+    fn get(&self, number: u32) -> Option<&Window> {
+        self.0.get(number as usize)?.as_deref()
     }
+}
+
+/// The pages used last: the columns of a series lie in a few, and so do those of the next.
+#[derive(Debug, Default)]
+pub(crate) struct PagesAtHand([Option<(u32, Arc<Page>)>; PAGES]);
+
+impl PagesAtHand {
+    fn get(&mut self, block: &Block, number: u32) -> Result<&Arc<Page>, StoreError> {
+        let place = &mut self.0[number as usize % PAGES];
+        if place.as_ref().is_none_or(|(known, _)| *known != number) {
+            *place = Some((number, block.page(number)?));
+        }
+        place.as_ref().map(|(_, page)| page).ok_or_else(|| StoreError::corrupt(&block.path, 0, "no page"))
+    }
+}
+
+/// Reads columns of one block.
+#[derive(Debug)]
+pub(crate) struct BlockReader<'a> {
+    /// From where.
+    pub(crate) block: &'a Block,
+    /// Its index.
+    pub(crate) index: &'a BlockIndex,
+    /// The times of all columns that are read.
+    pub(crate) windows: &'a Windows,
+    /// Pages.
+    pub(crate) pages: &'a mut PagesAtHand,
 }
 
 /// Returns the times of present rows. `mask` are the lengths of present, absent, present ... rows.
@@ -120,80 +131,85 @@ fn without_deleted(piece: Piece, deleted: &[(i64, i64)]) -> Piece {
     Piece { times, shared: false, values, starts }
 }
 
-/// Reads columns of one series within a range. A page that is damaged is noted with its block and left out; the reason comes
-/// back.
-#[expect(clippy::too_many_arguments, reason = "one reader's whole context")]
-pub(crate) fn read_columns(
-    block: &Block,
-    index: &BlockIndex,
-    times: &Mutex<BlockTimes>,
-    columns: &[ColumnRef],
-    range: (i64, i64),
-    deleted: &[(i64, i64)],
-    pieces: &mut Vec<Piece>,
-    histograms: &mut Vec<ReadHistogram>,
-) -> Result<Option<String>, StoreError> {
-    let mut bad = None;
-    for column in columns {
-        // Locked for a moment only: others decode columns of this block, too.
-        let window = Arc::clone(lock(times).window(block, index, column.time, range)?);
-        if window.rows.is_empty() {
-            continue;
-        }
-        let mut read = || {
-            let starts = column.starts.map(|number| block.times(index, number)).transpose()?;
-            let page = lock(times).page(block, column.page)?;
-            read_column(block, &page, &window, column, starts.as_deref(), deleted, pieces, histograms)
-        };
-        match read() {
-            Ok(()) => {}
-            Err(StoreError::Corrupt { file, offset, reason }) => {
-                let reason = format!("{} at byte {offset}: {reason}", file.display());
-                block.note_bad_page(column.page, &reason);
-                bad = Some(reason);
+impl BlockReader<'_> {
+    fn window(&self, number: u32) -> Result<&Window, StoreError> {
+        match self.windows.get(number) {
+            Some(window) => Ok(window),
+            // What could not be loaded cannot be loaded now.
+            None => {
+                let error = self.block.times(self.index, number).err();
+                Err(error.unwrap_or_else(|| StoreError::corrupt(&self.block.path, 0, format!("times {number} were not loaded"))))
             }
-            Err(error) => return Err(error),
         }
     }
-    Ok(bad)
-}
 
-/// Returns the newest sample of one series within a range: only the last column that has one is decoded.
-pub(crate) fn read_last(
-    block: &Block,
-    index: &BlockIndex,
-    times: &Mutex<BlockTimes>,
-    columns: &[ColumnRef],
-    range: (i64, i64),
-    deleted: &[(i64, i64)],
-) -> Result<Option<(i64, Value)>, StoreError> {
-    let mut newest: Option<(i64, Value)> = None;
-    let (mut pieces, mut histograms) = (Vec::new(), Vec::new());
-    for column in columns.iter().rev() {
-        let mut held = lock(times);
-        let window = held.window(block, index, column.time, range)?;
-        let (last_ms, last_row) = (window.part.last().copied(), window.rows.end.saturating_sub(1));
-        // Columns of floats and of histograms may lie side by side in time.
-        let Some(last_ms) = last_ms.filter(|last_ms| newest.as_ref().is_none_or(|(known, _)| known < last_ms)) else { continue };
-        if deleted.is_empty()
-            && let Ok(page) = held.page(block, column.page)
-            && let Some(value) = page.kept_value(column.place, last_row)
-        {
-            newest = Some((last_ms, Value::Float(value)));
-            continue;
+    /// Reads columns of one series. A page that is damaged is noted with its block and left out; the reason comes back.
+    pub(crate) fn columns(
+        &mut self,
+        columns: &[ColumnRef],
+        deleted: &[(i64, i64)],
+        pieces: &mut Vec<Piece>,
+        histograms: &mut Vec<ReadHistogram>,
+    ) -> Result<Option<String>, StoreError> {
+        let mut bad = None;
+        for column in columns {
+            if self.window(column.time)?.rows.is_empty() {
+                continue;
+            }
+            match self.column(column, deleted, pieces, histograms) {
+                Ok(()) => {}
+                Err(StoreError::Corrupt { file, offset, reason }) => {
+                    let reason = format!("{} at byte {offset}: {reason}", file.display());
+                    self.block.note_bad_page(column.page, &reason);
+                    bad = Some(reason);
+                }
+                Err(error) => return Err(error),
+            }
         }
-        drop(held);
-        pieces.clear();
-        histograms.clear();
-        read_columns(block, index, times, std::slice::from_ref(column), range, deleted, &mut pieces, &mut histograms)?;
-        let float =
-            pieces.last().and_then(|piece| Some((*piece.times.last()?, Value::Float(piece.values.at(piece.times.len() - 1)))));
-        let found = histograms.pop().map(|(at_ms, (value, _))| (at_ms, Value::Histogram(value))).or(float);
-        if found.as_ref().map(|(at_ms, _)| *at_ms) > newest.as_ref().map(|(at_ms, _)| *at_ms) {
-            newest = found;
-        }
+        Ok(bad)
     }
-    Ok(newest)
+
+    /// Returns the newest sample of one series: only the last column that has one is decoded.
+    pub(crate) fn last(&mut self, columns: &[ColumnRef], deleted: &[(i64, i64)]) -> Result<Option<(i64, Value)>, StoreError> {
+        let mut newest: Option<(i64, Value)> = None;
+        for column in columns.iter().rev() {
+            let window = self.window(column.time)?;
+            let (last_ms, last_row) = (window.part.last().copied(), window.rows.end.saturating_sub(1));
+            // Columns of floats and of histograms may lie side by side in time.
+            let Some(last_ms) = last_ms.filter(|last_ms| newest.as_ref().is_none_or(|(known, _)| known < last_ms)) else {
+                continue;
+            };
+            if deleted.is_empty()
+                && let Ok(page) = self.pages.get(self.block, column.page)
+                && let Some(value) = page.kept_value(column.place, last_row)
+            {
+                newest = Some((last_ms, Value::Float(value)));
+                continue;
+            }
+            let (mut pieces, mut histograms) = (Vec::new(), Vec::new());
+            self.columns(std::slice::from_ref(column), deleted, &mut pieces, &mut histograms)?;
+            let last_of = |piece: &Piece| Some((*piece.times.last()?, Value::Float(piece.values.at(piece.times.len() - 1))));
+            let float = pieces.last().and_then(last_of);
+            let found = histograms.pop().map(|(at_ms, (value, _))| (at_ms, Value::Histogram(value))).or(float);
+            if found.as_ref().map(|(at_ms, _)| *at_ms) > newest.as_ref().map(|(at_ms, _)| *at_ms) {
+                newest = found;
+            }
+        }
+        Ok(newest)
+    }
+
+    fn column(
+        &mut self,
+        column: &ColumnRef,
+        deleted: &[(i64, i64)],
+        pieces: &mut Vec<Piece>,
+        histograms: &mut Vec<ReadHistogram>,
+    ) -> Result<(), StoreError> {
+        let starts = column.starts.map(|number| self.block.times(self.index, number)).transpose()?;
+        let page = Arc::clone(self.pages.get(self.block, column.page)?);
+        let window = self.window(column.time)?;
+        read_column(self.block, &page, window, column, starts.as_deref(), deleted, pieces, histograms)
+    }
 }
 
 #[expect(clippy::too_many_arguments, reason = "one reader's whole context")]

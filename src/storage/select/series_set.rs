@@ -1,6 +1,6 @@
 //! A selection over the whole store: which series, from which sources, and the reader of their samples.
 
-use super::block::{BlockTimes, read_columns, read_last};
+use super::block::{BlockReader, PagesAtHand, Windows};
 use super::head::SeenGeneration;
 use super::join::{JoinedTimes, Piece, PieceValues, ReadHistogram, join, newest_wins, nothing, started, with_histograms};
 use super::projection::Projection;
@@ -40,16 +40,35 @@ enum Source {
 struct Plan {
     /// Blocks, oldest first; then generations, oldest first.
     sources: SmallVec<[Source; 2]>,
-    late: Vec<(i64, u64)>,
-    histograms: Vec<ReadHistogram>,
-    /// Start timestamps of what is in the head.
-    starts: Option<Box<[StartStep]>>,
+    rare: Option<Box<Rare>>,
     estimated: u64,
 }
 
+/// What the head has of few series.
+#[derive(Debug, Default)]
+struct Rare {
+    late: Vec<(i64, u64)>,
+    histograms: Vec<ReadHistogram>,
+    /// Start timestamps of what is in the head.
+    starts: Box<[StartStep]>,
+}
+
+/// A selection of so many series of a block keeps its series entries unfolded for the next.
+const UNFOLD_FROM: usize = 128;
+/// Most have none of it.
+static NOTHING_RARE: std::sync::LazyLock<Rare> = std::sync::LazyLock::new(Rare::default);
+
 impl Plan {
     fn is_empty(&self) -> bool {
-        self.sources.is_empty() && self.late.is_empty() && self.histograms.is_empty()
+        self.sources.is_empty() && self.rare().late.is_empty() && self.rare().histograms.is_empty()
+    }
+
+    fn rare(&self) -> &Rare {
+        self.rare.as_deref().unwrap_or_else(|| &NOTHING_RARE)
+    }
+
+    fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
     }
 }
 
@@ -59,7 +78,13 @@ struct SeenBlock {
     block: Arc<Block>,
     index: Arc<BlockIndex>,
     tombstones: Arc<Tombstones>,
-    times: Mutex<BlockTimes>,
+    windows: Windows,
+}
+
+/// What one call of a reader has at hand.
+struct Hand {
+    scratch: Vec<u8>,
+    pages: Vec<PagesAtHand>,
 }
 
 /// Reads a selection. Holds the generations and blocks that it saw, so that nothing vanishes under it.
@@ -69,7 +94,6 @@ struct StoreReader {
     generations: Vec<SeenGeneration>,
     blocks: Vec<SeenBlock>,
     columns: Vec<ColumnRef>,
-    range: TimeRange,
     joined: JoinedTimes,
     last_only: bool,
     /// Times of single samples, shared between the series of a row.
@@ -133,7 +157,10 @@ impl HeadPart<'_> {
         let starts = read(&self.head.starts);
         if !starts.is_empty() {
             for (series, plan) in ids.iter().zip(&mut plans) {
-                plan.starts = Some(starts.get(*series)).filter(|steps| !steps.is_empty()).map(Box::from);
+                let steps = starts.get(*series);
+                if !steps.is_empty() {
+                    plan.rare_mut().starts = steps.into();
+                }
             }
         }
         plans
@@ -151,17 +178,21 @@ impl HeadPart<'_> {
         }
         let starts = read(&self.head.starts);
         for (series, plan) in ids.iter().zip(plans.iter_mut()) {
-            if let Some(list) = aside.late.get(series) {
-                plan.late.extend_from_slice(within(list, start_ms, end_ms));
+            let aside_late = aside.late.get(series).map_or(&[][..], |list| within(list, start_ms, end_ms));
+            let waiting_late = late.get(*series, start_ms, end_ms);
+            let aside_histograms = aside.histograms.get(series).map_or(&[][..], |list| within(list, start_ms, end_ms));
+            let waiting_histograms = histograms.get(*series, start_ms, end_ms);
+            let lists = [aside_late.len(), waiting_late.len(), aside_histograms.len(), waiting_histograms.len()];
+            if lists == [0; 4] {
+                continue;
             }
-            plan.late.extend_from_slice(late.get(*series, start_ms, end_ms));
-            newest_wins(&mut plan.late);
-            if let Some(list) = aside.histograms.get(series) {
-                plan.histograms.extend(started(within(list, start_ms, end_ms), starts.get(*series)));
-            }
-            plan.histograms.extend(started(histograms.get(*series, start_ms, end_ms), starts.get(*series)));
-            newest_wins(&mut plan.histograms);
-            plan.estimated += (plan.late.len() + plan.histograms.len()) as u64;
+            let rare = plan.rare_mut();
+            rare.late = [aside_late, waiting_late].concat();
+            newest_wins(&mut rare.late);
+            let steps = starts.get(*series);
+            rare.histograms = started(aside_histograms, steps).chain(started(waiting_histograms, steps)).collect();
+            newest_wins(&mut rare.histograms);
+            plan.estimated += (plan.rare().late.len() + plan.rare().histograms.len()) as u64;
         }
     }
 }
@@ -204,18 +235,21 @@ impl Building {
         };
         let found = matching(&*index, Some(index.match_cache()), matchers);
         let more = found.len() as usize;
+        if more >= UNFOLD_FROM {
+            block.unfold(&index);
+        }
         self.labels.reserve(more);
         self.plans.reserve(more);
         self.columns.reserve(more);
         let number = self.blocks.len() as u32;
-        let (mut times, bounds) = (BlockTimes::default(), (range.start_ms, range.end_ms));
+        let (mut windows, bounds) = (Windows::default(), (range.start_ms, range.end_ms));
         let mut projection = Projection::new(&hints.labels);
         let visited = index.visit(found.iter(), |place, pairs, columns| {
             let from = self.columns.len() as u32;
             let mut rows = 0;
             for column in columns {
                 // What cannot be read now is left to the reader, who tells.
-                let inside = times.rows(block, &index, column.time, bounds).unwrap_or(column.rows as usize);
+                let inside = windows.load(block, &index, column.time, bounds).unwrap_or(column.rows as usize);
                 if inside > 0 {
                     rows += inside as u64;
                     self.columns.push(*column);
@@ -239,7 +273,7 @@ impl Building {
             self.warnings.push(format!("the series of {} cannot be read", block.path.display()));
         }
         let tombstones = block.tombstones();
-        self.blocks.push(SeenBlock { block: Arc::clone(block), index, tombstones, times: Mutex::new(times) });
+        self.blocks.push(SeenBlock { block: Arc::clone(block), index, tombstones, windows });
         Ok(())
     }
 
@@ -270,11 +304,16 @@ fn join_doubled(registry: &Registry, ids: &[SeriesId], plans: &mut [Plan]) {
         plan.sources.extend(later.sources);
         plan.estimated += later.estimated;
         // On equal times the later number's sample is the newer one.
-        plan.late.extend(later.late);
-        newest_wins(&mut plan.late);
-        plan.histograms.extend(later.histograms);
-        newest_wins(&mut plan.histograms);
-        plan.starts = later.starts.or_else(|| plan.starts.take());
+        if let Some(later) = later.rare {
+            let rare = plan.rare_mut();
+            rare.late.extend(later.late);
+            newest_wins(&mut rare.late);
+            rare.histograms.extend(later.histograms);
+            newest_wins(&mut rare.histograms);
+            if !later.starts.is_empty() {
+                rare.starts = later.starts;
+            }
+        }
     }
 }
 
@@ -322,10 +361,10 @@ pub(crate) fn select(
         building.add_block(block, matchers, range, &whole, Some(&mut known).filter(|_| !alone))?;
     }
     building.finish(hints);
-    Ok(finished(building, part.generations, range, hints))
+    Ok(finished(building, part.generations, hints))
 }
 
-fn finished(building: Building, generations: Vec<SeenGeneration>, range: TimeRange, hints: &Hints) -> Selection {
+fn finished(building: Building, generations: Vec<SeenGeneration>, hints: &Hints) -> Selection {
     let projects = hints.sorted && hints.labels != LabelNeed::All;
     let projected = |labels: Labels| if projects { labels.only(|name| hints.labels.wants(name)) } else { labels };
     let Building { labels, plans, blocks, columns, warnings } = building;
@@ -341,7 +380,6 @@ fn finished(building: Building, generations: Vec<SeenGeneration>, range: TimeRan
             generations,
             blocks,
             columns,
-            range,
             joined: JoinedTimes::default(),
             last_only: hints.last_only,
             moments: Mutex::default(),
@@ -367,11 +405,30 @@ fn damaged() -> SelectError {
 }
 
 impl StoreReader {
+    fn hand(&self) -> Hand {
+        Hand { scratch: Vec::new(), pages: self.blocks.iter().map(|_| PagesAtHand::default()).collect() }
+    }
+
+    /// Returns a reader of a block, the deletions of a series there, and its columns.
+    fn block_reader<'a>(
+        &'a self,
+        block: u32,
+        place: u32,
+        columns: &Range<u32>,
+        hand: &'a mut Hand,
+    ) -> (BlockReader<'a>, &'a [(i64, i64)], &'a [ColumnRef]) {
+        let seen = &self.blocks[block as usize];
+        let columns = self.columns.get(columns.start as usize..columns.end as usize).unwrap_or_default();
+        let pages = &mut hand.pages[block as usize];
+        let reader = BlockReader { block: &seen.block, index: &seen.index, windows: &seen.windows, pages };
+        (reader, seen.tombstones.of(place), columns)
+    }
+
     /// Reads one source of a series.
     fn read_source(
         &self,
         source: &Source,
-        scratch: &mut Vec<u8>,
+        hand: &mut Hand,
         pieces: &mut Vec<Piece>,
         histograms: &mut Vec<ReadHistogram>,
     ) -> Result<(), SelectError> {
@@ -379,42 +436,38 @@ impl StoreReader {
             Source::Head { generation, column } => {
                 let seen = &self.generations[*generation as usize];
                 let open = seen.open();
-                pieces.push(seen.read(&open, *column, scratch).ok_or_else(damaged)?);
+                pieces.push(seen.read(&open, *column, &mut hand.scratch).ok_or_else(damaged)?);
                 Ok(())
             }
             Source::Block { block, place, columns } => {
-                let seen = &self.blocks[*block as usize];
-                let columns = self.columns.get(columns.start as usize..columns.end as usize).unwrap_or_default();
-                let range = (self.range.start_ms, self.range.end_ms);
-                let deleted = seen.tombstones.of(*place);
+                let (mut reader, deleted, columns) = self.block_reader(*block, *place, columns, hand);
                 // A bad page was noted; [`SeriesReader::warnings`] tells.
-                read_columns(&seen.block, &seen.index, &seen.times, columns, range, deleted, pieces, histograms)
-                    .map(drop)
-                    .map_err(select_error)
+                reader.columns(columns, deleted, pieces, histograms).map(drop).map_err(select_error)
             }
         }
     }
 
-    fn read_one(&self, plan: &Plan, scratch: &mut Vec<u8>) -> Result<SeriesSamples, SelectError> {
+    fn read_one(&self, plan: &Plan, hand: &mut Hand) -> Result<SeriesSamples, SelectError> {
         let mut pieces = Vec::with_capacity(plan.sources.len() + 1);
         let mut histograms = Vec::new();
         for source in &plan.sources {
-            self.read_source(source, scratch, &mut pieces, &mut histograms)?;
-            if let (Source::Head { .. }, Some(steps), Some(piece)) = (source, &plan.starts, pieces.last_mut()) {
-                piece.starts = starts_of(steps, &piece.times);
+            self.read_source(source, hand, &mut pieces, &mut histograms)?;
+            if let (Source::Head { .. }, Some(rare), Some(piece)) = (source, &plan.rare, pieces.last_mut()) {
+                piece.starts = starts_of(&rare.starts, &piece.times);
             }
         }
         // Late samples came after what they lie over: they win, as their block will.
-        if !plan.late.is_empty() {
-            let (times, values): (Vec<i64>, Vec<f64>) = plan.late.iter().map(|(at, bits)| (*at, f64::from_bits(*bits))).unzip();
-            let starts = starts_of(plan.starts.as_deref().unwrap_or_default(), &times);
+        let rare = plan.rare();
+        if !rare.late.is_empty() {
+            let (times, values): (Vec<i64>, Vec<f64>) = rare.late.iter().map(|(at, bits)| (*at, f64::from_bits(*bits))).unzip();
+            let starts = starts_of(&rare.starts, &times);
             pieces.push(Piece { times: times.into(), shared: false, values: PieceValues::Floats(values), starts });
         }
         let floats = join(pieces, &self.joined);
-        if histograms.is_empty() && plan.histograms.is_empty() {
+        if histograms.is_empty() && rare.histograms.is_empty() {
             return Ok(floats);
         }
-        histograms.extend_from_slice(&plan.histograms);
+        histograms.extend_from_slice(&rare.histograms);
         newest_wins(&mut histograms);
         Ok(with_histograms(&floats, &histograms))
     }
@@ -424,8 +477,8 @@ impl StoreReader {
     }
 
     /// Returns the newest sample alone: from the head's last values where it is there, else from the newest block that has one.
-    fn newest_of(&self, plan: &Plan, scratch: &mut Vec<u8>) -> Result<Option<(i64, Value)>, SelectError> {
-        let mut newest = plan.late.last().map(|(at_ms, bits)| (*at_ms, Value::Float(f64::from_bits(*bits))));
+    fn newest_of(&self, plan: &Plan, hand: &mut Hand) -> Result<Option<(i64, Value)>, SelectError> {
+        let mut newest = plan.rare().late.last().map(|(at_ms, bits)| (*at_ms, Value::Float(f64::from_bits(*bits))));
         // The newest source is asked first: of equal times its sample stays.
         let keep = |newest: &mut Option<(i64, Value)>, found: Option<(i64, Value)>| {
             if found.as_ref().map(|(at_ms, _)| *at_ms) > newest.as_ref().map(|(at_ms, _)| *at_ms) {
@@ -437,22 +490,20 @@ impl StoreReader {
                 Source::Head { generation, column } => {
                     let seen = &self.generations[*generation as usize];
                     let open = seen.open();
-                    let found = seen.last(&open, *column, scratch).ok_or_else(damaged)?;
+                    let found = seen.last(&open, *column, &mut hand.scratch).ok_or_else(damaged)?;
                     keep(&mut newest, found.map(|(at_ms, value)| (at_ms, Value::Float(value))));
                 }
                 Source::Block { block, place, columns } => {
-                    let seen = &self.blocks[*block as usize];
-                    if newest.as_ref().is_none_or(|(at_ms, _)| seen.block.header.max_ms > *at_ms) {
-                        let columns = self.columns.get(columns.start as usize..columns.end as usize).unwrap_or_default();
-                        let (range, deleted) = ((self.range.start_ms, self.range.end_ms), seen.tombstones.of(*place));
-                        let found = read_last(&seen.block, &seen.index, &seen.times, columns, range, deleted);
-                        keep(&mut newest, found.map_err(select_error)?);
+                    let max_ms = self.blocks[*block as usize].block.header.max_ms;
+                    if newest.as_ref().is_none_or(|(at_ms, _)| max_ms > *at_ms) {
+                        let (mut reader, deleted, columns) = self.block_reader(*block, *place, columns, hand);
+                        keep(&mut newest, reader.last(columns, deleted).map_err(select_error)?);
                     }
                 }
             }
         }
         // Histograms of the head: one wins over a float of the same time.
-        if let Some((at_ms, (value, _))) = plan.histograms.last()
+        if let Some((at_ms, (value, _))) = plan.rare().histograms.last()
             && newest.as_ref().is_none_or(|(newest, _)| newest <= at_ms)
         {
             newest = Some((*at_ms, Value::Histogram(Arc::clone(value))));
@@ -460,8 +511,8 @@ impl StoreReader {
         Ok(newest)
     }
 
-    fn last_one(&self, plan: &Plan, scratch: &mut Vec<u8>) -> Result<SeriesSamples, SelectError> {
-        Ok(match self.newest_of(plan, scratch)? {
+    fn last_one(&self, plan: &Plan, hand: &mut Hand) -> Result<SeriesSamples, SelectError> {
+        Ok(match self.newest_of(plan, hand)? {
             None => nothing(),
             Some((at_ms, Value::Float(value))) => {
                 SeriesSamples { times: self.moment(at_ms), values: Values::Constant(value), starts: None }
@@ -475,15 +526,15 @@ impl StoreReader {
 
 impl SeriesReader for StoreReader {
     fn read(&self, places: Range<usize>) -> Result<Vec<SeriesSamples>, SelectError> {
-        let mut scratch = Vec::new();
+        let mut hand = self.hand();
         let plans = self.plans.get(places).unwrap_or_default();
-        let read = |plan| if self.last_only { self.last_one(plan, &mut scratch) } else { self.read_one(plan, &mut scratch) };
+        let read = |plan| if self.last_only { self.last_one(plan, &mut hand) } else { self.read_one(plan, &mut hand) };
         plans.iter().map(read).collect()
     }
 
     fn newest(&self, places: Range<usize>) -> Result<Vec<Option<(i64, Value)>>, SelectError> {
-        let mut scratch = Vec::new();
-        self.plans.get(places).unwrap_or_default().iter().map(|plan| self.newest_of(plan, &mut scratch)).collect()
+        let mut hand = self.hand();
+        self.plans.get(places).unwrap_or_default().iter().map(|plan| self.newest_of(plan, &mut hand)).collect()
     }
 
     fn warnings(&self) -> Vec<String> {
