@@ -39,6 +39,9 @@ impl<'n> Projection<'n> {
         if *self.need == LabelNeed::All {
             return Labels::from_sorted(pairs.map(text));
         }
+        if matches!(self.need, LabelNeed::Only(names) if names.is_empty()) {
+            return Labels::empty();
+        }
         let mut wanted: SmallVec<[PairId; 6]> = SmallVec::new();
         for pair in pairs {
             let place = pair as usize;
