@@ -31,6 +31,7 @@ use crate::storage::exemplars::Exemplars;
 use crate::storage::index::matchers::MatchCache;
 use crate::storage::index::registry::Registry;
 use crate::storage::metadata::MetadataMap;
+use crate::storage::select::remembered::Remembered;
 use crate::storage::wal::Log;
 use crate::storage::wal::names::{put_group, put_series};
 use group::Group;
@@ -120,6 +121,7 @@ impl Groups {
 pub(crate) struct Head {
     pub(crate) registry: RwLock<Registry>,
     pub(crate) match_cache: MatchCache,
+    pub(crate) remembered: Remembered,
     pub(crate) groups: RwLock<Groups>,
     pub(crate) locations: RwLock<Locations>,
     pub(crate) late: Mutex<Late>,
@@ -157,6 +159,7 @@ impl Head {
         Self {
             registry: RwLock::new(Registry::new(seed)),
             match_cache: MatchCache::default(),
+            remembered: Remembered::default(),
             groups: RwLock::default(),
             locations: RwLock::default(),
             late: Mutex::default(),

@@ -87,10 +87,41 @@ impl Generation {
         mut run: impl FnMut(u32, u32, u64),
     ) -> Option<()> {
         let (since, covered) = (self.columns[column as usize].since, self.covered(column));
-        if since > row || covered == 0 {
+        if since <= row && covered > 0 {
+            run(since, covered - since, self.bits[column as usize]);
+            return Some(());
+        }
+        let entry = &self.columns[column as usize];
+        if row == 0 || covered == 0 || entry.stream.is_empty() {
             return self.runs(column, scratch, run);
         }
-        run(since, covered - since, self.bits[column as usize]);
+        scratch.clear();
+        self.chunks.copy(&entry.stream, scratch);
+        let mut bytes = ByteReader::new(scratch);
+        // Before the row no value is computed: that is a division each.
+        let (mut track, mut told, mut at) = (Track::default(), Some(0), 0_u32);
+        let of = |track: Track, told: Option<u64>| told.unwrap_or_else(|| track.scale.value(track.mantissa).to_bits());
+        while !bytes.is_empty() {
+            match token::read_token(&mut bytes)? {
+                Token::Absent(count) => at += count as u32,
+                Token::Repeat(count) => {
+                    if at + count as u32 > row {
+                        run(at, count as u32, of(track, told));
+                    }
+                    at += count as u32;
+                }
+                Token::Value(step) => {
+                    told = track.follow(step)?;
+                    if at >= row {
+                        run(at, 1, of(track, told));
+                    }
+                    at += 1;
+                }
+            }
+        }
+        if covered > at {
+            run(at, covered - at, of(track, told));
+        }
         Some(())
     }
 }

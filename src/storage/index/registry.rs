@@ -62,6 +62,8 @@ pub(crate) struct Registry {
     table: HashTable<u32>,
     live: RoaringBitmap,
     doubled: bool,
+    /// How often series were made or forgotten.
+    changes: u64,
     hasher: FixedState,
     sets: SetHasher,
     /// The encoded and the packed form of the series that is being put in.
@@ -94,6 +96,7 @@ impl Registry {
             table: HashTable::new(),
             live: RoaringBitmap::new(),
             doubled: false,
+            changes: 0,
             hasher,
             sets: SetHasher::new(seed),
             scratch: Default::default(),
@@ -120,6 +123,11 @@ impl Registry {
     /// still has rows under the first.
     pub(crate) const fn is_doubled(&self) -> bool {
         self.doubled
+    }
+
+    /// Returns how often series were made or forgotten.
+    pub(crate) const fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// Returns the number that the next series will have.
@@ -328,11 +336,13 @@ impl Registry {
         let Self { series, table, .. } = self;
         table.insert_unique(hash, id, |id| series.hash(*id));
         self.live.insert(id);
+        self.changes += 1;
         Some(())
     }
 
     /// Forgets series that nobody uses, with the pairs and texts that nobody else has. Their numbers are not given again.
     pub(crate) fn forget(&mut self, gone: &RoaringBitmap) {
+        self.changes += 1;
         let mut touched = Vec::new();
         for id in gone {
             touched.extend(self.pairs_of_series(SeriesId(id)));

@@ -9,6 +9,7 @@ pub(crate) mod join;
 pub(crate) mod label_values;
 pub mod memory;
 mod projection;
+pub(crate) mod remembered;
 pub(crate) mod series_set;
 
 use crate::model::exemplar::Exemplar;
@@ -50,7 +51,7 @@ pub struct Hints {
 }
 
 /// Which labels of the series a reader looks at.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum LabelNeed {
     /// All.
     #[default]

@@ -4,6 +4,7 @@ use super::block::{BlockReader, PagesAtHand, Windows};
 use super::head::SeenGeneration;
 use super::join::{JoinedTimes, Piece, PieceValues, ReadHistogram, join, newest_wins, nothing, started, with_histograms};
 use super::projection::Projection;
+use super::remembered::FoundSeries;
 use super::{Hints, LabelNeed, SelectError, SelectedSeries, Selection, SeriesReader, SeriesSamples, TimeRange, Values};
 use crate::model::exemplar::Exemplar;
 use crate::model::labels::Labels;
@@ -317,6 +318,19 @@ fn join_doubled(registry: &Registry, ids: &[SeriesId], plans: &mut [Plan]) {
     }
 }
 
+/// Finds series of the head and their labels.
+fn found_in_head(head: &Head, matchers: &[Matcher], need: &LabelNeed) -> Arc<FoundSeries> {
+    let registry = read(&head.registry);
+    head.remembered.get(registry.changes(), matchers, need, || {
+        let found = matching(&*registry, Some(&head.match_cache), matchers);
+        let ids: Vec<SeriesId> = found.into_iter().map(SeriesId).collect();
+        let mut projection = Projection::new(need);
+        let texts = |pair| registry.pair_text(pair);
+        let labels = ids.iter().map(|series| projection.labels(registry.pairs_of_series(*series), texts)).collect();
+        FoundSeries { ids, labels }
+    })
+}
+
 /// Selects from the whole store.
 pub(crate) fn select(
     head: &Head,
@@ -327,8 +341,8 @@ pub(crate) fn select(
 ) -> Result<Selection, SelectError> {
     // Sorting needs whole label sets.
     let whole = Hints { labels: if hints.sorted { LabelNeed::All } else { hints.labels.clone() }, ..Hints::default() };
-    let found = matching(&*read(&head.registry), Some(&head.match_cache), matchers);
-    let mut ids: Vec<SeriesId> = found.into_iter().map(SeriesId).collect();
+    let found = found_in_head(head, matchers, &whole.labels);
+    let mut ids = found.ids.clone();
     // The head before the blocks: what a cut moves meanwhile is seen twice rather than not at all.
     let mut part = HeadPart { head, range, generations: Vec::new(), by_group: HashMap::default() };
     let mut plans = part.plan(&ids);
@@ -338,11 +352,13 @@ pub(crate) fn select(
     let mut known = HashMap::default();
     let labels = {
         let registry = read(&head.registry);
+        let mut labels = found.labels.clone();
         // What the head has nothing of, or has just forgotten, is left to the blocks, labels and all.
         let kept: Vec<bool> = ids.iter().zip(&plans).map(|(series, plan)| !plan.is_empty() && registry.has(*series)).collect();
         if kept.contains(&false) {
-            let (mut of_ids, mut of_plans) = (kept.iter(), kept.iter());
+            let (mut of_ids, mut of_plans, mut of_labels) = (kept.iter(), kept.iter(), kept.iter());
             ids.retain(|_| of_ids.next() == Some(&true));
+            labels.retain(|_| of_labels.next() == Some(&true));
             plans.retain(|_| of_plans.next() == Some(&true));
         }
         if !overlapping.is_empty() {
@@ -351,9 +367,7 @@ pub(crate) fn select(
                 known.entry(registry.hash_of(*series)).or_insert(at as u32);
             }
         }
-        let mut projection = Projection::new(&whole.labels);
-        let texts = |pair| registry.pair_text(pair);
-        ids.iter().map(|series| projection.labels(registry.pairs_of_series(*series), texts)).collect()
+        labels
     };
     let mut building = Building { labels, plans, blocks: Vec::new(), columns: Vec::new(), warnings: Vec::new() };
     let alone = ids.is_empty() && overlapping.len() == 1;
