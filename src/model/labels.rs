@@ -162,8 +162,31 @@ impl PartialOrd for Labels {
 /// Orders as Prometheus's `labels.Compare` does: label by label, name before value; a prefix comes first.
 impl Ord for Labels {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.iter().cmp(other.iter())
+        // Sets that are compared mostly share their first labels: those are passed over by their lengths.
+        let common = common_bytes(self.0.as_bytes(), other.0.as_bytes());
+        if common == self.0.len() && common == other.0.len() {
+            return Ordering::Equal;
+        }
+        let (mut at, mut walk) = (0, self.iter());
+        while walk.next().is_some() {
+            let end = self.0.len() - walk.rest.len();
+            if end > common {
+                break;
+            }
+            at = end;
+        }
+        // A label ends there in both.
+        let (mine, theirs) = (self.0.get(at..).unwrap_or_default(), other.0.get(at..).unwrap_or_default());
+        LabelsIter { rest: mine }.cmp(LabelsIter { rest: theirs })
     }
+}
+
+/// Returns how many bytes two texts begin with alike.
+fn common_bytes(left: &[u8], right: &[u8]) -> usize {
+    let (left_words, right_words) = (left.as_chunks::<8>().0, right.as_chunks::<8>().0);
+    let words = left_words.iter().zip(right_words).take_while(|(left, right)| left == right).count() * 8;
+    let rest = left.get(words..).unwrap_or_default().iter().zip(right.get(words..).unwrap_or_default());
+    words + rest.take_while(|(left, right)| left == right).count()
 }
 
 /// Prints as Prometheus does, metric name within the braces: `{__name__="up", job="node"}`.
@@ -358,6 +381,22 @@ mod tests {
         let large = Labels::from_pairs([("a", "1"), ("b", "1")]);
         assert!(small < large);
         assert!(Labels::from_pairs([("a", "2")]) > large);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn order_is_that_of_the_labels(
+            left in proptest::collection::btree_map("[ab]{1,2}", "[abé]{1,70}", 0..4),
+            right in proptest::collection::btree_map("[ab]{1,2}", "[abé]{1,70}", 0..4),
+            shared in proptest::collection::btree_map("[A-C]", "[ab]{1,3}", 0..3),
+        ) {
+            let labels = |own: &std::collections::BTreeMap<String, String>| {
+                Labels::from_pairs(shared.iter().chain(own))
+            };
+            let (left, right) = (labels(&left), labels(&right));
+            proptest::prop_assert_eq!(left.cmp(&right), left.iter().cmp(right.iter()));
+            proptest::prop_assert_eq!(left.cmp(&left.clone()), Ordering::Equal);
+        }
     }
 
     #[test]

@@ -10,6 +10,8 @@ mod eval;
 pub mod explain;
 pub mod expr;
 mod functions;
+#[cfg(any(test, feature = "sim"))]
+pub mod fuzz;
 pub mod lex;
 pub mod parse;
 pub mod print;

@@ -17,6 +17,7 @@ use crate::promql::turns::Lane;
 use crate::promql::value::{QueryValue, VectorSample};
 use crate::storage::append::{Append, AppendError, BatchSample, BatchValue, Durability, GroupId, SeriesId};
 use crate::storage::select::Querier;
+use hashbrown::{HashMap, HashSet};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -66,8 +67,8 @@ pub struct RuleState {
     /// The store's name of its series as a group.
     store_group: String,
     group: Option<GroupId>,
-    /// The series of the last evaluation.
-    series: BTreeMap<Labels, SeriesId>,
+    /// The series of the last evaluation, in the order in which they came out.
+    series: Vec<(Labels, SeriesId)>,
     /// Their order in the last row.
     layout: Arc<[SeriesId]>,
     /// Its alerts.
@@ -89,7 +90,7 @@ impl RuleState {
             spec,
             store_group,
             group: None,
-            series: BTreeMap::new(),
+            series: Vec::new(),
             layout: Arc::from([]),
             alerting: AlertingState::default(),
             to_restore,
@@ -117,7 +118,7 @@ impl RuleState {
 
     /// Returns the series that the rule wrote last.
     pub fn series(&self) -> impl Iterator<Item = &Labels> {
-        self.series.keys()
+        self.series.iter().map(|(labels, _)| labels)
     }
 
     /// Evaluates the rule, writes its samples, and returns the alerts to be told.
@@ -210,12 +211,19 @@ impl RuleState {
             None => *self.group.insert(append.group(&self.store_group)?),
         };
         let at_ms = evaluation.at_ms - evaluation.query_offset_ms;
-        let mut series = BTreeMap::new();
+        let mut series = Vec::with_capacity(written.len());
         let (mut ids, mut values, mut histograms) = (Vec::new(), Vec::new(), Vec::new());
         let mut refused = None;
-        for (labels, value) in written {
-            let id = match self.series.get(labels) {
-                Some(id) => *id,
+        // Mostly the same come out in the same order; only where they do not one is sought.
+        let mut sought: Option<HashMap<Labels, SeriesId>> = None;
+        for (place, (labels, value)) in written.iter().enumerate() {
+            let here = self.series.get(place).filter(|(known, _)| known == labels).map(|(_, id)| *id);
+            let mut by_labels = |labels: &Labels| {
+                let all = || self.series.iter().map(|(labels, id)| (labels.clone(), *id)).collect();
+                sought.get_or_insert_with(all).get(labels).copied()
+            };
+            let id = match here.map_or_else(|| by_labels(labels), Some) {
+                Some(id) => id,
                 None => {
                     // What a rule makes up must fit a line as what is scraped does. The others are written all the same.
                     if let Err(reason) = limits::check_labels(labels) {
@@ -235,10 +243,12 @@ impl RuleState {
                     histograms.push(BatchSample { series: id, at_ms, value });
                 }
             }
-            series.insert(labels.clone(), id);
+            series.push((labels.clone(), id));
         }
-        for (labels, id) in &self.series {
-            if !series.contains_key(labels) {
+        let is_same = series.len() == self.series.len() && series.iter().zip(&self.series).all(|(left, right)| left.1 == right.1);
+        if !is_same {
+            let present: HashSet<SeriesId> = series.iter().map(|(_, id)| *id).collect();
+            for (_, id) in self.series.iter().filter(|(_, id)| !present.contains(id)) {
                 ids.push(*id);
                 values.push(sample::stale_nan());
             }

@@ -292,6 +292,24 @@ proptest! {
 }
 
 #[test]
+fn nothing_breaks_on_bytes_that_nobody_wrote() {
+    let texts = [
+        "sum by (g) (rate(a{b=~\"x|y\"}[5m] offset 1m)) / on (g) group_left (le) max_over_time(b[1h:30s] @ end()) > bool 0x1p-2",
+        "histogram_quantile(0.9, sum without (i) (rate({\"h.x\", \"le\"!=\"\"}[1m + step()]))) or -vector(1e3) # end",
+        "topk(3, a and ignoring (x) b unless c) @ 1.5",
+    ];
+    for (target, run) in crate::promql::fuzz::TARGETS {
+        let fresh: Vec<Vec<u8>> = match *target {
+            "parser" => texts.iter().map(|text| text.as_bytes().to_vec()).collect(),
+            _ => (0..16_u8)
+                .map(|first| (0..40).map(|i: u8| first.wrapping_mul(31).wrapping_add(i.wrapping_mul(7))).collect())
+                .collect(),
+        };
+        crate::env::fuzz::replay(target, &fresh, 300, run);
+    }
+}
+
+#[test]
 fn what_is_too_much_is_refused_by_name() {
     let store = store();
     let engine = |options| Engine::new(options);
