@@ -20,6 +20,8 @@ use std::time::Duration;
 const CACHE_BYTES: u64 = 16 << 20;
 /// The state may not grow beyond this: nothing in it grows with samples or series.
 pub const STATE_BYTES_MAX: u64 = 64 << 20;
+/// The store's reserve for a full disk.
+const RESERVE: &str = "RESERVE";
 const OPEN_LIMIT: Duration = Duration::from_secs(10);
 /// Where [`Check`] is kept; nobody else sees it.
 const CHECK: &[u8] = b"\0check";
@@ -70,12 +72,39 @@ impl std::fmt::Debug for SledState {
     }
 }
 
+fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+}
+
 fn failed(error: impl std::fmt::Display) -> StateError {
     StateError::Failed(error.to_string())
 }
 
+/// Why the database did not open.
+enum Unopened {
+    /// It cannot be read.
+    Damaged(String),
+    /// The system refuses something; the database may be as good as ever.
+    Refused(std::io::Error),
+}
+
+impl std::fmt::Display for Unopened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Damaged(reason) => f.write_str(reason),
+            Self::Refused(error) => error.fmt(f),
+        }
+    }
+}
+
+/// Returns whether an error of the system tells of damage: it reads less than there should be, or something else.
+fn tells_of_damage(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
+    error.raw_os_error().is_none() && matches!(error.kind(), InvalidData | InvalidInput | Other | UnexpectedEof)
+}
+
 /// Opens the database in a thread of its own: it may panic or never return.
-fn open_guarded(env: &Env, folder: &Path) -> Result<::sled::Db, StateError> {
+fn open_guarded(env: &Env, folder: &Path) -> Result<::sled::Db, Unopened> {
     let (done, waiting) = mpsc::sync_channel(1);
     let path = folder.to_owned();
     let work = move || {
@@ -84,12 +113,13 @@ fn open_guarded(env: &Env, folder: &Path) -> Result<::sled::Db, StateError> {
         // Nobody may wait any more.
         drop(done.send(opened));
     };
-    drop(env.tasks.thread("state-open", work).map_err(failed)?);
+    drop(env.tasks.thread("state-open", work).map_err(Unopened::Refused)?);
     match waiting.recv_timeout(OPEN_LIMIT) {
         Ok(Ok(Ok(db))) => Ok(db),
-        Ok(Ok(Err(error))) => Err(failed(error)),
-        Ok(Err(_)) => Err(StateError::Failed("the database panicked while opening".to_owned())),
-        Err(_) => Err(StateError::Failed(format!("the database did not open within {OPEN_LIMIT:?}"))),
+        Ok(Ok(Err(::sled::Error::Io(error)))) if !tells_of_damage(&error) => Err(Unopened::Refused(error)),
+        Ok(Ok(Err(error))) => Err(Unopened::Damaged(error.to_string())),
+        Ok(Err(_)) => Err(Unopened::Damaged("the database panicked while opening".to_owned())),
+        Err(_) => Err(Unopened::Damaged(format!("the database did not open within {OPEN_LIMIT:?}"))),
     }
 }
 
@@ -174,7 +204,16 @@ impl SledState {
         let dump_path = data.join("state.dump");
         env.disk.create_dir_all(&folder).map_err(failed)?;
         let mut opened = open_guarded(env, &folder);
-        if let Err(error) = &opened
+        if let Err(Unopened::Refused(error)) = &opened
+            && is_full(error)
+        {
+            // What is kept back for a full disk is for this, too.
+            tracing::error!(%error, "the disk is full: the reserve is given up so that the state can be opened");
+            if env.disk.remove_file(&data.join(RESERVE)).is_ok() {
+                opened = open_guarded(env, &folder);
+            }
+        }
+        if let Err(error @ Unopened::Damaged(_)) = &opened
             && move_snapshots_away(env, &folder, &quarantine)? > 0
         {
             tracing::warn!(%error, "the state database did not open; trying without its snapshot file");
@@ -182,14 +221,16 @@ impl SledState {
         }
         let (db, rebuilt) = match opened {
             Ok(db) => (db, false),
-            Err(error) => {
+            // Nothing is put aside and nothing made anew: it is there when the system lets us.
+            Err(Unopened::Refused(error)) => return Err(failed(format!("opening {}: {error}", folder.display()))),
+            Err(error @ Unopened::Damaged(_)) => {
                 tracing::error!(%error, "the state database cannot be read; rebuilding it from state.dump");
                 env.disk.create_dir_all(&quarantine).map_err(failed)?;
                 let kept = quarantine.join(format!("state-{}", env.clock.now_ms()));
                 env.disk.rename(&folder, &kept).map_err(failed)?;
                 env.disk.replace(&kept.with_extension("txt"), error.to_string().as_bytes()).map_err(failed)?;
                 env.disk.create_dir_all(&folder).map_err(failed)?;
-                (open_guarded(env, &folder)?, true)
+                (open_guarded(env, &folder).map_err(failed)?, true)
             }
         };
         let file = env.disk.open(&folder.join("db"), Open::Write).ok();
@@ -340,7 +381,9 @@ impl State for SledState {
     }
 
     fn sync(&self) -> Result<(), StateError> {
-        self.db.flush().map_err(failed)?;
+        // It panics where a disk fails while it writes.
+        let flushed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.db.flush()));
+        flushed.map_err(|_| StateError::Failed("the database panicked while writing".to_owned()))?.map_err(failed)?;
         match &self.file {
             Some(file) => file.sync_data().map_err(failed),
             None => Ok(()),
@@ -469,6 +512,29 @@ mod tests {
             let _gone = env.disk.remove_dir_all(&folder.0.join("quarantine"));
         }
         assert!(mended > 3, "{mended}");
+    }
+
+    #[test]
+    fn what_the_system_refuses_is_no_damage() {
+        for code in [12, 13, 11, 23, 24, 28, 30, 122] {
+            assert!(!tells_of_damage(&std::io::Error::from_raw_os_error(code)), "{code}");
+        }
+        let (folder, env) = (Folder::new("refused"), Env::real());
+        {
+            let state = SledState::open(&env, &folder.0).unwrap();
+            state.put(b"silence", b"kept").unwrap();
+            state.sync().unwrap();
+        }
+        // A folder in place of a file cannot be opened for writing.
+        let (database, aside) = (folder.0.join("state/db"), folder.0.join("aside"));
+        env.disk.rename(&database, &aside).unwrap();
+        env.disk.create_dir_all(&database).unwrap();
+        let refused = SledState::open(&env, &folder.0).map(drop).unwrap_err().to_string();
+        assert!(refused.contains("opening") && refused.contains("directory"), "{refused}");
+        assert!(env.disk.list(&folder.0.join("quarantine")).is_err(), "nothing was put aside");
+        env.disk.remove_dir_all(&database).unwrap();
+        env.disk.rename(&aside, &database).unwrap();
+        assert_eq!(SledState::open(&env, &folder.0).unwrap().get(b"silence").unwrap().as_deref(), Some(b"kept".as_slice()));
     }
 
     #[test]

@@ -54,8 +54,18 @@ pub(crate) fn lock_existing(env: &Env, dir: &Path) -> Result<Box<dyn DiskLock>, 
     if !has_format(env, dir)? {
         return Err(StoreError::NoDirectory(dir.to_owned()));
     }
-    lock(env, dir)
+    match lock(env, dir) {
+        // Nobody can write there, so nobody does.
+        Err(StoreError::Io { source, .. }) if source.kind() == std::io::ErrorKind::ReadOnlyFilesystem => Ok(Box::new(Unlocked)),
+        locked => locked,
+    }
 }
+
+/// Stands for the lock of a directory that cannot be changed.
+#[derive(Debug)]
+struct Unlocked;
+
+impl DiskLock for Unlocked {}
 
 fn lock(env: &Env, dir: &Path) -> Result<Box<dyn DiskLock>, StoreError> {
     let lock_file = dir.join("LOCK");
@@ -70,14 +80,22 @@ fn has_format(env: &Env, dir: &Path) -> Result<bool, StoreError> {
         return Ok(false);
     }
     let found = env.disk.read(&format).map_err(StoreError::io("reading", &format))?;
-    if is_flipped(&found) {
-        // A later version differs in more than one bit. The next change of the directory writes it anew.
-        tracing::error!(file = %format.display(), "a bit of the file is flipped: is the disk or the memory failing?");
-    } else if found != FORMAT.as_bytes() {
-        let found = String::from_utf8_lossy(&found).trim_end().to_owned();
-        return Err(StoreError::Format { file: format, found, expected: FORMAT.trim_end().to_owned() });
+    if found != FORMAT.as_bytes() {
+        let text = String::from_utf8_lossy(&found).trim().to_owned();
+        if says_another_version(&text) && !is_flipped(&found) {
+            return Err(StoreError::Format { file: format, found: text, expected: FORMAT.trim_end().to_owned() });
+        }
+        // Each file says its own version as well. The next start writes this one anew.
+        tracing::error!(file = %format.display(), "the file is damaged: is the disk or the memory failing?");
     }
     Ok(true)
+}
+
+/// Returns whether a text is FORMAT with another number.
+fn says_another_version(text: &str) -> bool {
+    let name = FORMAT.trim_end().trim_end_matches(|digit: char| digit.is_ascii_digit());
+    let number = text.strip_prefix(name).filter(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()));
+    number.is_some() && text != FORMAT.trim_end()
 }
 
 /// Returns whether the text is FORMAT but for one bit.

@@ -158,7 +158,10 @@ fn export_text(args: &ExportArgs) -> anyhow::Result<()> {
     };
     let matchers = args.selectors.iter().map(parse).collect::<anyhow::Result<Vec<_>>>()?;
     let range = TimeRange { start_ms: args.min_time.unwrap_or(i64::MIN), end_ms: args.max_time.unwrap_or(i64::MAX) };
+    let kept_aside = || Env::real().disk.list(&args.data.data_dir.join("quarantine")).map_or(0, |entries| entries.len());
+    let before = kept_aside();
     let store = open(&args.data.data_dir)?;
+    let put_aside = kept_aside().saturating_sub(before);
     let options = export::ExportOptions { matchers, range, held: store.held() };
     let mut out = io::BufWriter::with_capacity(1 << 18, io::stdout().lock());
     let done = export::export(&store, &options, &mut out, &bar::progress())?;
@@ -176,8 +179,11 @@ fn export_text(args: &ExportArgs) -> anyhow::Result<()> {
     if done.stale_markers > 0 {
         notes.push(format!("{} stale markers were left out", done.stale_markers));
     }
+    if put_aside > 0 {
+        notes.push("warning: damaged files were put into quarantine while opening; the .txt there says which and why".to_owned());
+    }
     output::note(&notes);
-    anyhow::ensure!(done.warnings.is_empty(), "not everything could be read");
+    anyhow::ensure!(put_aside == 0 && done.warnings.is_empty(), "not everything could be read");
     Ok(())
 }
 

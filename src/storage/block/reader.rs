@@ -9,6 +9,7 @@ use super::page::{Page, read_page};
 use super::parity::Parity;
 use super::sections::{ColumnRef, Meta, plain_section, read_meta};
 use super::tombstones::Tombstones;
+use super::ulid::Ulid;
 use crate::env::Env;
 use crate::env::disk::{DiskFile, Open};
 use crate::storage::column::varint::ByteReader;
@@ -18,6 +19,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 
+/// Where the header has the ULID.
+const HEADER_ULID: u64 = 16;
 /// Series entries of one block may take so much of the cache: the bound divided by this.
 const UNFOLDED_SHARE: usize = 16;
 /// Pairs and ends of a series whose entry is unfolded, about.
@@ -128,6 +131,11 @@ impl Block {
         }
         let (sections, sections_at) = read_footer(&*file, path, bytes)?;
         let header = read_header(&*file, path, &sections)?;
+        // Deletions and parents are known by the name.
+        let named = path.file_name().and_then(|name| Ulid::parse(name.to_string_lossy().strip_suffix(".blk")?));
+        if named.is_some_and(|named| named != header.ulid) {
+            return Err(corrupt(HEADER_ULID, &format!("the file has another block's name: it is {}", header.ulid)));
+        }
         let mut block = Self {
             header,
             meta: Meta::default(),

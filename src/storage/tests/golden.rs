@@ -7,6 +7,7 @@ use super::damage::files;
 use super::model::everything;
 use crate::env::disk::{Disk as _, RealDisk};
 use crate::env::memory_disk::MemoryDisk;
+use crate::storage::block::ulid::Ulid;
 use crate::storage::fuzz;
 use std::path::{Path, PathBuf};
 
@@ -61,8 +62,10 @@ fn opens(version: u32) {
     assert_eq!(from_log.len(), 8 * 8);
 
     let disk_of_block = MemoryDisk::new();
-    for (path, name) in [("0000000000000000000000000A.blk", "block.blk"), ("0000000000000000000000000A.del", "block.del")] {
-        let path = Path::new("data/blocks").join(path);
+    let header = stored(version, "block.blk");
+    let ulid = Ulid(u128::from_be_bytes(header[16..32].try_into().expect("sixteen bytes")));
+    for (ending, name) in [("blk", "block.blk"), ("del", "block.del")] {
+        let path = Path::new("data/blocks").join(format!("{ulid}.{ending}"));
         disk_of_block.create_dir_all(path.parent().expect("a folder")).expect("made");
         disk_of_block.replace(&path, &stored(version, name)).expect("written");
     }

@@ -138,6 +138,58 @@ fn verify_finds_every_flipped_bit() {
 }
 
 #[test]
+fn what_the_end_of_the_names_costs_is_told_and_kept() {
+    let disk = MemoryDisk::new();
+    let store = open(&disk);
+    let group = store.group("scrape/node/a").expect("group");
+    let series = [store.series(&labels("late", "a")).expect("series")];
+    store.append_row(group, 20_000_000, &Arc::from(series), &[1.0]).expect("appends");
+    store.close().expect("closes");
+    assert_eq!(verified(&disk, "data").problems, []);
+    let path = Path::new("data/names/00000001.log");
+    let whole = disk.read(path).expect("reads");
+    disk.replace(path, &whole[..whole.len() - 1]).expect("writes");
+    let found = verified(&disk, "data");
+    let [problem] = &found.problems[..] else { panic!("{:?}", found.problems) };
+    assert!(problem.file.starts_with("data/wal") && problem.reason.contains("does not define"), "{problem}");
+    drop(open(&disk));
+    let kept = disk.read(Path::new("data/quarantine/names-00000001.log")).expect("a copy");
+    assert_eq!(kept, whole[..whole.len() - 1]);
+}
+
+#[test]
+fn a_block_under_another_name_is_not_served() {
+    let disk = MemoryDisk::new();
+    filled(&disk).close().expect("closes");
+    let blocks: Vec<_> = files(&disk).into_iter().filter(|path| path.starts_with("data/blocks")).collect();
+    let other = Path::new("data/blocks/01ARZ3NDEKTSV4RRFFQ69G5FAV.blk");
+    disk.rename(&blocks[0], other).expect("renames");
+    let found = verified(&disk, "data");
+    assert!(found.problems.iter().any(|problem| problem.reason.contains("another block's name")), "{:?}", found.problems);
+    drop(open(&disk));
+    assert!(disk.stat(other).expect("stat").is_none(), "it went to quarantine");
+}
+
+#[test]
+fn a_ruined_format_is_written_anew_and_another_version_refused() {
+    let disk = MemoryDisk::new();
+    filled(&disk).close().expect("closes");
+    let path = Path::new("data/FORMAT");
+    for ruined in
+        ["", "\0\0\0\0", "watchkeeper-store 1\r\n", "watchkeeper-store 1", "watchkeeper-stope 1\n", "watchkeeper-store 5\n"]
+    {
+        disk.replace(path, ruined.as_bytes()).expect("writes");
+        assert!(verified(&disk, "data").problems.iter().any(|problem| problem.file == path), "{ruined:?}");
+        open(&disk).close().expect("closes");
+        assert_eq!(disk.read(path).expect("reads"), b"watchkeeper-store 1\n", "{ruined:?}");
+    }
+    disk.replace(path, b"watchkeeper-store 2\n").expect("writes");
+    let env = env(&disk);
+    let refused = Store::open(&env, StoreOptions { dir: "data".into(), ..StoreOptions::default() }, &Registry::new());
+    assert!(matches!(refused, Err(StoreError::Format { .. })));
+}
+
+#[test]
 fn verify_says_what_a_page_costs() {
     let disk = MemoryDisk::new();
     let store = filled(&disk);

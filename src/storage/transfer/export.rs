@@ -167,6 +167,8 @@ impl Exporting<'_> {
 
     fn batch(&mut self, series: &[(Labels, (usize, usize))], selection: &Selection, place: usize) -> Result<(), ExportError> {
         let read = selection.reader.read(place..place + series.len())?;
+        // A page is found to be bad when it is read.
+        self.found.warnings.extend(selection.reader.warnings());
         for ((labels, _), samples) in series.iter().zip(&read) {
             self.found.series += 1;
             self.samples(labels, samples)?;
@@ -197,6 +199,7 @@ impl Exporting<'_> {
             for samples in selection.reader.read(place..place + 1)? {
                 self.samples(labels, &samples)?;
             }
+            self.found.warnings.extend(selection.reader.warnings());
         }
         Ok(())
     }

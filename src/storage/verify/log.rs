@@ -7,24 +7,38 @@ use crate::storage::column::varint::ByteReader;
 use crate::storage::progress::Progress;
 use crate::storage::wal::files::number_of;
 use crate::storage::wal::mend::{Bit, mend, mend_header};
-use crate::storage::wal::names::{DEFINITIONS, read_entry};
+use crate::storage::wal::names::{DEFINITIONS, Entry, read_entry};
 use crate::storage::wal::record::{Kind, read_exemplars, read_histograms, read_metadata, read_samples, read_starts};
 use crate::storage::wal::segment::{
     End, HEADER_BYTES, HeaderFault, LOG_MAGIC, NAMES_MAGIC, Record, Records, read_header, version_of,
 };
+use hashbrown::HashSet;
 use std::path::Path;
 
-/// Checks the names log.
-pub(super) fn names(env: &Env, folder: &Path, files: &[DirEntry], found: &mut Verified, progress: &Progress) {
+/// Layouts: group and version.
+pub(super) type Layouts = HashSet<(u32, u32), foldhash::fast::RandomState>;
+
+/// Checks the names log; returns the layouts that it defines.
+pub(super) fn names(env: &Env, folder: &Path, files: &[DirEntry], found: &mut Verified, progress: &Progress) -> Layouts {
+    let mut layouts = Layouts::default();
     for (place, entry) in files.iter().enumerate() {
         let newest = place + 1 == files.len();
-        file(env, &folder.join(&entry.name), NAMES_MAGIC, newest, found, decode_definitions);
+        let mut decode = |record: &Record<'_>| decode_definitions(record, &mut layouts);
+        file(env, &folder.join(&entry.name), NAMES_MAGIC, newest, found, &mut decode);
         progress.advance(entry.bytes);
     }
+    layouts
 }
 
 /// Checks the segments of the log.
-pub(super) fn segments(env: &Env, folder: &Path, files: &[DirEntry], found: &mut Verified, progress: &Progress) {
+pub(super) fn segments(
+    env: &Env,
+    folder: &Path,
+    files: &[DirEntry],
+    mut layouts: Layouts,
+    found: &mut Verified,
+    progress: &Progress,
+) {
     let mut last = None;
     for (place, entry) in files.iter().enumerate() {
         let path = folder.join(&entry.name);
@@ -36,19 +50,15 @@ pub(super) fn segments(env: &Env, folder: &Path, files: &[DirEntry], found: &mut
             found.remark(&path, 0, format!("segment {last} comes before it: those between are gone"));
         }
         last = number.or(last);
-        file(env, &path, LOG_MAGIC, place + 1 == files.len(), found, decode_row);
+        let mut decode = |record: &Record<'_>| decode_row(record, &mut layouts);
+        file(env, &path, LOG_MAGIC, place + 1 == files.len(), found, &mut decode);
         progress.advance(entry.bytes);
     }
 }
 
-fn file(
-    env: &Env,
-    path: &Path,
-    magic: [u8; 8],
-    newest: bool,
-    found: &mut Verified,
-    decode: fn(&Record<'_>) -> Result<(), &'static str>,
-) {
+type Decode<'a> = &'a mut dyn FnMut(&Record<'_>) -> Result<(), &'static str>;
+
+fn file(env: &Env, path: &Path, magic: [u8; 8], newest: bool, found: &mut Verified, decode: Decode<'_>) {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let Some(number) = number_of(&name) else {
         found.remark(path, 0, "no name of a file of records; the store does not read it");
@@ -89,14 +99,7 @@ fn flipped(path: &Path, bit: Bit, found: &mut Verified) {
     found.problem(path, bit.at as u64, format!("bit {} of this byte is flipped; the next start turns it back", bit.place));
 }
 
-fn records(
-    path: &Path,
-    bytes: &[u8],
-    number: u64,
-    newest: bool,
-    found: &mut Verified,
-    decode: fn(&Record<'_>) -> Result<(), &'static str>,
-) {
+fn records(path: &Path, bytes: &[u8], number: u64, newest: bool, found: &mut Verified, decode: Decode<'_>) {
     let mut records = Records::new(bytes, number);
     loop {
         for record in records.by_ref() {
@@ -128,26 +131,37 @@ fn records(
     }
 }
 
-fn decode_definitions(record: &Record<'_>) -> Result<(), &'static str> {
+fn decode_definitions(record: &Record<'_>, layouts: &mut Layouts) -> Result<(), &'static str> {
     if record.kind != DEFINITIONS {
         return Err("a record of unknown kind");
     }
     let mut bytes = ByteReader::new(record.payload);
     while !bytes.is_empty() {
-        read_entry(&mut bytes).ok_or("a definition that cannot be decoded")?;
+        if let Entry::Layout(group, version, ..) = read_entry(&mut bytes).ok_or("a definition that cannot be decoded")? {
+            layouts.insert((group.0, version));
+        }
     }
     Ok(())
 }
 
 /// Rows speak of layouts and of rows before them; what stands for itself is decoded whole.
-fn decode_row(record: &Record<'_>) -> Result<(), &'static str> {
+fn decode_row(record: &Record<'_>, layouts: &mut Layouts) -> Result<(), &'static str> {
     let mut bytes = ByteReader::new(record.payload);
     let decoded = match Kind::from_byte(record.kind).ok_or("a record of unknown kind")? {
         Kind::Samples => read_samples(&mut bytes).is_some(),
         Kind::Histogram => read_histograms(&mut bytes).is_some(),
         Kind::Exemplar => read_exemplars(&mut bytes).is_some(),
         Kind::Metadata => read_metadata(&mut bytes).is_some(),
-        Kind::Row | Kind::PartialRow => bytes.varint_u32().is_some() && bytes.varint_u32().is_some() && bytes.signed().is_some(),
+        Kind::Row | Kind::PartialRow => match (bytes.varint_u32(), bytes.varint_u32(), bytes.signed()) {
+            (Some(group), Some(version), Some(_)) => {
+                // Told once: what is told is known.
+                if layouts.insert((group, version)) {
+                    return Err("rows from here on have a layout that the names log does not define: they are lost");
+                }
+                true
+            }
+            _ => false,
+        },
         Kind::Start => read_starts(&mut bytes).is_some(),
         Kind::Cut | Kind::Delete => true,
     };

@@ -18,6 +18,7 @@ use super::dir;
 use super::error::StoreError;
 use super::progress::{Progress, Task};
 use super::snapshot::{MANIFEST, decode_manifest, measure};
+use super::wal::SUSPECT;
 use crate::env::Env;
 use crate::env::disk::DirEntry;
 use std::fmt;
@@ -99,6 +100,8 @@ impl Verified {
     }
 }
 
+const FORMAT_NAME: &str = "FORMAT";
+
 /// What is to be read.
 struct Plan {
     names: Vec<DirEntry>,
@@ -127,6 +130,13 @@ fn plan(env: &Env, dir: &Path, found: &mut Verified) -> Result<Plan, StoreError>
                     into.push(entry);
                 }
                 "del" => {}
+                SUSPECT => {
+                    found.remark(
+                        &folder.join(&entry.name),
+                        0,
+                        "a sync had failed: the next start writes blocks of all in the log",
+                    );
+                }
                 "tmp" => found.remark(&folder.join(&entry.name), 0, "unfinished; the next start removes it"),
                 _ => found.remark(&folder.join(&entry.name), 0, "no file of the store"),
             }
@@ -150,9 +160,13 @@ pub fn verify(env: &Env, dir: &Path, progress: &Progress) -> Result<Verified, St
     let mut found = Verified::default();
     let plan = plan(env, dir, &mut found)?;
     progress.begin(Task::Verify, plan.bytes);
+    let format = dir.join(FORMAT_NAME);
+    if env.disk.read(&format).map_err(StoreError::io("reading", &format))? != dir::FORMAT.as_bytes() {
+        found.problem(&format, 0, "damaged; the next start writes it anew");
+    }
     manifest(env, dir, &mut found)?;
-    log::names(env, &dir.join("names"), &plan.names, &mut found, progress);
-    log::segments(env, &dir.join("wal"), &plan.log, &mut found, progress);
+    let layouts = log::names(env, &dir.join("names"), &plan.names, &mut found, progress);
+    log::segments(env, &dir.join("wal"), &plan.log, layouts, &mut found, progress);
     for entry in &plan.blocks {
         let path = dir.join("blocks").join(&entry.name);
         if entry.name.strip_suffix(".blk").and_then(Ulid::parse).is_none() {

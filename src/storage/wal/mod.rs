@@ -48,7 +48,7 @@ const SEGMENT_BYTES: u64 = 128 << 20;
 /// After a failed write, so long until the next try: writing resumes within a second of the space that it needs.
 const RETRY: Duration = Duration::from_millis(250);
 /// Lies beside the segments while what a failed sync has lost is not in blocks.
-const SUSPECT: &str = "SUSPECT";
+pub(crate) const SUSPECT: &str = "SUSPECT";
 
 /// A place in the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

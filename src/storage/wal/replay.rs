@@ -25,7 +25,7 @@ use crate::storage::progress::{Progress, Task};
 use crate::storage::quarantine;
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What a block holds of the log: all rows before `position` that are older than `end_ms`.
@@ -109,6 +109,8 @@ pub(crate) struct Replay<'a> {
     newest_ms: i64,
     /// Newest layouts that rows name and nobody defined.
     lost_versions: BTreeMap<u32, u32>,
+    /// Names logs whose ends were cut, and where.
+    torn_names: Vec<(PathBuf, Vec<u8>, u64)>,
 }
 
 impl<'a> Replay<'a> {
@@ -124,6 +126,7 @@ impl<'a> Replay<'a> {
             found: Replayed { next_segment: 1, ..Replayed::default() },
             newest_ms: i64::MIN,
             lost_versions: BTreeMap::new(),
+            torn_names: Vec::new(),
         }
     }
 
@@ -150,6 +153,13 @@ impl<'a> Replay<'a> {
         // Where there is no segment.
         self.rows(0, 0, &[]);
         self.settle();
+        if !self.lost_versions.is_empty() {
+            // Names are synced before the rows that need them: such an end is damage, unless the power failed in between.
+            for (path, bytes, offset) in std::mem::take(&mut self.torn_names) {
+                let reason = format!("the end was cut at {offset}; rows need what it said, and are left out");
+                quarantine::copy(self.env, self.dir, &path, &bytes, &reason)?;
+            }
+        }
         let groups = read(&self.head.groups).all();
         let finish = |parity| {
             let groups = &groups;
@@ -186,6 +196,7 @@ impl<'a> Replay<'a> {
             Err(HeaderFault::Version(found)) => Err(version(found)),
             // A crash between making a file and its first sync.
             Err(HeaderFault::Damaged(_)) if bytes.len() <= HEADER_BYTES || bytes.iter().all(|byte| *byte == 0) => {
+                tracing::warn!(file = %path.display(), bytes = bytes.len(), "a file without a header, as a crash leaves it, was removed");
                 self.env.disk.remove_file(path).map_err(StoreError::io("removing", path))?;
                 Ok(None)
             }
@@ -235,6 +246,9 @@ impl<'a> Replay<'a> {
         if scanned.is_torn {
             let offset = scanned.length;
             tracing::warn!(file = %path.display(), offset, cut = bytes.len() as u64 - offset, "a torn end was cut off");
+            if bytes.starts_with(&NAMES_MAGIC) {
+                self.torn_names.push((path.to_owned(), bytes.to_vec(), offset));
+            }
             let file = self.env.disk.open(path, Open::Write).map_err(StoreError::io("opening", path))?;
             file.set_len(offset).map_err(StoreError::io("cutting", path))?;
             file.sync_data().map_err(StoreError::io("syncing", path))?;
