@@ -123,6 +123,41 @@ fn open_guarded(env: &Env, folder: &Path) -> Result<::sled::Db, Unopened> {
     }
 }
 
+/// Opens the database; one that is damaged is tried without its snapshots, and at last put aside for an empty one: then the
+/// second is true.
+fn open_or_rebuild(env: &Env, data: &Path, folder: &Path, quarantine: &Path) -> Result<(::sled::Db, bool), StateError> {
+    let mut opened = open_guarded(env, folder);
+    if let Err(Unopened::Refused(error)) = &opened
+        && is_full(error)
+    {
+        // What is kept back for a full disk is for this, too.
+        tracing::error!(%error, "the disk is full: the reserve is given up so that the state can be opened");
+        if env.disk.remove_file(&data.join(RESERVE)).is_ok() {
+            opened = open_guarded(env, folder);
+        }
+    }
+    if let Err(error @ Unopened::Damaged(_)) = &opened
+        && move_snapshots_away(env, folder, quarantine)? > 0
+    {
+        tracing::warn!(%error, "the state database did not open; trying without its snapshot file");
+        opened = open_guarded(env, folder);
+    }
+    Ok(match opened {
+        Ok(db) => (db, false),
+        // Nothing is put aside and nothing made anew: it is there when the system lets us.
+        Err(Unopened::Refused(error)) => return Err(failed(format!("opening {}: {error}", folder.display()))),
+        Err(error @ Unopened::Damaged(_)) => {
+            tracing::error!(%error, "the state database cannot be read; rebuilding it from state.dump");
+            env.disk.create_dir_all(quarantine).map_err(failed)?;
+            let kept = quarantine.join(format!("state-{}", env.clock.now_ms()));
+            env.disk.rename(folder, &kept).map_err(failed)?;
+            env.disk.replace(&kept.with_extension("txt"), error.to_string().as_bytes()).map_err(failed)?;
+            env.disk.create_dir_all(folder).map_err(failed)?;
+            (open_guarded(env, folder).map_err(failed)?, true)
+        }
+    })
+}
+
 /// Reads `state.dump`: how many batches it has seen, and its entries. `None` where there is none.
 fn read_dump(env: &Env, path: &Path) -> Result<Option<(u64, Vec<Entry>)>, StateError> {
     let bytes = match env.disk.read(path) {
@@ -203,36 +238,7 @@ impl SledState {
         let quarantine = data.join("quarantine");
         let dump_path = data.join("state.dump");
         env.disk.create_dir_all(&folder).map_err(failed)?;
-        let mut opened = open_guarded(env, &folder);
-        if let Err(Unopened::Refused(error)) = &opened
-            && is_full(error)
-        {
-            // What is kept back for a full disk is for this, too.
-            tracing::error!(%error, "the disk is full: the reserve is given up so that the state can be opened");
-            if env.disk.remove_file(&data.join(RESERVE)).is_ok() {
-                opened = open_guarded(env, &folder);
-            }
-        }
-        if let Err(error @ Unopened::Damaged(_)) = &opened
-            && move_snapshots_away(env, &folder, &quarantine)? > 0
-        {
-            tracing::warn!(%error, "the state database did not open; trying without its snapshot file");
-            opened = open_guarded(env, &folder);
-        }
-        let (db, rebuilt) = match opened {
-            Ok(db) => (db, false),
-            // Nothing is put aside and nothing made anew: it is there when the system lets us.
-            Err(Unopened::Refused(error)) => return Err(failed(format!("opening {}: {error}", folder.display()))),
-            Err(error @ Unopened::Damaged(_)) => {
-                tracing::error!(%error, "the state database cannot be read; rebuilding it from state.dump");
-                env.disk.create_dir_all(&quarantine).map_err(failed)?;
-                let kept = quarantine.join(format!("state-{}", env.clock.now_ms()));
-                env.disk.rename(&folder, &kept).map_err(failed)?;
-                env.disk.replace(&kept.with_extension("txt"), error.to_string().as_bytes()).map_err(failed)?;
-                env.disk.create_dir_all(&folder).map_err(failed)?;
-                (open_guarded(env, &folder).map_err(failed)?, true)
-            }
-        };
+        let (db, rebuilt) = open_or_rebuild(env, data, &folder, &quarantine)?;
         let file = env.disk.open(&folder.join("db"), Open::Write).ok();
         let state = Self {
             env: env.clone(),
