@@ -362,7 +362,7 @@ mod tests {
         let sample = field(2, &[double(1, 1.5), at(2)].concat());
         let exemplar = field(3, &[pair("trace_id", "x"), double(2, 0.5), at(3)].concat());
         let histogram =
-            field(4, &[&[0x08, 3], double(3, 4.5).as_slice(), &[0x20, 6, 0x5a, 4, 8, 0, 16, 2, 0x62, 2, 4, 4], &at(15)].concat());
+            field(4, &[&[0x08, 6], double(3, 4.5).as_slice(), &[0x20, 6, 0x5a, 4, 8, 0, 16, 2, 0x62, 2, 4, 4], &at(15)].concat());
         let series = [pair("__name__", "up"), pair("job", "node"), sample, exemplar, histogram].concat();
         let metadata = field(3, &[&[8, 1], field(2, b"up").as_slice(), &field(4, b"Helps.")].concat());
         [field(1, &series), metadata].concat()
