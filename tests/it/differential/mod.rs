@@ -19,6 +19,8 @@ use std::time::Duration;
 
 /// Expressions of an ordinary run.
 const EXPRESSIONS: u64 = 400;
+/// Versions of Prometheus whose differences are known; where the specification is newer the list of exceptions says so.
+const COMPARED: &str = "3.5.";
 /// Differences after which it is enough.
 const DIFFERENCES_MAX: usize = 12;
 
@@ -133,6 +135,13 @@ fn random_expressions_give_what_prometheus_gives() {
     };
     let scratch = Scratch::new("differential");
     let pair = Pair::start(Path::new(&binary), &scratch);
+    let version = http::get(&pair.theirs, "/api/v1/status/buildinfo").unwrap().json()["data"]["version"].to_string();
+    if !version.contains(COMPARED) && std::env::var_os("WATCHKEEPER_SEED").is_none() {
+        println!(
+            "NOT COMPARED with Prometheus {version}: the list of exceptions is for {COMPARED}; set WATCHKEEPER_SEED to compare"
+        );
+        return;
+    }
     let first = number("WATCHKEEPER_SEED", 1);
     let count = number("WATCHKEEPER_EXPRESSIONS", EXPRESSIONS);
     let (mut report, mut differences, mut filled, mut failed) = (String::new(), 0, 0_u64, 0_u64);
