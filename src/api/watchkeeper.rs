@@ -6,6 +6,7 @@ use super::error::{ApiError, ErrorKind};
 use super::json::rfc3339;
 use super::params::Params;
 use super::state::ApiState;
+use super::v1::admin::act;
 use crate::model::rule_source::RuleOrigin;
 use crate::zookeeper::SessionStatus;
 use axum::extract::State;
@@ -52,11 +53,7 @@ pub(super) async fn zookeeper(State(api): State<ApiState>) -> Response {
 /// `POST compact`: writes the head to blocks and merges all that can be merged; answers when it is done. Takes its time, and
 /// goes on when the client hangs up.
 pub(super) async fn compact(State(api): State<ApiState>) -> Result<Response, ApiError> {
-    let internal = |error: &dyn std::fmt::Display| ApiError::new(ErrorKind::Internal, error.to_string());
-    let unavailable = || ApiError::new(ErrorKind::Unavailable, "there is no store to compact");
-    let store = api.store.clone().ok_or_else(unavailable)?;
-    let compacted = api.env.tasks.blocking(move || store.compact_all().map(|()| store.stats())).await;
-    let stats = compacted.map_err(|error| internal(&error))?.map_err(|error| internal(&error))?;
+    let stats = act(&api, |store| store.compact_all().map(|()| store.stats())).await?;
     Ok(success_value(&json!({"blocks": stats.blocks, "bytes": stats.block_bytes, "samples": stats.block_samples})))
 }
 

@@ -13,7 +13,8 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 /// Runs work on the store; it may take its time, and goes on when the client hangs up.
-async fn act<T: Send + 'static>(
+/// An error tells its cause as well.
+pub(in crate::api) async fn act<T: Send + 'static>(
     api: &ApiState,
     work: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, ApiError> {

@@ -1,6 +1,6 @@
 //! Prometheus's HTTP API, `/api/v1`.
 
-mod admin;
+pub(super) mod admin;
 mod exemplars;
 mod import;
 mod metadata;
