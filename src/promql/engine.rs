@@ -3,12 +3,12 @@
 use super::budget::{Budget, Share};
 use super::eval;
 use super::expr::Expr;
+pub use super::turns::Stopwatch;
 use super::turns::{Lane, Turn, Turns};
 use super::value::QueryResult;
 use crate::storage::select::{Querier, SelectError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 /// Settings of the engine, the same for all queries.
 #[derive(Clone, Debug)]
@@ -60,9 +60,6 @@ impl Default for EngineOptions {
         }
     }
 }
-
-/// Tells how much time has passed since some moment.
-pub type Stopwatch = Arc<dyn Fn() -> Duration + Send + Sync>;
 
 /// Settings of one query.
 #[derive(Clone, Default)]
@@ -199,10 +196,10 @@ impl Engine {
         Self { options, budget: Arc::default(), turns: None, workers: Workers::default() }
     }
 
-    /// Lets only so many queries compute at once, by lane.
+    /// Lets only so many queries compute at once, by lane and by the time they took so far, which `clock` tells.
     #[must_use]
-    pub fn with_turns(self, count: usize) -> Self {
-        Self { turns: Some(Arc::new(Turns::new(count))), ..self }
+    pub fn with_turns(self, count: usize, clock: Stopwatch) -> Self {
+        Self { turns: Some(Arc::new(Turns::new(count, clock))), ..self }
     }
 
     /// Lets large queries use turns that nobody else wants, on threads that `spawn` has. Needs turns.

@@ -128,8 +128,8 @@ impl<'a> Rows<'a> {
 
     fn add(&mut self, context: &Context<'_>, one: &Series) -> Outcome<()> {
         self.added += 1;
-        if self.added.is_multiple_of(256) {
-            context.check_cancelled()?;
+        if self.added.is_multiple_of(64) {
+            context.breathe()?;
             context.hold_cells(context.held.get() + (self.groups.len() * self.steps) as u64 * 3)?;
         }
         let (op, steps) = (self.aggregate.op, self.steps);
@@ -209,9 +209,11 @@ impl Context<'_> {
         }
         let mut out = Vec::with_capacity(members.len());
         for (labels, members) in groups.labels.into_iter().zip(members) {
-            self.check_cancelled()?;
             let mut column = Column::absent(grid.steps);
             for step in 0..grid.steps {
+                if step.is_multiple_of(16) {
+                    self.breathe()?;
+                }
                 let values: Vec<f64> = members.iter().filter_map(|one| one.column.float(step)).collect();
                 if !values.is_empty() {
                     column.set_float(step, quantile_of(wanted[step], values));

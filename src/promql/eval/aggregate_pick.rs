@@ -117,7 +117,7 @@ impl Context<'_> {
         let mut places: HashMap<Labels, usize> = HashMap::new();
         let mut out: Vec<Series> = Vec::new();
         for one in &series {
-            self.breathe(1)?;
+            self.breathe()?;
             for step in 0..grid.steps {
                 let text = match one.column.get(step) {
                     Some(Value::Float(value)) => format_f(value),

@@ -10,6 +10,7 @@ use super::select::with_hints;
 use super::window::Samples;
 use crate::model::labels::Labels;
 use crate::promql::column::Column;
+use crate::promql::engine::QueryError;
 use crate::promql::turns::Turn;
 use crate::storage::select::{SelectError, SelectedSeries, Selection, SeriesReader, SeriesSamples};
 use std::ops::Range;
@@ -107,30 +108,32 @@ impl Drop for Taken<'_> {
     }
 }
 
-fn work_off(reader: &dyn SeriesReader, batch: Range<usize>, hinted: bool, work: &mut Work) -> Result<Vec<Worked>, SelectError> {
-    let one = |samples: SeriesSamples| {
-        if samples.is_empty() {
-            return Worked::Nothing;
-        }
-        work(if hinted { with_hints(samples) } else { samples })
-    };
-    Ok(reader.read(batch)?.into_iter().map(one).collect())
-}
-
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Computes a batch that was taken.
-    fn compute(&self, place: usize, work: &mut Work) -> Result<Vec<Worked>, SelectError> {
-        work_off(&*self.reader, self.batches[place].clone(), self.hinted, work)
+    /// Computes a batch that was taken. A series can take long: `goes_on` is asked before each, and ends it with `None`.
+    fn compute(&self, place: usize, work: &mut Work, goes_on: &dyn Fn() -> bool) -> Option<Result<Vec<Worked>, SelectError>> {
+        let read = match self.reader.read(self.batches[place].clone()) {
+            Ok(read) => read,
+            Err(error) => return Some(Err(error)),
+        };
+        let one = |samples: SeriesSamples| {
+            if samples.is_empty() {
+                return Some(Worked::Nothing);
+            }
+            goes_on().then(|| work(if self.hinted { with_hints(samples) } else { samples }))
+        };
+        read.into_iter().map(one).collect::<Option<Vec<_>>>().map(Ok)
     }
 
-    fn compute_ahead(&self, place: usize, work: &mut Work) {
+    /// Computes a batch for later; one that was not finished is put back.
+    fn compute_ahead(&self, place: usize, work: &mut Work, goes_on: &dyn Fn() -> bool) {
         let taken = Taken(self, place);
-        let done = self.compute(place, work);
-        self.lock().slots[place] = Slot::Done(done);
+        if let Some(done) = self.compute(place, work, goes_on) {
+            self.lock().slots[place] = Slot::Done(done);
+        }
         drop(taken);
     }
 
@@ -160,12 +163,13 @@ impl Shared {
                 (progress, _) = self.changed.wait_timeout(progress, LOOK).unwrap_or_else(PoisonError::into_inner);
             };
             drop(progress);
-            self.compute_ahead(place, &mut *work);
+            self.compute_ahead(place, &mut *work, &|| !turn.is_wanted());
         }
     }
 
     /// Returns the batch that is to be given next.
     fn batch(&self, place: usize, work: &mut Work, context: &Context<'_>) -> Outcome<Vec<Worked>> {
+        let goes_on = || context.breathe().is_ok();
         let mut progress = self.lock();
         loop {
             match std::mem::replace(&mut progress.slots[place], Slot::Taken) {
@@ -180,14 +184,15 @@ impl Shared {
                     progress.given = place + 1;
                     drop(progress);
                     self.changed.notify_all();
-                    return Ok(self.compute(place, work)?);
+                    return Ok(self.compute(place, work, &goes_on).ok_or(QueryError::Cancelled)??);
                 }
                 Slot::Taken => {}
             }
             // Another thread is at it: meanwhile what comes later.
             if let Some(later) = self.take_next(&mut progress) {
                 drop(progress);
-                self.compute_ahead(later, work);
+                self.compute_ahead(later, work, &goes_on);
+                context.check_cancelled()?;
                 progress = self.lock();
                 continue;
             }
@@ -237,10 +242,11 @@ impl Context<'_> {
         }
         let mut work = (job.maker)();
         for batch in batches(&selection.series, SERIES, SAMPLES) {
-            self.breathe(batch.len() as u64)?;
+            self.breathe()?;
             let read = selection.reader.read(batch.clone())?;
             for (series, samples) in selection.series[batch].iter().zip(read) {
                 if !samples.is_empty() {
+                    self.breathe()?;
                     let samples = if job.hinted { with_hints(samples) } else { samples };
                     sink(series.labels.clone(), work(samples))?;
                 }
@@ -278,7 +284,7 @@ impl Context<'_> {
         }
         let mut work = (job.maker)();
         for (place, batch) in shared.batches.iter().enumerate() {
-            self.breathe(batch.len() as u64)?;
+            self.breathe()?;
             let worked = shared.batch(place, &mut *work, self)?;
             for (series, worked) in selection.series[batch.clone()].iter().zip(worked) {
                 if !matches!(worked, Worked::Nothing) {

@@ -354,10 +354,16 @@ impl<'c> RangeFunction<'c> {
     ) -> Outcome<Column> {
         let mut column = Column::absent(grid.steps);
         let mut arguments = [0.0; 2];
+        let mut looked_at = 0;
         for step in 0..grid.steps {
             let window = windows.at(step);
             if window.is_empty() && self.extension == Extension::None {
                 continue;
+            }
+            looked_at += window.len() + 1;
+            if looked_at >= BREATHE_EVERY {
+                looked_at = 0;
+                context.breathe()?;
             }
             arguments.iter_mut().zip(&self.scalars).for_each(|(argument, values)| *argument = values[step]);
             let call = RangeCall {
@@ -375,6 +381,9 @@ impl<'c> RangeFunction<'c> {
         Ok(column)
     }
 }
+
+/// How many samples windows look at before others may go first: about a millisecond of work.
+const BREATHE_EVERY: usize = 16_384;
 
 /// Returns whether nothing but floats matters in a series.
 fn series_of_floats(samples: &Samples, use_start_timestamps: bool) -> bool {

@@ -138,11 +138,12 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Notes work that was done (series read), lets others go first where that is due, and ends a cancelled query.
-    pub(in crate::promql) fn breathe(&self, work: u64) -> Outcome<()> {
+    /// Lets others go first where that is due, and ends a cancelled query. Whatever takes more than a millisecond or so calls it
+    /// in between.
+    pub(in crate::promql) fn breathe(&self) -> Outcome<()> {
         let cancelled = || self.check_cancelled().is_err();
         if let Some(turn) = self.turn.borrow_mut().as_mut()
-            && !turn.breathe(work, &cancelled)
+            && !turn.breathe(&cancelled)
         {
             return Err(QueryError::Cancelled);
         }

@@ -169,7 +169,7 @@ impl Join<'_> {
                 if results.len() % 256 == 255 {
                     let made = (out.len() + results.len()) * self.grid.steps;
                     self.context.hold_cells(self.context.held.get() + made as u64)?;
-                    self.context.breathe(0)?;
+                    self.context.breathe()?;
                 }
                 let labels = self.labels(&self.many[*left].labels, &self.one[*right].labels);
                 results.push(Series { labels, drop_name: self.operation.return_bool, column });

@@ -50,7 +50,7 @@ pub(super) enum Evaluated {
 impl Context<'_> {
     /// Evaluates a node that is not a range.
     pub(super) fn eval(&self, grid: Grid, expr: &Expr) -> Outcome<Evaluated> {
-        self.check_cancelled()?;
+        self.breathe()?;
         let before = self.held.get();
         let once = self.engine.rewrites && grid.steps > 1 && self.is_step_invariant(expr);
         if let Some((mut recorder, now)) = self.explaining() {

@@ -129,7 +129,7 @@ impl Context<'_> {
     ) -> Outcome<bool> {
         let Some(selection) = self.selection(selector, range, hints, no_metadata)? else { return Ok(false) };
         for (at, series) in selection.series.chunks(AT_ONCE).enumerate() {
-            self.breathe(series.len() as u64)?;
+            self.breathe()?;
             let newest = selection.reader.newest(at * AT_ONCE..at * AT_ONCE + series.len())?;
             for (series, newest) in series.iter().zip(newest) {
                 let column = match newest {

@@ -50,7 +50,7 @@ impl Context<'_> {
         self.count_subquery(&times, &tally, &references, range_ms);
         let mut windower = Windower::new(references, range_ms);
         for one in series {
-            self.check_cancelled()?;
+            self.breathe()?;
             let samples = samples(&times, &one.column);
             windower.give(RangeSeries { labels: one.labels, drop_name: one.drop_name }, &samples, sink)?;
         }

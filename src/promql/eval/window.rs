@@ -223,6 +223,11 @@ impl<'a> Window<'a> {
         (self.floats.end, self.histograms.end)
     }
 
+    /// Returns how many samples there are.
+    pub(in crate::promql) fn len(&self) -> usize {
+        self.floats.len() + self.histograms.len()
+    }
+
     pub(in crate::promql) fn is_empty(&self) -> bool {
         self.floats.is_empty() && self.histograms.is_empty()
     }

@@ -4,6 +4,7 @@
 
 mod chains;
 mod compare;
+mod fairness;
 mod load;
 mod properties;
 mod run;

@@ -249,10 +249,10 @@ proptest! {
         let store = store();
         let alone = Engine::new(EngineOptions::default());
         let together = Engine::new(EngineOptions { shared_samples: 1, ..EngineOptions::default() });
-        let together = together.with_turns(3).with_workers(threads());
+        let together = together.with_turns(3, std::sync::Arc::new(|| std::time::Duration::ZERO)).with_workers(threads());
         // There is no room for what others would compute ahead.
         let tight = Engine::new(EngineOptions { shared_samples: 1, max_query_bytes: 1 << 20, ..EngineOptions::default() });
-        let tight = tight.with_turns(3).with_workers(threads());
+        let tight = tight.with_turns(3, std::sync::Arc::new(|| std::time::Duration::ZERO)).with_workers(threads());
         // Nobody came, though somebody was called.
         let deserted = together.clone().with_workers(std::sync::Arc::new(drop));
         let expr = parse(&text).expect("parses");
