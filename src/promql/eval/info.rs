@@ -75,7 +75,8 @@ impl Context<'_> {
         if !any {
             return Ok(None);
         }
-        matchers.extend(data.iter().filter(|matcher| !matcher.matches("")).map(|matcher| (*matcher).clone()));
+        // All of them, also those that match an absent label: what is negated must not be added either.
+        matchers.extend(data.iter().map(|matcher| (*matcher).clone()));
         Ok(Some(matchers))
     }
 
