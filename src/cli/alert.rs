@@ -1,7 +1,5 @@
 //! `watchkeeper alert list|send|test`: what fires, posting an alert by hand, and whether a notification arrives.
 
-#![expect(clippy::print_stdout, reason = "a command speaks to its user")]
-
 use super::client::{Server, ServerArgs, block_on, escape};
 use super::output::Table;
 use super::silence::{ask, read_matchers, time};
@@ -95,7 +93,7 @@ async fn list(server: &ServerArgs, active: bool, as_json: bool, matchers: &[Stri
     }
     let alerts = ask(&Server::new(server), Method::GET, &format!("/api/v2/alerts?{}", query.join("&")), None).await?;
     if as_json {
-        println!("{alerts:#}");
+        super::output::show(&format!("{alerts:#}\n"));
         return Ok(());
     }
     let mut table = Table::new(["ALERT", "STATE", "SINCE", "LABELS", "SUMMARY"]);
@@ -108,7 +106,7 @@ async fn list(server: &ServerArgs, active: bool, as_json: bool, matchers: &[Stri
         let name = labels.get(ALERT_NAME).map(&text).unwrap_or_default();
         table.rows.push(vec![name, text(&alert["status"]["state"]), text(&alert["startsAt"]), others, text(summary)]);
     }
-    print!("{}", table.aligned());
+    super::output::show(&table.aligned());
     Ok(())
 }
 
@@ -168,7 +166,7 @@ async fn test(server: &ServerArgs, wait: &str, words: &[String]) -> anyhow::Resu
     let fingerprint = format!("{:016x}", Labels::from_pairs(texts).fingerprint());
     let mut alert = json!({"labels": labels, "annotations": {"summary": "This is a test: nothing is wrong."}});
     ask(&server, Method::POST, "/api/v2/alerts", Some(&json!([alert]))).await?;
-    println!("posted {}; waiting until somebody was told", labels[ALERT_NAME]);
+    super::output::show(&format!("posted {}; waiting until somebody was told\n", labels[ALERT_NAME]));
     let until_ms = env.clock.now_ms().saturating_add(i64::try_from(limit.as_millis()).unwrap_or(i64::MAX));
     let found = loop {
         let notifications = ask(&server, Method::GET, "/api/watchkeeper/v1/notifications", None).await?;
@@ -184,8 +182,8 @@ async fn test(server: &ServerArgs, wait: &str, words: &[String]) -> anyhow::Resu
     ask(&server, Method::POST, "/api/v2/alerts", Some(&json!([alert]))).await?;
     let Some(entry) = found else { bail!("nobody was told within {wait}; the route's group_wait may be longer") };
     let text = |name: &str| entry[name].as_str().unwrap_or("").to_owned();
-    println!("{}: receiver {}, {} {}", text("state"), text("receiver"), text("integration"), text("to"));
-    println!("{}", text("reason"));
+    super::output::show(&format!("{}: receiver {}, {} {}\n", text("state"), text("receiver"), text("integration"), text("to")));
+    super::output::show(&format!("{}\n", text("reason")));
     if matches!(text("state").as_str(), "sent" | "outbox") { Ok(()) } else { bail!("nobody was told") }
 }
 

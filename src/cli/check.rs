@@ -2,7 +2,7 @@
 //!
 //! One line for each file: what is in it, or `file:line:column: what is wrong`. Warnings do not change the exit code.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to its user")]
+#![expect(clippy::print_stderr, reason = "a command speaks to its user")]
 
 use crate::alerting;
 use crate::config::{self, AlertmanagerConfig, Config, ConfigError, Files};
@@ -103,7 +103,7 @@ fn report(name: &str, found: &Findings) -> bool {
         eprintln!("{error}");
     }
     if found.errors.is_empty() {
-        println!("{name}: ok ({})", found.summary);
+        super::output::show(&format!("{name}: ok ({})\n", found.summary));
     }
     found.errors.is_empty()
 }

@@ -1,6 +1,6 @@
 //! `watchkeeper check rules FILE...`: do the rules load, and is anything in them probably a mistake?
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to its user")]
+#![expect(clippy::print_stderr, reason = "a command speaks to its user")]
 
 use super::check::DiskFiles;
 use crate::config::{ConfigError, Files as _};
@@ -32,7 +32,7 @@ pub(super) fn run(args: &CheckRulesArgs) -> ExitCode {
         match read(path, args.ignore_unknown_fields) {
             Ok(read) => {
                 let rules: usize = read.file.groups.iter().map(|group| group.rules.len()).sum();
-                println!("{name}: ok ({rules} rules)");
+                super::output::show(&format!("{name}: ok ({rules} rules)\n"));
                 fine &= remark(&name.to_string(), &read) || !args.lint_fatal;
             }
             Err(errors) => {

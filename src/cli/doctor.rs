@@ -1,9 +1,8 @@
 //! `watchkeeper doctor`: why is a scrape, ZooKeeper or a mail failing? Does what the server does, one step after the other,
 //! and says in words how far it comes. Changes nothing and sends no mail.
 
-#![expect(clippy::print_stdout, reason = "a command speaks to its user")]
-
 use super::check::DiskFiles;
+use super::output;
 use crate::config::{self, Config, Files as _, ScrapeConfig};
 use crate::discovery;
 use crate::env::Env;
@@ -58,20 +57,20 @@ struct Chart {
 
 impl Chart {
     fn title(&self, text: &str) {
-        println!("{text}");
+        output::show(&format!("{text}\n"));
     }
 
     fn fine(&self, text: &str) {
-        println!("  ok    {text}");
+        output::show(&format!("  ok    {text}\n"));
     }
 
     fn hint(&self, text: &str) {
-        println!("  note  {text}");
+        output::show(&format!("  note  {text}\n"));
     }
 
     fn bad(&mut self, text: &str) {
         self.failed += 1;
-        println!("  FAIL  {text}");
+        output::show(&format!("  FAIL  {text}\n"));
     }
 }
 

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::io::Write as _;
 
 /// Rows of texts under a header.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -170,10 +171,19 @@ fn thinned(values: &[f64]) -> Vec<f64> {
     (0..GRAPH_WIDTH).filter_map(|place| values.get(place * (values.len() - 1) / (GRAPH_WIDTH - 1)).copied()).collect()
 }
 
-/// Writes to standard output.
-#[expect(clippy::print_stdout, reason = "the command line speaks to its user")]
+/// Writes to standard output. Where nobody reads it any more (`| head`), the command ends without a word; where it cannot be
+/// written, with an error.
+#[expect(clippy::print_stderr, clippy::exit, reason = "the command line speaks to its user; there is nobody left to answer")]
 pub(super) fn show(text: &str) {
-    print!("{text}");
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) => {
+            eprintln!("watchkeeper: writing to standard output: {error}");
+            std::process::exit(1);
+        }
+    }
 }
 
 /// Writes notes to standard error.

@@ -1,7 +1,5 @@
 //! `watchkeeper silence add|list|expire`: keeps alerts quiet for a while.
 
-#![expect(clippy::print_stdout, reason = "a command speaks to its user")]
-
 use super::client::{Server, ServerArgs, block_on, escape};
 use super::output::Table;
 use crate::alerting::persist::matchers_json;
@@ -157,7 +155,7 @@ async fn add(args: &AddArgs) -> anyhow::Result<()> {
         body["untilResolved"] = Value::Bool(true);
     }
     let answer = ask(&Server::new(&args.server), Method::POST, "/api/v2/silences", Some(&body)).await?;
-    println!("{}", answer["silenceID"].as_str().context("the server gave no id")?);
+    super::output::show(&format!("{}\n", answer["silenceID"].as_str().context("the server gave no id")?));
     Ok(())
 }
 
@@ -177,7 +175,7 @@ async fn list(server: &ServerArgs, expired: bool, as_json: bool, matchers: &[Str
         all.retain(|silence| expired || silence["status"]["state"] != "expired");
     }
     if as_json {
-        println!("{silences:#}");
+        super::output::show(&format!("{silences:#}\n"));
         return Ok(());
     }
     let mut table = Table::new(["ID", "STATE", "MATCHERS", "ENDS AT", "CREATED BY", "COMMENT"]);
@@ -187,7 +185,7 @@ async fn list(server: &ServerArgs, expired: bool, as_json: bool, matchers: &[Str
         let matchers = matchers_text(&silence["matchers"]);
         table.rows.push(vec![text("id"), state, matchers, text("endsAt"), text("createdBy"), text("comment")]);
     }
-    print!("{}", table.aligned());
+    super::output::show(&table.aligned());
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! `watchkeeper test rules FILE...`: rule unit tests as promtool runs them, in-process and in simulated time.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to its user")]
+#![expect(clippy::print_stderr, reason = "a command speaks to its user")]
 
 use super::check::DiskFiles;
 use super::check_rules::read;
@@ -126,7 +126,7 @@ fn report(result: &FileResult, diff: bool) -> bool {
     };
     let failed = tests.iter().filter(|test| !test.failures.is_empty()).count();
     if failed == 0 {
-        println!("{path}: SUCCESS ({} tests)", tests.len());
+        super::output::show(&format!("{path}: SUCCESS ({} tests)\n", tests.len()));
         return true;
     }
     eprintln!("{path}: FAILED ({failed} of {} tests)", tests.len());

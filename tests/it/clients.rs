@@ -2,7 +2,7 @@
 
 use crate::support::server::{BINARY, Server};
 use crate::support::{Scratch, free_port, run, wait_until};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 const BOUND: Duration = Duration::from_secs(20);
@@ -147,4 +147,22 @@ fn bad_input_is_refused_with_its_place_and_the_old_state_goes_on() {
         let (code, said) = run(Command::new(BINARY).args(wrong));
         assert_eq!(code, 2, "{said}");
     }
+}
+
+/// A reader that goes away (`| head`) is no failure; a full disk is one, told in a line. Neither is a panic.
+#[test]
+fn output_that_cannot_be_written_ends_a_command_in_order() {
+    let scratch = Scratch::new("unwritten");
+    let file = scratch.write("watchkeeper.yml", "global: {}\n");
+    let check = |stdout: Stdio| {
+        let done = Command::new(BINARY).args(["check", "config"]).arg(&file).stdout(stdout).stderr(Stdio::piped()).output();
+        let done = done.unwrap();
+        (done.status.code(), String::from_utf8(done.stderr).unwrap())
+    };
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert_eq!(check(writer.into()), (Some(0), String::new()));
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let (code, said) = check(full.into());
+    assert!(code == Some(1) && said.lines().count() == 1 && said.contains("standard output"), "{code:?} {said}");
 }
