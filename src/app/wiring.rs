@@ -150,6 +150,9 @@ pub(super) async fn start(
     let clock = Arc::clone(&env.clock);
     let turns_clock: Stopwatch = Arc::new(move || clock.monotonic());
     let engine = Engine::new(engine_options(&present)).with_turns(query_turns(), turns_clock).with_workers(workers);
+    let settings = config.clone();
+    let step_ms = move || i64::try_from(settings.borrow().global.evaluation_interval.as_millis()).unwrap_or(i64::MAX);
+    let engine = engine.with_subquery_step(Arc::new(step_ms));
     let engine = Arc::new(engine);
     let keeping = keep_dump(env.clone(), Arc::clone(&data.state), options.data_dir.clone(), registry.clone());
     let dumper = env.tasks.spawn("state-dump", keeping);

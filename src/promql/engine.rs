@@ -17,7 +17,7 @@ pub struct EngineOptions {
     pub lookback_ms: i64,
     /// Most samples that one query may hold at once.
     pub max_samples: usize,
-    /// Step of a subquery that names none.
+    /// Step of a subquery that names none, where [`Engine::with_subquery_step`] tells no other.
     pub default_subquery_step_ms: i64,
     /// Metric names are dropped at the end of the query, not by each function (`promql-delayed-name-removal`).
     pub delayed_name_removal: bool,
@@ -146,6 +146,7 @@ impl From<SelectError> for QueryError {
 
 /// What surrounds one query.
 pub(super) struct Frame<'e> {
+    pub(super) subquery_step_ms: i64,
     pub(super) engine: &'e EngineOptions,
     pub(super) querier: &'e dyn Querier,
     pub(super) options: &'e QueryOptions,
@@ -180,6 +181,16 @@ impl Workers {
     }
 }
 
+/// Tells the step of subqueries that name none, in milliseconds.
+#[derive(Clone, Default)]
+struct SubqueryStep(Option<Arc<dyn Fn() -> i64 + Send + Sync>>);
+
+impl std::fmt::Debug for SubqueryStep {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("SubqueryStep").field(&self.0.is_some()).finish()
+    }
+}
+
 /// Evaluates expressions. Share it freely; clones share memory budget and turns.
 #[derive(Clone, Debug)]
 pub struct Engine {
@@ -187,13 +198,14 @@ pub struct Engine {
     budget: Arc<Budget>,
     turns: Option<Arc<Turns>>,
     workers: Workers,
+    subquery_step: SubqueryStep,
 }
 
 impl Engine {
     /// Returns an engine with these settings; all queries run at once.
     #[must_use]
     pub fn new(options: EngineOptions) -> Self {
-        Self { options, budget: Arc::default(), turns: None, workers: Workers::default() }
+        Self { options, budget: Arc::default(), turns: None, workers: Workers::default(), subquery_step: SubqueryStep::default() }
     }
 
     /// Lets only so many queries compute at once, by lane and by the time they took so far, which `clock` tells.
@@ -208,6 +220,17 @@ impl Engine {
         Self { workers: Workers(Some(spawn)), ..self }
     }
 
+    /// Asks `step_ms`, at each query, for the step of subqueries that name none: it may change while the engine is at work.
+    #[must_use]
+    pub fn with_subquery_step(self, step_ms: Arc<dyn Fn() -> i64 + Send + Sync>) -> Self {
+        Self { subquery_step: SubqueryStep(Some(step_ms)), ..self }
+    }
+
+    /// Returns the step of a subquery that names none.
+    pub(super) fn subquery_step_ms(&self) -> i64 {
+        self.subquery_step.0.as_ref().map_or(self.options.default_subquery_step_ms, |step_ms| step_ms())
+    }
+
     /// Prepares a query: its share of the budget, and its turn, waited for.
     fn frame<'e>(&'e self, querier: &'e dyn Querier, options: &'e QueryOptions) -> Result<Frame<'e>, QueryError> {
         let cancelled = || options.cancel.as_ref().is_some_and(|cancel| cancel.load(Ordering::Relaxed));
@@ -217,7 +240,8 @@ impl Engine {
         };
         let share = self.budget.share(self.options.max_query_bytes, self.options.max_total_bytes);
         let (turns, workers) = (self.turns.as_ref(), &self.workers);
-        Ok(Frame { engine: &self.options, querier, options, share, turn, turns, workers })
+        let subquery_step_ms = self.subquery_step_ms();
+        Ok(Frame { subquery_step_ms, engine: &self.options, querier, options, share, turn, turns, workers })
     }
 
     /// Returns the settings.

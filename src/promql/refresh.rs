@@ -26,6 +26,8 @@ struct Key {
     /// Where the steps lie between two multiples of the step.
     phase_ms: i64,
     lookback_ms: Option<i64>,
+    /// Step of subqueries that name none: a reload may change it.
+    subquery_step_ms: i64,
 }
 
 /// The answer from one step to another.
@@ -84,6 +86,7 @@ impl RefreshCache {
         let changes = querier.changes().filter(|_| plain && step_ms > 0 && start_ms <= end_ms && holds(expr));
         let Some(changes) = changes else { return whole(start_ms) };
         let key = Key {
+            subquery_step_ms: engine.subquery_step_ms(),
             text: super::print::one_line(expr),
             step_ms,
             phase_ms: start_ms.rem_euclid(step_ms),

@@ -121,25 +121,45 @@ impl Regex {
     /// where `text` does not match.
     #[must_use]
     pub fn expand(&self, text: &str, template: &str) -> Option<String> {
+        self.expand_allowed(text, template, |_| Ok::<(), std::convert::Infallible>(())).unwrap_or_else(|never| match never {})
+    }
+
+    /// Expands as [`Self::expand`] does, where `allow` has nothing against the length of what would be made.
+    ///
+    /// # Errors
+    /// Those of `allow`.
+    pub fn expand_allowed<E>(
+        &self,
+        text: &str,
+        template: &str,
+        allow: impl FnOnce(usize) -> Result<(), E>,
+    ) -> Result<Option<String>, E> {
         if !self.is_match(text) {
-            return None;
+            return Ok(None);
         }
         if !template.contains('$') {
-            return Some(template.to_owned());
+            allow(template.len())?;
+            return Ok(Some(template.to_owned()));
         }
-        let program = self.program()?;
+        let Some(program) = self.program() else { return Ok(None) };
         let mut captures = program.create_captures();
         program.captures(text, &mut captures);
         if !captures.is_match() {
-            return None;
+            return Ok(None);
         }
-        Some(template::expand(template, |group| {
+        let value = |group: template::Group<'_>| {
             let span = match group {
                 template::Group::Number(number) => captures.get_group(number),
                 template::Group::Name(name) => captures.get_group_by_name(name),
             };
             span.and_then(|span| text.get(span.start..span.end))
-        }))
+        };
+        let mut length = 0_usize;
+        template::pieces(template, value, |piece| length = length.saturating_add(piece.len()));
+        allow(length)?;
+        let mut out = String::with_capacity(length);
+        template::pieces(template, value, |piece| out.push_str(piece));
+        Ok(Some(out))
     }
 
     fn program(&self) -> Option<&meta::Regex> {

@@ -8,25 +8,23 @@ pub(super) enum Group<'a> {
     Name(&'a str),
 }
 
-/// Expands a template; a group that is not there or took no part in the match is empty.
-pub(super) fn expand<'t>(template: &str, value: impl Fn(Group<'_>) -> Option<&'t str>) -> String {
-    let mut out = String::with_capacity(template.len() + 16);
+/// Gives the pieces of an expanded template; a group that is not there or took no part in the match is empty.
+pub(super) fn pieces<'t>(template: &str, value: impl Fn(Group<'_>) -> Option<&'t str>, mut give: impl FnMut(&str)) {
     let mut rest = template;
     while let Some((before, behind)) = rest.split_once('$') {
-        out.push_str(before);
+        give(before);
         if let Some(behind) = behind.strip_prefix('$') {
-            out.push('$');
+            give("$");
             rest = behind;
         } else if let Some((name, behind)) = reference(behind) {
-            out.push_str(value(group(name)).unwrap_or(""));
+            give(value(group(name)).unwrap_or(""));
             rest = behind;
         } else {
-            out.push('$');
+            give("$");
             rest = behind;
         }
     }
-    out.push_str(rest);
-    out
+    give(rest);
 }
 
 /// Reads `name` or `{name}`; the second answer is what follows.

@@ -1,7 +1,7 @@
 //! Aggregations that pick series (`topk`, `limitk`, `limit_ratio`...) or count values.
 
 use super::aggregate::{Groups, group_labels};
-use super::call_labels::by_value;
+use super::call_labels::{by_value, label_bytes};
 use super::context::{Context, Grid, Outcome, join_same_labels};
 use crate::model::labels::Labels;
 use crate::model::number::format_f;
@@ -125,13 +125,15 @@ impl Context<'_> {
                     None => continue,
                 };
                 let labels = group_labels(&one.labels.with(&label, &text), &by);
+                let bytes = label_bytes(&labels);
                 let place = *places.entry(labels).or_insert_with_key(|labels| {
                     let column = Column::absent(grid.steps);
                     out.push(Series { labels: labels.clone(), drop_name: false, column });
                     out.len() - 1
                 });
                 // Each value makes a series: that can be as many as there are samples.
-                if place + 1 == out.len() {
+                if place + 1 == out.len() && out[place].column.is_blank() {
+                    self.make_labels(bytes)?;
                     self.hold_cells(self.held.get() + (out.len() * (grid.steps + SERIES_CELLS)) as u64)?;
                 }
                 let group = &mut out[place];

@@ -1,7 +1,7 @@
 //! Functions that change labels or go by them.
 
 use super::context::{Context, Grid, Outcome, join_same_labels};
-use crate::model::labels::METRIC_NAME;
+use crate::model::labels::{Labels, METRIC_NAME};
 use crate::model::regex::Regex;
 use crate::promql::column::Series;
 use crate::promql::expr::Expr;
@@ -16,12 +16,19 @@ pub(super) fn replace(context: &Context<'_>, grid: Grid, args: &[Expr]) -> Outco
     let regex =
         Regex::new(&pattern).map_err(|_| Context::fail(format!("invalid regular expression in label_replace(): {pattern}")))?;
     check_target("label_replace", &target)?;
+    let before = context.made();
     let mut series = context.vector(grid, vector)?;
+    let replaced = context.made().saturating_sub(before);
     for one in &mut series {
-        if let Some(value) = regex.expand(one.labels.value(&source), &replacement) {
+        context.breathe()?;
+        let allow = |length: usize| allow(context, &one.labels, &target, length);
+        if let Some(value) = regex.expand_allowed(one.labels.value(&source), &replacement, allow)? {
             set(one, &target, &value);
+        } else if replaced > 0 {
+            context.make_labels(label_bytes(&one.labels))?;
         }
     }
+    context.drop_labels(replaced);
     join_same_labels(series)
 }
 
@@ -30,6 +37,20 @@ fn check_target(function: &str, name: &str) -> Outcome<()> {
     if name.is_empty() || name.contains('\u{fffd}') {
         return Err(Context::fail(format!("invalid destination label name in {function}(): {name}")));
     }
+    Ok(())
+}
+
+/// Returns about how many bytes a label set takes.
+pub(super) fn label_bytes(labels: &Labels) -> u64 {
+    labels.packed().len() as u64 + 64
+}
+
+/// Counts a label set with a value of that length, which is about to be made: the value, a builder's copy, the set itself. What
+/// is needed only while it is made is counted no longer.
+fn allow(context: &Context<'_>, labels: &Labels, target: &str, length: usize) -> Outcome<()> {
+    let bytes = label_bytes(labels).saturating_add((target.len() + 8) as u64).saturating_add(length as u64);
+    context.make_labels(bytes.saturating_mul(3))?;
+    context.drop_labels(bytes.saturating_mul(2));
     Ok(())
 }
 
@@ -49,12 +70,19 @@ pub(super) fn join(context: &Context<'_>, grid: Grid, args: &[Expr]) -> Outcome<
         return Err(Context::fail(format!("invalid source label name in label_join(): {bad}")));
     }
     check_target("label_join", &target)?;
+    let before = context.made();
     let mut series = context.vector(grid, vector)?;
+    let replaced = context.made().saturating_sub(before);
     for one in &mut series {
+        context.breathe()?;
         let values: Vec<_> = sources.iter().map(|source| one.labels.value(source)).collect();
+        let separators = separator.len().saturating_mul(values.len().saturating_sub(1));
+        let length = values.iter().fold(separators, |length, value| length.saturating_add(value.len()));
+        allow(context, &one.labels, &target, length)?;
         let value = values.join(&separator);
         set(one, &target, &value);
     }
+    context.drop_labels(replaced);
     join_same_labels(series)
 }
 

@@ -86,6 +86,8 @@ pub(in crate::promql) struct Context<'a> {
     pub(in crate::promql) querier: &'a dyn Querier,
     pub(in crate::promql) options: &'a QueryOptions,
     pub(in crate::promql) lookback_ms: i64,
+    /// Step of a subquery that names none.
+    pub(super) subquery_step_ms: i64,
     /// The steps of the whole query: what `start()`, `end()`, `step()` and `range()` speak of.
     pub(in crate::promql) query: Grid,
     pub(in crate::promql) end_ms: i64,
@@ -102,6 +104,8 @@ pub(in crate::promql) struct Context<'a> {
     pub(super) subquery_total: Cell<u64>,
     count_resets: Cell<bool>,
     share: Share<'a>,
+    /// Bytes of label sets that the query made.
+    made: Cell<u64>,
     /// Cells that are held beside those that [`Self::hold_cells`] is told of.
     aside: Cell<u64>,
     turn: RefCell<Option<Turn>>,
@@ -112,12 +116,13 @@ pub(in crate::promql) struct Context<'a> {
 
 impl<'a> Context<'a> {
     pub(in crate::promql) fn new(frame: Frame<'a>, query: Grid, end_ms: i64) -> Self {
-        let Frame { engine, querier, options, share, turn, turns, workers } = frame;
+        let Frame { subquery_step_ms, engine, querier, options, share, turn, turns, workers } = frame;
         Self {
             engine,
             querier,
             options,
             lookback_ms: options.lookback_ms.unwrap_or(engine.lookback_ms),
+            subquery_step_ms,
             query,
             end_ms,
             is_range: false,
@@ -130,6 +135,7 @@ impl<'a> Context<'a> {
             subquery_total: Cell::new(0),
             count_resets: Cell::new(false),
             share,
+            made: Cell::new(0),
             aside: Cell::new(0),
             turn: RefCell::new(turn),
             turns,
@@ -152,7 +158,24 @@ impl<'a> Context<'a> {
 
     /// Notes how many cells (a series at a step) are held, in columns.
     pub(super) fn hold_cells(&self, cells: u64) -> Outcome<()> {
-        self.share.hold(cells.saturating_add(self.aside.get()).saturating_mul(8))
+        let bytes = cells.saturating_add(self.aside.get()).saturating_mul(8);
+        self.share.hold(bytes.saturating_add(self.made.get()))
+    }
+
+    /// Returns how many bytes of label sets the query made and holds.
+    pub(super) const fn made(&self) -> u64 {
+        self.made.get()
+    }
+
+    /// Notes that label sets of so many bytes are made. Ask before they are.
+    pub(super) fn make_labels(&self, bytes: u64) -> Outcome<()> {
+        self.made.set(self.made.get().saturating_add(bytes));
+        self.hold_cells(self.held.get())
+    }
+
+    /// Notes that label sets of so many bytes are gone.
+    pub(super) fn drop_labels(&self, bytes: u64) {
+        self.made.set(self.made.get().saturating_sub(bytes));
     }
 
     /// Notes that so many cells are held beside others until the answer is dropped.

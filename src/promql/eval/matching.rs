@@ -3,6 +3,7 @@
 //! Series are grouped once by the labels they match on; only then come the steps.
 
 use super::binary::{Operation, result_base};
+use super::call_labels::label_bytes;
 use super::context::{Context, Grid, Outcome, join_same_labels};
 use crate::model::labels::{Labels, LabelsBuilder, METRIC_NAME};
 use crate::model::sample::Value;
@@ -171,7 +172,14 @@ impl Join<'_> {
                     self.context.hold_cells(self.context.held.get() + made as u64)?;
                     self.context.breathe()?;
                 }
-                let labels = self.labels(&self.many[*left].labels, &self.one[*right].labels);
+                let (many_labels, one_labels) = (&self.many[*left].labels, &self.one[*right].labels);
+                if !self.matching.include.is_empty() {
+                    // The same long value may go to many series.
+                    let included: usize =
+                        self.matching.include.iter().map(|name| name.len() + one_labels.value(name).len()).sum();
+                    self.context.make_labels(label_bytes(many_labels) + included as u64)?;
+                }
+                let labels = self.labels(many_labels, one_labels);
                 results.push(Series { labels, drop_name: self.operation.return_bool, column });
             }
         }

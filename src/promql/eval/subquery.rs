@@ -17,9 +17,9 @@ impl Context<'_> {
         let references = self.references(grid, &subquery.shift)?;
         let range_ms = self.range_ms(&subquery.range)?;
         let step_ms = match &subquery.step {
-            None => self.engine.default_subquery_step_ms,
+            None => self.subquery_step_ms,
             Some(step) => match self.duration_ms(step)? {
-                0 => self.engine.default_subquery_step_ms,
+                0 => self.subquery_step_ms,
                 step_ms => step_ms,
             },
         };
@@ -92,7 +92,28 @@ fn samples(times: &Arc<[i64]>, column: &Column) -> Samples {
 mod tests {
     use crate::promql::engine::{Engine, EngineOptions, QueryError, QueryOptions};
     use crate::promql::parse::parse;
+    use crate::promql::value::QueryValue;
     use crate::storage::select::memory::MemoryStore;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    #[test]
+    fn a_subquery_without_a_step_takes_the_one_that_is_in_force() {
+        let step_ms = Arc::new(AtomicI64::new(5000));
+        let shown = Arc::clone(&step_ms);
+        let engine = Engine::new(EngineOptions::default()).with_subquery_step(Arc::new(move || shown.load(Ordering::SeqCst)));
+        let counted = || {
+            let expr = parse("scalar(count_over_time(vector(1)[5m:]))").expect("parses");
+            let answer = engine.instant(&MemoryStore::new(), &expr, 1_700_000_000_000, &QueryOptions::default());
+            match answer.expect("answers").value {
+                QueryValue::Scalar { value, .. } => value,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!((counted() - 60.0).abs() < 0.5);
+        step_ms.store(10_000, Ordering::SeqCst);
+        assert!((counted() - 30.0).abs() < 0.5);
+    }
 
     #[test]
     fn a_century_of_milliseconds_is_refused_before_anything_is_made_of_it() {

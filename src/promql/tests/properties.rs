@@ -313,6 +313,8 @@ fn nothing_breaks_on_bytes_that_nobody_wrote() {
 fn what_is_too_much_is_refused_by_name() {
     let store = store();
     let engine = |options| Engine::new(options);
+    let replaced = format!("{}a{}", "label_replace(".repeat(40), r#", "g", "$0$0$0$0", "g", ".*")"#.repeat(40));
+    let joined = format!("{}a{}", "label_join(".repeat(8), format!(r#", "g", ""{})"#, r#", "g""#.repeat(100)).repeat(8));
     let cases = [
         (EngineOptions { max_series: 3, ..EngineOptions::default() }, "sum(a)", "limit of 3 series"),
         (EngineOptions { max_samples_read: 20, ..EngineOptions::default() }, "sum(rate(a[5m]))", "limit of 20 samples"),
@@ -321,6 +323,8 @@ fn what_is_too_much_is_refused_by_name() {
             "count_values(\"v\", {g=\"x\"})",
             "limit of 4096 bytes",
         ),
+        (EngineOptions { max_query_bytes: 1 << 20, ..EngineOptions::default() }, replaced.as_str(), "limit of 1048576 bytes"),
+        (EngineOptions { max_query_bytes: 1 << 20, ..EngineOptions::default() }, joined.as_str(), "limit of 1048576 bytes"),
         (EngineOptions { max_query_bytes: 800, ..EngineOptions::default() }, "a + on (g, i) c_total", "limit of 800 bytes"),
         (EngineOptions { max_total_bytes: 100, ..EngineOptions::default() }, "a", "limit of 100 bytes"),
         (EngineOptions { max_samples: 10, ..EngineOptions::default() }, "abs(a)", "too many samples"),
