@@ -213,6 +213,7 @@ impl From<QueryError> for ApiError {
     fn from(error: QueryError) -> Self {
         let kind = match &error {
             QueryError::Cancelled => ErrorKind::Canceled,
+            QueryError::NoDuration => ErrorKind::BadData,
             QueryError::TooManySamples
             | QueryError::TooManySeries { .. }
             | QueryError::TooManySamplesRead { .. }

@@ -133,6 +133,9 @@ async fn queries_answer_as_prometheus() {
 async fn errors_are_prometheus_own() {
     let world = world();
     let cases = [
+        ("/api/v1/query?query=up&timeout=0", 503, "timeout", "query timed out in query execution"),
+        ("/api/v1/query?query=up%5B1m-1m%5D", 400, "bad_data", "duration must be greater than 0"),
+        ("/api/v1/query?query=up%5B5m%3A(1m-1m)%5D", 400, "bad_data", "duration must be greater than 0"),
         (
             "/api/v1/query?query=up%7B",
             400,

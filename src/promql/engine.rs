@@ -90,6 +90,9 @@ pub enum QueryError {
     /// The caller cancelled it (hung up, ran out of time).
     #[error("query was canceled in query execution")]
     Cancelled,
+    /// A duration that is computed is none: the range or the step of a selector is not above 0.
+    #[error("duration must be greater than 0")]
+    NoDuration,
     /// It would hold more samples than allowed.
     #[error("query processing would load too many samples into memory in query execution")]
     TooManySamples,

@@ -9,6 +9,7 @@
 //! What a query has computed is measured in time, not in series: one series may take a second.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -69,6 +70,8 @@ impl State {
 /// The turns of one process. Share it by `Arc`.
 pub struct Turns {
     state: Mutex<State>,
+    /// How many wait, for those who only want to know whether somebody does.
+    waiting: AtomicUsize,
     changed: Condvar,
     clock: Stopwatch,
 }
@@ -94,7 +97,7 @@ impl Turns {
     #[must_use]
     pub fn new(count: usize, clock: Stopwatch) -> Self {
         let state = State { free: count.max(1), ..State::default() };
-        Self { state: Mutex::new(state), changed: Condvar::new(), clock }
+        Self { state: Mutex::new(state), waiting: AtomicUsize::new(0), changed: Condvar::new(), clock }
     }
 
     fn wait(&self, rank: Rank, cancelled: &dyn Fn() -> bool) -> bool {
@@ -102,10 +105,12 @@ impl Turns {
         let me = (rank, state.next_ticket);
         state.next_ticket += 1;
         state.waiting.insert(me);
+        self.waiting.store(state.waiting.len(), Ordering::Relaxed);
         loop {
             if state.free > 0 && state.next() == Some(me) {
                 state.preferred = if state.oldest() == Some(me) { 0 } else { state.preferred + 1 };
                 state.waiting.remove(&me);
+                self.waiting.store(state.waiting.len(), Ordering::Relaxed);
                 state.free -= 1;
                 // More than one may be free.
                 self.changed.notify_all();
@@ -113,6 +118,7 @@ impl Turns {
             }
             if cancelled() {
                 state.waiting.remove(&me);
+                self.waiting.store(state.waiting.len(), Ordering::Relaxed);
                 self.changed.notify_all();
                 return false;
             }
@@ -148,7 +154,7 @@ impl Turns {
     /// Returns how many wait.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).waiting.len()
+        self.waiting.load(Ordering::Relaxed)
     }
 }
 
@@ -162,6 +168,10 @@ impl Turn {
     /// Lets others go first where that is due. Call it where nothing is locked, every millisecond or so. Returns false when the
     /// query was cancelled while it waited.
     pub fn breathe(&mut self, cancelled: &dyn Fn() -> bool) -> bool {
+        // Asked for each series: neither clock nor lock where nobody waits.
+        if self.turns.waiting() == 0 {
+            return true;
+        }
         let spent = (self.turns.clock)().saturating_sub(self.since) >= QUANTUM;
         self.rank.long |= spent;
         let first = {
@@ -190,7 +200,7 @@ impl Drop for Turn {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::AtomicU64;
     use std::sync::mpsc;
 
     const NEVER: &dyn Fn() -> bool = &|| false;

@@ -2,7 +2,7 @@
 
 use super::super::answer::success_with;
 use super::super::encode::push_query_value;
-use super::super::error::ApiError;
+use super::super::error::{ApiError, ErrorKind};
 use super::super::json::{push, push_list, push_seconds, push_string};
 use super::super::params::Params;
 use super::super::state::ApiState;
@@ -40,6 +40,8 @@ const DASHBOARD_HEADER: &str = "x-dashboard-uid";
 fn asked(api: &ApiState, headers: &HeaderMap, params: &Params) -> Result<Asked, ApiError> {
     let limit = params.limit()?;
     let timeout = match params.duration("timeout")? {
+        // As Prometheus answers it, who gives no time.
+        Some(given) if given <= 0 => return Err(ApiError::new(ErrorKind::Timeout, "query timed out in query execution")),
         Some(given) => Duration::from_millis(u64::try_from(given).unwrap_or(0)).min(api.limits.query_timeout),
         None => api.limits.query_timeout,
     };

@@ -2,6 +2,7 @@
 
 use super::context::{Context, Grid, Outcome, References};
 use crate::promql::deep::deep;
+use crate::promql::engine::QueryError;
 use crate::promql::expr::{DurationExpr, DurationOp, Expr, ExprKind, Shift};
 
 /// Functions whose value depends on the evaluation time even where all selectors are pinned.
@@ -37,7 +38,7 @@ impl Context<'_> {
     pub(in crate::promql) fn range_ms(&self, range: &DurationExpr) -> Outcome<i64> {
         match self.duration_ms(range)? {
             range_ms if range_ms > 0 => Ok(range_ms),
-            _ => Err(Self::fail("duration must be greater than 0")),
+            _ => Err(QueryError::NoDuration),
         }
     }
 

@@ -18,13 +18,10 @@ impl Context<'_> {
         let range_ms = self.range_ms(&subquery.range)?;
         let step_ms = match &subquery.step {
             None => self.subquery_step_ms,
-            Some(step) => match self.duration_ms(step)? {
-                0 => self.subquery_step_ms,
-                step_ms => step_ms,
-            },
+            Some(step) => self.duration_ms(step)?,
         };
         if step_ms <= 0 {
-            return Err(Self::fail("duration must be greater than 0"));
+            return Err(QueryError::NoDuration);
         }
         // The first multiple of the step within the first window, which is open on the left.
         let from = references.first().saturating_sub(range_ms);
