@@ -2,6 +2,7 @@
 
 use super::params::Params;
 use super::state::ApiState;
+use super::v1::selectors;
 use crate::exposition::encode;
 use crate::model::labels::{Labels, METRIC_NAME};
 use crate::model::sample::is_stale;
@@ -16,29 +17,27 @@ use std::sync::Arc;
 const BATCH: usize = 512;
 
 pub(super) async fn federate(State(api): State<ApiState>, params: Params) -> Response {
-    let mut sets = Vec::new();
-    for text in params.all("match[]") {
-        match crate::promql::parse::parse_selector(text) {
-            Ok(matchers) => sets.push(matchers),
-            Err(error) => return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
-        }
-    }
     let now_ms = api.env.clock.now_ms();
     let range = TimeRange { start_ms: now_ms - api.engine.options().lookback_ms, end_ms: now_ms };
     let querier = Arc::clone(&api.querier);
     let external: Vec<(String, String)> =
         api.present_config().global.external_labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let written = api
-        .run(api.limits.query_timeout, move |_| {
+        .run(api.limits.query_timeout, move |cancel| {
+            let sets = match selectors(params.all("match[]"), &cancel).collect::<Result<Vec<_>, _>>() {
+                Ok(sets) => sets,
+                Err(error) => return Ok(Err(format!("{error}\n"))),
+            };
             let mut newest = BTreeMap::new();
             for matchers in &sets {
                 collect(&*querier, matchers, range, &mut newest)?;
             }
-            Ok(write(&newest, &external))
+            Ok(Ok(write(&newest, &external)))
         })
         .await;
     match written {
-        Ok(body) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], body).into_response(),
+        Ok(Err(error)) => (StatusCode::BAD_REQUEST, error).into_response(),
+        Ok(Ok(body)) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], body).into_response(),
         Err(error) => error.into_response(),
     }
 }

@@ -129,6 +129,27 @@ async fn queries_answer_as_prometheus() {
     assert_eq!(status, StatusCode::OK, "{body}");
 }
 
+/// A text with many regular expressions is read on the query's own thread, and its time counts as the query's.
+#[tokio::test]
+async fn reading_a_query_counts_as_its_time() {
+    let world = world();
+    let matchers: Vec<String> = (0..1_000).map(|at| format!("l%3D~%22(x{at}%7C.%2Ba%5B0-9%5D%7B9%7D).*%22")).collect();
+    let text = format!("up%7B{}%7D", matchers.join(","));
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    for (path, name) in [("query", "query"), ("query_range", "start=1&end=2&step=1&query")] {
+        let (status, body) = world.post(&format!("/api/v1/{path}"), &form, format!("timeout=1ms&{name}={text}")).await;
+        let answer: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!((status.as_u16(), &answer["errorType"]), (503, &json!("timeout")), "{body}");
+    }
+    // Where there is time for it, it has an answer.
+    let (status, body) = world.post("/api/v1/series", &form, format!("match%5B%5D={text}")).await;
+    assert_eq!((status, body.as_str()), (StatusCode::OK, "{\"status\":\"success\",\"data\":[]}"));
+    let (status, body) =
+        world.post("/api/v1/series", &form, format!("match%5B%5D={text}&match%5B%5D=up%7Bl%3D~%22z.%22%7D")).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(body.contains("more than 1000 different regular expressions in one query"), "{body}");
+}
+
 #[tokio::test]
 async fn errors_are_prometheus_own() {
     let world = world();

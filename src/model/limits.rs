@@ -32,6 +32,12 @@ pub const PUSH_BODY_BYTES: usize = 64 << 20;
 pub const FORM_BYTES: usize = 10 << 20;
 /// The text of a query.
 pub const QUERY_BYTES: usize = 1 << 20;
+/// Matchers of one query, or of all selectors of one request.
+pub const QUERY_MATCHERS: usize = 10_000;
+/// Different regular expressions among them.
+pub const QUERY_REGEXES: usize = 1_000;
+/// What those compile to, together.
+pub const QUERY_REGEX_BYTES: usize = 32 << 20;
 /// Steps of a range query.
 pub const QUERY_STEPS: i64 = 11_000;
 /// One YAML text: configuration, rule file, unit tests.

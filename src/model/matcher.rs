@@ -66,6 +66,13 @@ impl Matcher {
         Ok(matcher)
     }
 
+    /// Builds a matcher of a pattern that was compiled already; `negated` makes it `!~`.
+    #[must_use]
+    pub fn of_regex(negated: bool, name: impl Into<String>, regex: Regex) -> Self {
+        let op = if negated { MatchOp::NotRegex } else { MatchOp::Regex };
+        Self { name: name.into(), op, value: regex.pattern().to_owned(), regex: Some(regex) }
+    }
+
     /// Builds an equality matcher, which cannot fail.
     pub fn equal(name: impl Into<String>, value: impl Into<String>) -> Self {
         Self { name: name.into(), op: MatchOp::Equal, value: value.into(), regex: None }

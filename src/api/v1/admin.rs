@@ -4,6 +4,7 @@ use super::super::answer::success_value;
 use super::super::error::{ApiError, ErrorKind};
 use super::super::params::{MAX_TIME_MS, MIN_TIME_MS, Params};
 use super::super::state::ApiState;
+use super::selectors;
 use crate::model::number::quote;
 use crate::storage::select::TimeRange;
 use crate::storage::{Store, StoreError};
@@ -42,8 +43,11 @@ pub(in crate::api) async fn delete_series(State(api): State<ApiState>, params: P
         return Err(ApiError::bad_data("no match[] parameter provided"));
     }
     let range = TimeRange { start_ms: params.time("start", MIN_TIME_MS)?, end_ms: params.time("end", MAX_TIME_MS)? };
-    let parse = |text| crate::promql::parse::parse_selector(text).map_err(|error| ApiError::bad_parameter("match[]", error));
-    let sets = params.all("match[]").map(parse).collect::<Result<Vec<_>, _>>()?;
+    let parsed = api.run(api.limits.query_timeout, move |cancel| {
+        let named = |parsed: Result<_, _>| parsed.map_err(|error| ApiError::bad_parameter("match[]", error));
+        selectors(params.all("match[]"), &cancel).map(named).collect::<Result<Vec<_>, _>>()
+    });
+    let sets = parsed.await?;
     if range.end_ms < range.start_ms {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }

@@ -5,7 +5,7 @@ use super::super::error::ApiError;
 use super::super::json::{push_labels, push_list, push_seconds, push_value};
 use super::super::params::Params;
 use super::super::state::ApiState;
-use super::query::parse_query;
+use super::query::{check_length, parse_query};
 use super::time_range;
 use crate::model::matcher::Matcher;
 use crate::promql::deep::deep;
@@ -16,20 +16,23 @@ use std::sync::Arc;
 
 pub(in crate::api) async fn query(State(api): State<ApiState>, params: Params) -> Result<Response, ApiError> {
     let range = time_range(&params)?;
-    let text = params.get("query");
     // Prometheus names the parameter in all other places.
     let plain = |error: ApiError| match error.message.strip_prefix("invalid parameter \"query\": ") {
         Some(message) => ApiError::bad_data(message),
         None => error,
     };
-    let expr = parse_query(&api, text).map_err(plain)?;
-    let mut sets = Vec::new();
-    selectors(&expr, &mut sets);
-    if sets.is_empty() {
-        return Ok(success(|out| out.push_str("[]")));
-    }
+    check_length(&api, params.get("query")).map_err(plain)?;
     let querier = Arc::clone(&api.querier);
-    let found = api.run(api.limits.query_timeout, move |_| querier.exemplars(&sets, range).map_err(ApiError::from)).await?;
+    let found = api.run(api.limits.query_timeout, move |cancel| {
+        let expr = parse_query(params.get("query"), &cancel).map_err(plain)?;
+        let mut sets = Vec::new();
+        selectors(&expr, &mut sets);
+        if sets.is_empty() {
+            return Ok(Vec::new());
+        }
+        querier.exemplars(&sets, range).map_err(ApiError::from)
+    });
+    let found = found.await?;
     Ok(success(|out| {
         push_list(out, &found, |out, (labels, exemplars)| {
             out.push_str("{\"seriesLabels\":");

@@ -22,10 +22,12 @@ use super::error::ApiError;
 use super::params::Params;
 use super::state::ApiState;
 use crate::model::matcher::Matcher;
+use crate::promql::parse::{ParseErrors, Patterns, parse_selector_with};
 use crate::storage::select::TimeRange;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Returns all routes of `/api/v1`.
 pub(super) fn router(body_bytes: usize) -> Router<ApiState> {
@@ -69,12 +71,11 @@ pub(super) fn router(body_bytes: usize) -> Router<ApiState> {
 }
 
 /// Reads the sets of matchers of `match[]`, each of which must exclude something. A text that is none is told as it is; only
-/// `series` names the parameter, as in Prometheus.
-fn matcher_sets(params: &Params) -> Result<Vec<Vec<Matcher>>, ApiError> {
-    params
-        .all("match[]")
-        .map(|text| {
-            let matchers = crate::promql::parse::parse_selector(text).map_err(|error| ApiError::bad_data(error.to_string()))?;
+/// `series` names the parameter, as in Prometheus. Belongs on the request's own thread, as [`selectors`] does.
+fn matcher_sets(params: &Params, cancel: &AtomicBool) -> Result<Vec<Vec<Matcher>>, ApiError> {
+    selectors(params.all("match[]"), cancel)
+        .map(|matchers| {
+            let matchers = matchers.map_err(|error| ApiError::bad_data(error.to_string()))?;
             if matchers.iter().all(|matcher| matcher.matches("")) {
                 let message = "match[] must contain at least one non-empty matcher";
                 return Err(ApiError::bad_parameter("match[]", message));
@@ -82,6 +83,26 @@ fn matcher_sets(params: &Params) -> Result<Vec<Vec<Matcher>>, ApiError> {
             Ok(matchers)
         })
         .collect()
+}
+
+/// Reads the selectors of a request, which count together. It compiles their regular expressions, so it belongs on a thread of
+/// its own; `cancel` ends it.
+pub(in crate::api) fn selectors<'p>(
+    texts: impl Iterator<Item = &'p str>,
+    cancel: &AtomicBool,
+) -> impl Iterator<Item = Result<Vec<Matcher>, ParseErrors>> {
+    let mut read = Vec::new();
+    let cancelled = || cancel.load(Ordering::Relaxed);
+    let mut patterns = Patterns::new(&cancelled);
+    for text in texts {
+        let matchers = parse_selector_with(text, &mut patterns);
+        let ends = matchers.is_err();
+        read.push(matchers);
+        if ends {
+            break;
+        }
+    }
+    read.into_iter()
 }
 
 /// Reads `start` and `end`; without them all of time.

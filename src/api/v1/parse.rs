@@ -5,7 +5,7 @@ use super::super::error::ApiError;
 use super::super::json::push_string;
 use super::super::params::Params;
 use super::super::state::ApiState;
-use super::query::parse_query;
+use super::query::{check_length, parse_query};
 use super::syntax_tree::tree;
 use crate::promql::expr::Expr;
 use crate::promql::print::pretty;
@@ -15,10 +15,19 @@ use axum::response::Response;
 /// How high a tree may be that is shown as one: each level is written within the one above.
 const SHOWN_HEIGHT_MAX: usize = 500;
 
-fn shown(api: &ApiState, params: &Params) -> Result<Expr, ApiError> {
-    let expr = parse_query(api, params.get("query"))?;
-    check_height(&expr)?;
-    Ok(expr)
+/// Reads the query and makes of it what is shown, as a query of its own.
+async fn shown<T: Send + 'static>(
+    api: &ApiState,
+    params: Params,
+    show: impl FnOnce(&Expr) -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    check_length(api, params.get("query"))?;
+    api.run(api.limits.query_timeout, move |cancel| {
+        let expr = parse_query(params.get("query"), &cancel)?;
+        check_height(&expr)?;
+        Ok(show(&expr))
+    })
+    .await
 }
 
 /// Refuses an expression that is too high to be shown as a tree.
@@ -32,11 +41,10 @@ pub(super) fn check_height(expr: &Expr) -> Result<(), ApiError> {
 }
 
 pub(in crate::api) async fn format(State(api): State<ApiState>, params: Params) -> Result<Response, ApiError> {
-    let expr = shown(&api, &params)?;
-    Ok(success(|out| push_string(out, &pretty(&expr))))
+    let text = shown(&api, params, pretty).await?;
+    Ok(success(|out| push_string(out, &text)))
 }
 
 pub(in crate::api) async fn parse(State(api): State<ApiState>, params: Params) -> Result<Response, ApiError> {
-    let expr = shown(&api, &params)?;
-    Ok(success_value(&tree(&expr)))
+    Ok(success_value(&shown(&api, params, tree).await?))
 }

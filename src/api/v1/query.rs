@@ -7,15 +7,17 @@ use super::super::json::{push, push_list, push_seconds, push_string};
 use super::super::params::Params;
 use super::super::state::ApiState;
 use super::truncate;
-use crate::promql::engine::{QueryOptions, Stopwatch};
+use crate::promql::engine::{QueryError, QueryOptions, Stopwatch};
 use crate::promql::explain::Node;
 use crate::promql::expr::{Expr, ValueType};
+use crate::promql::parse::Patterns;
 use crate::promql::turns::Lane;
 use crate::promql::value::{QueryResult, QueryStats, QueryValue};
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// What both kinds of queries have in common.
@@ -73,12 +75,22 @@ fn asked(api: &ApiState, headers: &HeaderMap, params: &Params) -> Result<Asked, 
     Ok(Asked { text, limit, timeout, options, stats })
 }
 
-pub(super) fn parse_query(api: &ApiState, text: &str) -> Result<Expr, ApiError> {
+/// Refuses a text that is too long to be read.
+pub(super) fn check_length(api: &ApiState, text: &str) -> Result<(), ApiError> {
     if text.len() > api.limits.query_bytes {
         let message = format!("query is longer than {} bytes", api.limits.query_bytes);
         return Err(ApiError::bad_parameter("query", message));
     }
-    crate::promql::parse::parse(text).map_err(|error| ApiError::bad_parameter("query", error))
+    Ok(())
+}
+
+/// Reads a query. It compiles the regular expressions, so it belongs on the query's own thread; `cancel` ends it.
+pub(super) fn parse_query(text: &str, cancel: &AtomicBool) -> Result<Expr, ApiError> {
+    let cancelled = || cancel.load(Ordering::Relaxed);
+    crate::promql::parse::parse_with(text, Patterns::new(&cancelled)).map_err(|error| match cancelled() {
+        true => ApiError::from(QueryError::Cancelled),
+        false => ApiError::bad_parameter("query", error),
+    })
 }
 
 pub(in crate::api) async fn instant(
@@ -88,15 +100,16 @@ pub(in crate::api) async fn instant(
 ) -> Result<Response, ApiError> {
     let asked = asked(&api, &headers, &params)?;
     let at_ms = params.time("time", api.env.clock.now_ms())?;
-    let expr = parse_query(&api, &asked.text)?;
-    if asked.options.explain.is_some() {
-        super::parse::check_height(&expr)?;
-    }
+    check_length(&api, &asked.text)?;
     let (engine, querier) = (Arc::clone(&api.engine), Arc::clone(&api.querier));
-    let options = asked.options.clone();
+    let (text, options) = (Arc::clone(&asked.text), asked.options.clone());
     let started = api.env.clock.monotonic();
     let result = api
         .run(asked.timeout, move |cancel| {
+            let expr = parse_query(&text, &cancel)?;
+            if options.explain.is_some() {
+                super::parse::check_height(&expr)?;
+            }
             let options = QueryOptions { cancel: Some(cancel), ..options };
             engine.instant(&*querier, &expr, at_ms, &options).map_err(ApiError::from)
         })
@@ -129,18 +142,19 @@ pub(in crate::api) async fn range(State(api): State<ApiState>, headers: HeaderMa
     }
     let mut asked = asked(&api, &headers, &params)?;
     asked.limit = limit;
-    let expr = parse_query(&api, &asked.text)?;
-    if asked.options.explain.is_some() {
-        super::parse::check_height(&expr)?;
-    }
-    check_range_type(&expr)?;
+    check_length(&api, &asked.text)?;
     let (engine, querier) = (Arc::clone(&api.engine), Arc::clone(&api.querier));
-    let options = asked.options.clone();
+    let (text, options) = (Arc::clone(&asked.text), asked.options.clone());
     let caches = matches!(params.get("nocache"), "" | "0" | "false");
     let refresh = caches.then(|| Arc::clone(&api.shared().refresh));
     let started = api.env.clock.monotonic();
     let result = api
         .run(asked.timeout, move |cancel| {
+            let expr = parse_query(&text, &cancel)?;
+            if options.explain.is_some() {
+                super::parse::check_height(&expr)?;
+            }
+            check_range_type(&expr)?;
             let options = QueryOptions { cancel: Some(cancel), ..options };
             let range = (start_ms, end_ms, step_ms);
             let answered = match refresh {

@@ -49,7 +49,7 @@ struct Filter {
 }
 
 impl Filter {
-    fn read(params: &Params) -> Result<Self, ApiError> {
+    async fn read(api: &ApiState, params: &Params) -> Result<Self, ApiError> {
         let (alerting, recording) = match params.get("type").to_lowercase().as_str() {
             "" => (true, true),
             "alert" => (true, false),
@@ -68,13 +68,19 @@ impl Filter {
             }
         };
         let all = |name: &str| params.all(name).map(str::to_owned).collect();
+        let matchers = if params.all("match[]").next().is_some() {
+            let params = params.clone();
+            api.run(api.limits.query_timeout, move |cancel| super::matcher_sets(&params, &cancel)).await?
+        } else {
+            Vec::new()
+        };
         Ok(Self {
             alerting,
             recording,
             names: all("rule_name[]"),
             groups: all("rule_group[]"),
             files: all("file[]"),
-            matchers: super::matcher_sets(params)?,
+            matchers,
             with_alerts,
         })
     }
@@ -137,7 +143,7 @@ fn add_alerting(fields: &mut Map<String, Value>, alerting: &AlertingView, with_a
 }
 
 pub(in crate::api) async fn rules(State(api): State<ApiState>, params: Params) -> Result<Response, ApiError> {
-    let filter = Filter::read(&params)?;
+    let filter = Filter::read(&api, &params).await?;
     let limit = match params.get("group_limit") {
         "" => None,
         text => match text.parse::<usize>() {

@@ -22,11 +22,11 @@ pub(in crate::api) async fn series(State(api): State<ApiState>, params: Params) 
         true => error,
         false => ApiError::bad_parameter("match[]", error.message),
     };
-    let sets = matcher_sets(&params).map_err(named)?;
     let range = time_range(&params)?;
     let limit = params.limit()?;
     let querier = Arc::clone(&api.querier);
     let found = api.run(api.limits.query_timeout, move |cancel| {
+        let sets = matcher_sets(&params, &cancel).map_err(named)?;
         let hints = Hints { function: "series".to_owned(), sorted: true, ..Hints::default() };
         let mut found: Vec<Labels> = Vec::new();
         let mut warnings = Vec::new();
@@ -50,14 +50,16 @@ pub(in crate::api) async fn series(State(api): State<ApiState>, params: Params) 
 }
 
 pub(in crate::api) async fn labels(State(api): State<ApiState>, params: Params) -> Result<Response, ApiError> {
-    let sets = matcher_sets(&params)?;
     let range = time_range(&params)?;
     let limit = params.limit()?;
     let querier = Arc::clone(&api.querier);
     // One more than asked, to see whether there are more.
     let ask = if limit == 0 { 0 } else { limit + 1 };
-    let mut names =
-        api.run(api.limits.query_timeout, move |_| querier.label_names(&sets, range, ask).map_err(ApiError::from)).await?;
+    let names = api.run(api.limits.query_timeout, move |cancel| {
+        let sets = matcher_sets(&params, &cancel)?;
+        querier.label_names(&sets, range, ask).map_err(ApiError::from)
+    });
+    let mut names = names.await?;
     let mut warnings = Vec::new();
     truncate(&mut names, limit, &mut warnings);
     Ok(success_with(&warnings, &[], |out| push_strings(out, &names)))
@@ -72,14 +74,15 @@ pub(in crate::api) async fn label_values(
     if name.is_empty() {
         return Err(ApiError::bad_data(format!("invalid label name: {}", quote(&name))));
     }
-    let sets = matcher_sets(&params)?;
     let range = time_range(&params)?;
     let limit = params.limit()?;
     let querier = Arc::clone(&api.querier);
     let ask = if limit == 0 { 0 } else { limit + 1 };
-    let mut values = api
-        .run(api.limits.query_timeout, move |_| querier.label_values(&name, &sets, range, ask).map_err(ApiError::from))
-        .await?;
+    let values = api.run(api.limits.query_timeout, move |cancel| {
+        let sets = matcher_sets(&params, &cancel)?;
+        querier.label_values(&name, &sets, range, ask).map_err(ApiError::from)
+    });
+    let mut values = values.await?;
     let mut warnings = Vec::new();
     truncate(&mut values, limit, &mut warnings);
     Ok(success_with(&warnings, &[], |out| push_strings(out, &values)))

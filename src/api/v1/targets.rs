@@ -120,7 +120,14 @@ pub(in crate::api) async fn metadata(State(api): State<ApiState>, params: Params
     };
     let matchers = match params.get("match_target") {
         "" => Vec::new(),
-        text => crate::promql::parse::parse_selector(text).map_err(|error| ApiError::bad_parameter("match_target", error))?,
+        text => {
+            let text = text.to_owned();
+            let read = api.run(api.limits.query_timeout, move |cancel| {
+                let read = super::selectors(std::iter::once(text.as_str()), &cancel).next();
+                read.unwrap_or(Ok(Vec::new())).map_err(|error| ApiError::bad_parameter("match_target", error))
+            });
+            read.await?
+        }
     };
     let metric = params.get("metric");
     let Some(scrape) = api.views.scrape.clone() else {

@@ -90,6 +90,12 @@ impl Regex {
         }
     }
 
+    /// Returns how much memory the compiled program takes; 0 where matching needs none.
+    #[must_use]
+    pub fn program_bytes(&self) -> usize {
+        self.0.program.get().and_then(Option::as_ref).map_or(0, meta::Regex::memory_usage)
+    }
+
     /// Returns the pattern as it was written.
     #[must_use]
     pub fn pattern(&self) -> &str {

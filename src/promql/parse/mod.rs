@@ -14,11 +14,13 @@ mod errors;
 mod expression;
 mod literal;
 mod modifiers;
+mod patterns;
 mod selector;
 mod series;
 
 pub use errors::{ParseError, ParseErrors};
 pub use literal::unquote;
+pub use patterns::Patterns;
 pub use series::{SequenceValue, SeriesDescription, parse_series_notation};
 
 use super::expr::{Expr, Span};
@@ -35,7 +37,15 @@ pub const HEIGHT_MAX: usize = 10_000;
 /// # Errors
 /// All errors that were found, with their places; the first one is the one to show.
 pub fn parse(text: &str) -> Result<Expr, ParseErrors> {
-    let mut parser = Parser::new(text);
+    parse_with(text, Patterns::default())
+}
+
+/// Reads and checks an expression whose regular expressions are compiled only as long as `patterns` lets them be.
+///
+/// # Errors
+/// See [`parse`].
+pub fn parse_with<'a>(text: &'a str, patterns: Patterns<'a>) -> Result<Expr, ParseErrors> {
+    let mut parser = Parser { patterns, ..Parser::new(text) };
     let parsed = parser.whole_expression();
     match parsed {
         Ok(mut expr) if parser.errors.is_empty() => {
@@ -51,8 +61,17 @@ pub fn parse(text: &str) -> Result<Expr, ParseErrors> {
 /// # Errors
 /// When the text is anything else.
 pub fn parse_selector(text: &str) -> Result<Vec<Matcher>, ParseErrors> {
-    let mut parser = Parser::new(text);
+    parse_selector_with(text, &mut Patterns::default())
+}
+
+/// Reads a selector as [`parse_selector`] does, one of several of a request that `patterns` counts together.
+///
+/// # Errors
+/// See [`parse_selector`].
+pub fn parse_selector_with<'a>(text: &'a str, patterns: &mut Patterns<'a>) -> Result<Vec<Matcher>, ParseErrors> {
+    let mut parser = Parser { patterns: std::mem::take(patterns), ..Parser::new(text) };
     let parsed = parser.whole_selector();
+    *patterns = std::mem::take(&mut parser.patterns);
     match parsed {
         Ok(matchers) if parser.errors.is_empty() => Ok(matchers),
         _ => Err(ParseErrors::new(text, parser.errors)),
@@ -76,6 +95,7 @@ struct Parser<'a> {
     nesting: usize,
     /// Height of the expression read last.
     height: usize,
+    patterns: Patterns<'a>,
 }
 
 impl<'a> Parser<'a> {
@@ -92,6 +112,7 @@ impl<'a> Parser<'a> {
             contexts: Vec::new(),
             nesting: 0,
             height: 0,
+            patterns: Patterns::default(),
         }
     }
 

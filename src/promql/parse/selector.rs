@@ -1,6 +1,7 @@
 //! Instant selectors: a name, matchers in braces, or both.
 
-use super::{Parsed, Parser};
+use super::patterns::Refusal;
+use super::{Parsed, Parser, Stop};
 use crate::model::labels::METRIC_NAME;
 use crate::model::matcher::{MatchOp, Matcher};
 use crate::promql::expr::{Extension, Shift, Span, VectorSelector};
@@ -80,11 +81,16 @@ impl<'a> Parser<'a> {
         let Some(value) = self.take(TokenKind::String) else {
             return Err(self.unexpected("label matching", "string"));
         };
-        match Matcher::new(op, name, super::unquote(value.text)) {
+        let span = Span { start: token.start, end: value.end() };
+        match self.patterns.matcher(op, name, super::unquote(value.text)) {
             Ok(matcher) => Ok(Some(matcher)),
-            Err(error) => {
-                self.note(Span { start: token.start, end: value.end() }, error.to_string());
+            Err(Refusal::Pattern(message)) => {
+                self.note(span, message);
                 Ok(None)
+            }
+            Err(Refusal::Over(message)) => {
+                self.note(span, message);
+                Err(Stop)
             }
         }
     }

@@ -164,3 +164,37 @@ fn errors_tell_line_and_column() {
     let expected = r#"2:10: parse error: expected type range vector in call to function "rate", got instant vector"#;
     assert_eq!(error.to_string(), expected);
 }
+
+#[test]
+fn bombs_of_matchers_are_refused_by_name_and_can_be_given_up() {
+    use super::{Patterns, parse_selector_with, parse_with};
+    let sum = |count: usize, matcher: &dyn Fn(usize) -> String| {
+        let all: Vec<String> = (0..count).map(matcher).collect();
+        format!("up{{{}}}", all.join(","))
+    };
+    let error = |text: &str| parse(text).map_err(|errors| errors.to_string()).unwrap_err();
+    let plain = |at: usize| format!("l{at}=\"v\"");
+    assert!(parse(&sum(9_000, &plain)).is_ok());
+    assert!(error(&sum(20_000, &plain)).ends_with("parse error: more than 10000 matchers in one query"));
+    let different = |at: usize| format!("l=~\".*x{at}.\"");
+    assert!(error(&sum(1_001, &different)).ends_with("parse error: more than 1000 different regular expressions in one query"));
+    // The same one is compiled once, whatever label it is of.
+    let same = |at: usize| format!("l{at}=~\".*x.\",m{at}!~\".*x.\"");
+    assert!(parse(&sum(4_000, &same)).is_ok());
+    let large = |at: usize| format!("l=~\"(x{at}|[a-f]{{900}}.)*\"");
+    let refused = error(&sum(900, &large));
+    assert!(refused.ends_with("parse error: the regular expressions of one query compile to more than 32 MiB"), "{refused}");
+    // All selectors of a request count together.
+    let many = sum(6_000, &plain);
+    let mut patterns = Patterns::default();
+    assert!(parse_selector_with(&many, &mut patterns).is_ok());
+    assert!(parse_selector_with(&many, &mut patterns).is_err());
+    // Nobody waits for the rest.
+    let asked = std::cell::Cell::new(0);
+    let cancelled = || {
+        asked.set(asked.get() + 1);
+        asked.get() > 3
+    };
+    let given_up = parse_with(&sum(900, &different), Patterns::new(&cancelled)).map_err(|errors| errors.to_string()).unwrap_err();
+    assert!(given_up.ends_with("query was canceled while it was read") && asked.get() == 4, "{given_up}");
+}
