@@ -190,10 +190,8 @@ impl Columns for Spread {
             let squares = lanes(window, |value| (value - mean) * (value - mean));
             let off = lanes(window, |value| value - mean);
             let variance = (squares - off * off / count) / count;
-            if !variance.is_finite() {
-                return None;
-            }
-            let variance = variance.max(0.0);
+            // A window is computed as it would be alone: which others a query has must not show in it.
+            let variance = if variance.is_finite() { variance.max(0.0) } else { super::over_time::variance_of(window) };
             out.push(if self.root { variance.sqrt() } else { variance });
         }
         Some(out)

@@ -139,17 +139,19 @@ pub(super) fn ts_of_max(window: &Window<'_>, call: &RangeCall<'_>) -> Answer {
 
 fn variance(window: &Window<'_>, call: &RangeCall<'_>) -> Option<f64> {
     call.note_ignored_histograms(window);
-    if window.floats().is_empty() {
-        return None;
-    }
+    (!window.floats().is_empty()).then(|| variance_of(window.floats()))
+}
+
+/// The variance of at least one number, in one pass.
+pub(super) fn variance_of(values: &[f64]) -> f64 {
     let (mut count, mut mean, mut squares) = (0.0, Sum::default(), Sum::default());
-    for value in window.floats() {
+    for value in values {
         count += 1.0;
         let difference = value - (mean.sum + mean.lost);
         mean.push(difference / count);
         squares.push(difference * (value - (mean.sum + mean.lost)));
     }
-    Some((squares.sum + squares.lost) / count)
+    (squares.sum + squares.lost) / count
 }
 
 pub(super) fn stdvar(window: &Window<'_>, call: &RangeCall<'_>) -> Answer {
