@@ -75,7 +75,7 @@ fn explore(query: &str) -> String {
 pub(super) async fn serve(State(api): State<ApiState>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
     if !matches!(parts.method, Method::GET | Method::HEAD) {
-        return (StatusCode::NOT_FOUND, "not found\n").into_response();
+        return (StatusCode::NOT_FOUND, "404 page not found\n").into_response();
     }
     if let Some(target) = moved(&parts.uri) {
         return Redirect::temporary(&format!("{}{target}", prefix::of(&api))).into_response();

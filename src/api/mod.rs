@@ -14,8 +14,14 @@ mod error;
 mod events;
 mod federate;
 mod front;
+mod heads;
+#[cfg(test)]
+mod heads_tests;
+#[cfg(test)]
+mod http_tests;
 mod json;
 mod lifecycle;
+mod methods;
 mod observe;
 mod openapi;
 mod overview;

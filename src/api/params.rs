@@ -2,8 +2,8 @@
 
 use super::error::ApiError;
 use crate::model::limits::FORM_BYTES;
-use axum::body::Bytes;
-use axum::extract::{FromRequest, Request};
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, Multipart, Request};
 use axum::http::{Method, header};
 
 /// The earliest and latest time of the API, in milliseconds: Prometheus's `minTime` and `maxTime`.
@@ -11,7 +11,7 @@ pub(in crate::api) const MIN_TIME_MS: i64 = -9_223_372_036_854_775;
 /// See [`MIN_TIME_MS`].
 pub(in crate::api) const MAX_TIME_MS: i64 = 9_223_372_036_854_775;
 
-/// All parameters in order; those of a form come first.
+/// All parameters in order; those of a form come first, those of a form in parts last, as in Go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Params(Vec<(String, String)>);
 
@@ -83,22 +83,39 @@ impl<S: Send + Sync> FromRequest<S> for Params {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
-        let query = pairs(request.uri().query().unwrap_or(""));
-        let is_form = request
-            .headers()
-            .get(header::CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .is_some_and(|value| value.starts_with("application/x-www-form-urlencoded"));
-        if request.method() != Method::POST || !is_form {
+        let mut query = pairs(request.uri().query().unwrap_or(""));
+        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("").to_owned();
+        let in_parts = kind.starts_with("multipart/form-data");
+        if request.method() != Method::POST || !(in_parts || kind.starts_with("application/x-www-form-urlencoded")) {
             return Ok(Self(query));
         }
         let body: Bytes = axum::body::to_bytes(request.into_body(), FORM_BYTES)
             .await
             .map_err(|_| ApiError::bad_data("error parsing form values: http: request body too large"))?;
+        if in_parts {
+            query.extend(parts(&kind, body).await);
+            return Ok(Self(query));
+        }
         let mut all = pairs(&String::from_utf8_lossy(&body));
         all.extend(query);
         Ok(Self(all))
     }
+}
+
+/// Reads the fields of a form in parts, as `curl -F` sends it. As in Go files are none, and what cannot be read is left out.
+async fn parts(kind: &str, body: Bytes) -> Vec<(String, String)> {
+    let mut fields = Vec::new();
+    let request = Request::builder().header(header::CONTENT_TYPE, kind).body(Body::from(body));
+    let Ok(request) = request else { return fields };
+    let Ok(mut form) = Multipart::from_request(request, &()).await else { return fields };
+    while let Ok(Some(field)) = form.next_field().await {
+        let (name, is_file) = (field.name().unwrap_or("").to_owned(), field.file_name().is_some());
+        let Ok(value) = field.bytes().await else { break };
+        if !is_file && !name.is_empty() {
+            fields.push((name, String::from_utf8_lossy(&value).into_owned()));
+        }
+    }
+    fields
 }
 
 fn pairs(text: &str) -> Vec<(String, String)> {

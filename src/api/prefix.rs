@@ -3,11 +3,12 @@
 //! A reverse proxy passes the path on as the browser asked for it, or without the prefix; both reach the same routes. What
 //! leads back (redirects, the page's own files) names the prefix, since the browser is on its far side.
 
+use super::methods;
 use super::state::ApiState;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::Uri;
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 
 /// Returns the prefix of a server, without a slash at its end; mostly empty.
@@ -20,7 +21,7 @@ pub(super) fn of(api: &ApiState) -> String {
 /// Puts the routes below the prefix, beside their bare paths.
 pub(super) fn around(router: Router, state: ApiState) -> Router {
     // The inner router chooses a route when the path is what it shall be.
-    Router::new().fallback_service(router).layer(from_fn_with_state(state, strip))
+    Router::new().fallback_service(router).layer(from_fn(methods::name)).layer(from_fn_with_state(state, strip))
 }
 
 async fn strip(State(api): State<ApiState>, mut request: Request, next: Next) -> Response {

@@ -13,7 +13,7 @@
 //! | `GET zookeeper` | the session, the znodes below the root, and each rule file with the reason why it was refused |
 
 use super::state::ApiState;
-use super::{access, assets, compress, events, federate, lifecycle, overview, prefix, v1, v2, watchkeeper};
+use super::{access, assets, compress, events, federate, lifecycle, methods, overview, prefix, v1, v2, watchkeeper};
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{self, HeaderValue};
@@ -40,6 +40,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/-/reload", post(lifecycle::reload).put(lifecycle::reload))
         .route("/-/quit", post(lifecycle::quit).put(lifecycle::quit))
         .fallback(assets::serve)
+        .layer(from_fn(methods::complete))
         .layer(from_fn_with_state(state.clone(), lifecycle::when_ready))
         .layer(from_fn_with_state(state.clone(), access::guard))
         .layer(from_fn(compress::pack))

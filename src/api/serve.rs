@@ -3,13 +3,16 @@
 
 use super::access::Peer;
 use super::connections::{Connection, ConnectionBounds, Connections, Place};
+use super::error::ApiError;
+use super::heads::Heads;
 use crate::env::Env;
 use crate::env::network::{BoxStream, Listener};
 use crate::telemetry::metrics::Registry;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
-use axum::response::Response;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 use hyper::body::{Body as _, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -117,17 +120,30 @@ fn answer(
     router: &Router,
     peer: SocketAddr,
     connection: &Connection,
+    heads: &Heads,
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response, std::convert::Infallible>> + use<> {
+    let too_long = heads.begun(request.body().size_hint().exact());
     let in_work = connection.request(request.version() == http::Version::HTTP_2);
     let receiving = (!request.body().is_end_stream()).then(|| connection.body());
     let mut request = request.map(|body| Body::new(Guarded { body, guard: receiving }));
     request.extensions_mut().insert(Peer(peer));
-    let answering = router.clone().call(request);
+    let answering = (!too_long).then(|| router.clone().call(request));
     async move {
-        let response: Response = answering.await?;
+        let response = match answering {
+            Some(answering) => answering.await?,
+            None => too_long_address(),
+        };
         Ok(response.map(|body| Body::new(Guarded { body, guard: Some(in_work) })))
     }
+}
+
+/// What there is instead of an answer where the address of a request is too long to be read.
+fn too_long_address() -> Response {
+    let message = "the address of the request is longer than 65534 bytes: send the parameters as a form, by POST";
+    let mut response = ApiError::bad_data(message).into_response();
+    *response.status_mut() = StatusCode::URI_TOO_LONG;
+    response
 }
 
 /// A body that holds a guard until it has passed whole, or nobody wants it any more.
@@ -161,9 +177,10 @@ impl<B: hyper::body::Body<Data = Bytes> + Unpin, G: Unpin> hyper::body::Body for
 }
 
 async fn connection(router: Router, stream: BoxStream, peer: SocketAddr, watcher: Watcher, place: Place) {
-    let stream = place.connection.watch(stream);
+    let heads = Heads::default();
+    let stream = heads.read(place.connection.watch(stream));
     let known = place.connection.clone();
-    let service = hyper::service::service_fn(move |request: Request<Incoming>| answer(&router, peer, &known, request));
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| answer(&router, peer, &known, &heads, request));
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // The deadlines are those of `connections`: hyper's begin only when the first bytes have told it the version.
     builder.http1().header_read_timeout(None);

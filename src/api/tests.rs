@@ -20,14 +20,14 @@ use tower_service::Service as _;
 
 const T0_MS: i64 = 1_700_000_000_000;
 
-struct World {
+pub(super) struct World {
     router: Router,
     store: Store,
     _config: watch::Sender<Arc<Config>>,
     ready: watch::Sender<bool>,
 }
 
-fn world_with(config: Config) -> World {
+pub(super) fn world_with(config: Config) -> World {
     let env = Env { disk: Arc::new(MemoryDisk::new()), ..Env::real() };
     let registry = Registry::new();
     let options = StoreOptions { dir: "/data".into(), retention_ms: 0, ..StoreOptions::default() };
@@ -58,7 +58,7 @@ fn world_with(config: Config) -> World {
     World { router: router(state), store, _config: config_sender, ready }
 }
 
-fn world() -> World {
+pub(super) fn world() -> World {
     let world = world_with(Config::without_file());
     for (instance, value) in [("a", 1.0), ("b", 2.5)] {
         let labels = Labels::from_pairs([("__name__", "up"), ("instance", instance), ("job", "node")]);
@@ -72,13 +72,13 @@ fn world() -> World {
 }
 
 impl World {
-    async fn ask(&self, request: Request<Body>) -> (StatusCode, http::HeaderMap, Vec<u8>) {
+    pub(super) async fn ask(&self, request: Request<Body>) -> (StatusCode, http::HeaderMap, Vec<u8>) {
         let response = self.router.clone().call(request).await.unwrap();
         let (parts, body) = response.into_parts();
         (parts.status, parts.headers, axum::body::to_bytes(body, usize::MAX).await.unwrap().to_vec())
     }
 
-    async fn get(&self, uri: &str) -> (StatusCode, String) {
+    pub(super) async fn get(&self, uri: &str) -> (StatusCode, String) {
         let request = Request::get(uri).header(header::HOST, "localhost:9090").body(Body::empty()).unwrap();
         let (status, _, body) = self.ask(request).await;
         (status, String::from_utf8(body).unwrap())
@@ -94,7 +94,7 @@ impl World {
         }
     }
 
-    async fn post(&self, uri: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> (StatusCode, String) {
+    pub(super) async fn post(&self, uri: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> (StatusCode, String) {
         let mut request = Request::post(uri).header(header::HOST, "localhost:9090");
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -103,7 +103,7 @@ impl World {
         (status, String::from_utf8(body).unwrap())
     }
 
-    async fn data(&self, uri: &str) -> Value {
+    pub(super) async fn data(&self, uri: &str) -> Value {
         let (status, body) = self.get(uri).await;
         let answer: Value = serde_json::from_str(&body).unwrap_or_else(|error| panic!("{uri}: {error}: {body}"));
         assert_eq!((status, &answer["status"]), (StatusCode::OK, &json!("success")), "{uri}: {body}");

@@ -7,6 +7,8 @@ use super::super::params::Params;
 use super::super::state::ApiState;
 use crate::model::duration::format;
 use crate::model::labels::Labels;
+use crate::model::matcher::Matcher;
+use crate::model::metadata::Metadata;
 use crate::scrape::{ActiveTarget, ScrapeHandle, ScrapeView};
 use axum::extract::State;
 use axum::response::Response;
@@ -110,6 +112,25 @@ pub(in crate::api) async fn pool_config(State(api): State<ApiState>, params: Par
     Ok(success_value(&json!({"yaml": job.to_yaml()})))
 }
 
+/// What targets say about their metrics, each with the target's labels.
+type Told = [(Labels, Vec<(String, Metadata)>)];
+
+/// Chooses what to show of it. As in Prometheus no further target is looked at once there are `limit` entries, but each is
+/// shown whole.
+fn chosen<'t>(told: &'t Told, matchers: &[Matcher], metric: &str, limit: usize) -> Vec<(&'t Labels, &'t str, &'t Metadata)> {
+    let mut rows = Vec::new();
+    for (labels, entries) in told {
+        if rows.len() >= limit {
+            break;
+        }
+        if matchers.iter().all(|matcher| matcher.matches_labels(labels)) {
+            let wanted = entries.iter().filter(|(name, _)| metric.is_empty() || name == metric);
+            rows.extend(wanted.map(|(name, entry)| (labels, name.as_str(), entry)));
+        }
+    }
+    rows
+}
+
 pub(in crate::api) async fn metadata(State(api): State<ApiState>, params: Params) -> Result<Response, ApiError> {
     let limit = match params.get("limit") {
         "" => usize::MAX,
@@ -134,18 +155,12 @@ pub(in crate::api) async fn metadata(State(api): State<ApiState>, params: Params
         return Ok(success(|out| out.push_str("[]")));
     };
     let known = scrape.metadata().await;
-    let rows: Vec<_> = known
-        .iter()
-        .filter(|(labels, _)| matchers.iter().all(|matcher| matcher.matches_labels(labels)))
-        .flat_map(|(labels, entries)| entries.iter().map(move |(name, entry)| (labels, name, entry)))
-        .filter(|(_, name, _)| metric.is_empty() || *name == metric)
-        .take(limit)
-        .collect();
+    let rows = chosen(&known, &matchers, metric, limit);
     Ok(success(|out| {
         push_list(out, rows, |out, (labels, name, entry)| {
             out.push_str("{\"target\":");
             push_labels(out, labels);
-            let metric = if metric.is_empty() { name.as_str() } else { "" };
+            let metric = if metric.is_empty() { name } else { "" };
             let fields = [("metric", metric), ("type", entry.metric_type.as_str()), ("help", &entry.help), ("unit", &entry.unit)];
             for (key, value) in fields.iter().filter(|(key, value)| *key != "metric" || !value.is_empty()) {
                 out.push_str(",\"");
@@ -226,5 +241,23 @@ pub(in crate::api) async fn scrape_now(
         Ok(count) if count > 0 => Ok(success_value(&json!({"scraped": count}))),
         Ok(_) => Err(none()),
         Err(_) => Err(ApiError::new(ErrorKind::Timeout, "the scrape is not done yet")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_of_metadata_ends_at_a_target() {
+        let entry = |name: &str| (name.to_owned(), Metadata::default());
+        let target = |job: &str| (Labels::from_pairs([("job", job)]), vec![entry("a"), entry("b"), entry("c")]);
+        let told = [target("x"), target("y"), target("z")];
+        let count = |metric: &str, limit: usize| chosen(&told, &[], metric, limit).len();
+        assert_eq!([0, 1, 3, 4, 9].map(|limit| count("", limit)), [0, 3, 3, 6, 9]);
+        assert_eq!([1, 2, 9].map(|limit| count("b", limit)), [1, 2, 3]);
+        assert_eq!(count("none", 9), 0);
+        let found = chosen(&told, &[Matcher::equal("job", "y")], "b", 1);
+        assert!(matches!(found.as_slice(), [(labels, "b", _)] if labels.value("job") == "y"), "{found:?}");
     }
 }

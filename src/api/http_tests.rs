@@ -1,0 +1,81 @@
+//! Methods, origins and forms, as Prometheus's server takes them.
+
+use super::tests::world;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode, header};
+use serde_json::json;
+
+fn text(headers: &HeaderMap, name: header::HeaderName) -> String {
+    let all: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+    all.join("; ")
+}
+
+#[tokio::test]
+async fn methods_that_are_not_there_are_told_which_are() {
+    let world = world();
+    let cases = [
+        ("DELETE", "/api/v1/query?query=1", 405, "GET, HEAD, OPTIONS, POST", "Method Not Allowed\n"),
+        ("POST", "/api/v1/targets", 405, "GET, HEAD, OPTIONS", "Method Not Allowed\n"),
+        ("PUT", "/-/healthy", 405, "GET, HEAD, OPTIONS", "Method Not Allowed\n"),
+        ("GET", "/-/reload", 405, "OPTIONS, POST, PUT", "Only POST or PUT requests allowed"),
+        ("GET", "/api/v1/write", 405, "OPTIONS, POST", "Method Not Allowed\n"),
+        ("OPTIONS", "/-/healthy", 200, "GET, HEAD, OPTIONS", ""),
+        ("OPTIONS", "/api/v1/query", 204, "", ""),
+        ("OPTIONS", "/api/v1/no/such", 204, "", ""),
+        ("POST", "/api/v1/no/such", 404, "", "404 page not found\n"),
+    ];
+    for (method, uri, status, allow, body) in cases {
+        let request = Request::builder().method(method).uri(uri).header(header::HOST, "localhost").body(Body::empty()).unwrap();
+        let (found, headers, bytes) = world.ask(request).await;
+        let found = (found.as_u16(), text(&headers, header::ALLOW), String::from_utf8(bytes).unwrap());
+        assert_eq!(found, (status, allow.to_owned(), body.to_owned()), "{method} {uri}");
+        assert_eq!(text(&headers, header::VARY), if uri.starts_with("/api/v1/") { "Origin" } else { "" }, "{method} {uri}");
+        assert_eq!(headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+    }
+}
+
+#[tokio::test]
+async fn pages_of_other_sites_may_read_and_change_nothing() {
+    let world = world();
+    let ask = async |method: &str, uri: &str| {
+        let request = Request::builder().method(method).uri(uri).header(header::HOST, "localhost");
+        let (status, headers, _) =
+            world.ask(request.header(header::ORIGIN, "http://a.example").body(Body::empty()).unwrap()).await;
+        (status, text(&headers, header::ACCESS_CONTROL_ALLOW_ORIGIN), text(&headers, header::ACCESS_CONTROL_ALLOW_METHODS))
+    };
+    let origin = "http://a.example".to_owned();
+    let methods = "GET, POST, OPTIONS".to_owned();
+    assert_eq!(ask("OPTIONS", "/api/v1/query").await, (StatusCode::NO_CONTENT, origin.clone(), methods.clone()));
+    assert_eq!(ask("GET", "/api/v1/query?query=1").await, (StatusCode::OK, origin.clone(), methods.clone()));
+    assert_eq!(ask("GET", "/api/v1/query?query=").await, (StatusCode::BAD_REQUEST, origin, methods));
+    let none = String::new;
+    assert_eq!(ask("POST", "/api/v1/admin/tsdb/snapshot").await, (StatusCode::FORBIDDEN, none(), none()));
+    assert_eq!(ask("GET", "/api/watchkeeper/v1/overview").await, (StatusCode::OK, none(), none()));
+    assert_eq!(ask("GET", "/metrics").await, (StatusCode::OK, none(), none()));
+}
+
+#[tokio::test]
+async fn forms_come_in_two_kinds() {
+    let world = world();
+    let part = |name: &str, value: &str| format!("--x\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+    let parts = [("Content-Type", "multipart/form-data; boundary=x")];
+    let form = format!("{}{}--x--\r\n", part("query", "1 + 1"), part("time", "5"));
+    let (status, body) = world.post("/api/v1/query", &parts, form.clone()).await;
+    let two = "{\"status\":\"success\",\"data\":{\"resultType\":\"scalar\",\"result\":[5,\"2\"]}}";
+    assert_eq!((status, body.as_str()), (StatusCode::OK, two));
+    // The address goes before the parts, and behind a plain form.
+    let (_, body) = world.post("/api/v1/query?query=7", &parts, form).await;
+    assert!(body.contains("[5,\"7\"]"), "{body}");
+    let plain = [("Content-Type", "application/x-www-form-urlencoded; charset=UTF-8")];
+    let (_, body) = world.post("/api/v1/query?query=7&time=5", &plain, "query=3").await;
+    assert!(body.contains("[5,\"3\"]"), "{body}");
+    // Files are no fields, and what is no form is as if it were not there.
+    let file = "--x\r\nContent-Disposition: form-data; name=\"query\"; filename=\"a\"\r\n\r\n1\r\n--x--\r\n";
+    for (kind, body) in [(parts[0].1, file), (parts[0].1, "no form"), ("multipart/form-data", "x"), ("text/plain", "query=1")] {
+        let (status, answer) = world.post("/api/v1/query", &[("Content-Type", kind)], body).await;
+        assert!(status == StatusCode::BAD_REQUEST && answer.contains("no expression found in input"), "{body}: {answer}");
+        let (status, answer) = world.post("/api/v1/query?query=7&time=5", &[("Content-Type", kind)], body).await;
+        assert!(status == StatusCode::OK && answer.contains("[5,\"7\"]"), "{body}: {answer}");
+    }
+    assert_eq!(world.data("/api/v1/query?query=1&time=5").await["result"], json!([5, "1"]));
+}
