@@ -6,7 +6,8 @@ use super::output;
 use crate::config::{self, Config, Files as _, ScrapeConfig};
 use crate::discovery;
 use crate::env::Env;
-use crate::exposition::{Dialect, Entry, Parser};
+use crate::exposition::families::{About, Options, Sample, Sink};
+use crate::exposition::{Dialect, Entry, Format, Parser, protobuf};
 use crate::net::{Client, ClientOptions, Request};
 use crate::scrape;
 use crate::telemetry::metrics::Registry;
@@ -193,7 +194,11 @@ async fn fetch(env: &Env, job: &ScrapeConfig, url: &str) -> Result<(String, Vec<
 
 /// Counts the samples of an exposition; with a note where a second reader sees it differently.
 fn count_samples(content_type: &str, body: &[u8]) -> Result<(usize, Option<String>), String> {
-    let dialect = Dialect::of_content_type(content_type).unwrap_or_default();
+    let dialect = match Format::of_content_type(content_type) {
+        Some(Format::Protobuf) => return count_messages(body).map(|samples| (samples, None)),
+        Some(Format::Lines(dialect)) => dialect,
+        None => Dialect::Text,
+    };
     let mut parser = Parser::new(body, dialect);
     let mut samples = 0;
     loop {
@@ -214,6 +219,23 @@ fn count_samples(content_type: &str, body: &[u8]) -> Result<(usize, Option<Strin
         Err(error) => Some(format!("a stricter reader stumbles over this body: {error}")),
     };
     Ok((samples, note))
+}
+
+/// Counts the samples of a protobuf exposition.
+fn count_messages(body: &[u8]) -> Result<usize, String> {
+    struct Counter(usize);
+    impl Sink for Counter {
+        fn about(&mut self, _metric: &str, _about: About<'_>) {}
+
+        fn sample(&mut self, _sample: Sample<'_>) -> Result<(), String> {
+            self.0 += 1;
+            Ok(())
+        }
+    }
+    let mut counter = Counter(0);
+    let options = Options { native: true, ..Options::default() };
+    protobuf::read(body, options, &mut counter).map_err(|error| error.to_string())?;
+    Ok(counter.0)
 }
 
 async fn try_zookeeper(chart: &mut Chart, config: &Config) {

@@ -1,6 +1,6 @@
 //! The configuration: one YAML file, a superset of prometheus.yml, as plain data.
 //!
-//! [`load`] reads it whole or refuses it with file, line and column. What comes out is complete: defaults are filled in
+//! [`load()`] reads it whole or refuses it with file, line and column. What comes out is complete: defaults are filled in
 //! from `global`, relative paths start from the folder of the file that names them, patterns are compiled. Who reads a
 //! section needs no knowledge of YAML. The one YAML reader is `yaml`; `section` turns its tree into structs.
 //!

@@ -217,6 +217,12 @@ impl<'a> Parser<'a> {
         self.labels.iter().any(|label| self.unescaped(label.name.clone()) == name)
     }
 
+    /// Returns the names of the sample's labels whose values are empty.
+    pub fn empty_labels(&self) -> impl Iterator<Item = Cow<'a, str>> + '_ {
+        let empty = self.labels.iter().filter(|label| label.value.is_empty());
+        empty.map(|label| self.unescaped(label.name.clone()))
+    }
+
     /// Puts a sample's name and labels into `builder`, unescaped; bounds and quantiles in OpenMetrics' form as Prometheus 3 does.
     ///
     /// # Errors

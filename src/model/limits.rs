@@ -19,6 +19,8 @@ pub const LABELS: usize = 256;
 pub const LABEL_NAME_BYTES: usize = 1 << 10;
 /// A label's value; a metric's name is one, too.
 pub const LABEL_VALUE_BYTES: usize = 64 << 10;
+/// Buckets, spans and exemplars of one histogram that is scraped, quantiles of one summary.
+pub const HISTOGRAM_BUCKETS: usize = 16 << 10;
 /// All names and values of one series together. Even escaped they fit a line of an exposition: what is stored can be exported
 /// and read again.
 pub const LABEL_SET_BYTES: usize = 256 << 10;

@@ -16,6 +16,7 @@ pub mod md5;
 pub mod metadata;
 pub mod notification;
 pub mod number;
+pub mod protobuf;
 pub mod regex;
 pub mod relabel;
 pub mod rule_source;

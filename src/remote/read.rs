@@ -4,10 +4,10 @@
 //! and a matcher that asks for one of them is taken as fulfilled. Series are read in batches; how many samples an answer may have
 //! is bounded, since all of it is in memory.
 
-use super::protobuf::{Fields, Malformed};
 use super::read_answer::Answer;
 use crate::model::labels::Labels;
 use crate::model::matcher::{MatchOp, Matcher};
+use crate::model::protobuf::{Fields, Malformed};
 use crate::storage::select::{Hints, Querier, SelectError, TimeRange};
 use std::sync::atomic::{AtomicBool, Ordering};
 

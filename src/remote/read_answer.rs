@@ -1,10 +1,10 @@
 //! The messages of remote read's answers: `prometheus.ReadResponse`, and frames of `prometheus.ChunkedReadResponse`.
 
-use super::protobuf::{put_bytes, put_float, put_number, put_signed, put_varint};
 use super::read::ReadError;
 use super::xor;
 use crate::model::histogram::{CounterResetHint, FloatHistogram, Span};
 use crate::model::labels::Labels;
+use crate::model::protobuf::{put_bytes, put_float, put_number, put_signed, put_varint};
 use crate::storage::select::SeriesSamples;
 
 /// Samples of a chunk, as in Prometheus's store.

@@ -11,10 +11,10 @@
 //! ```
 
 use super::messages::{self, SeriesLabels};
-use super::protobuf::{Fields, Malformed};
 use crate::model::exemplar::Exemplar;
 use crate::model::histogram::FloatHistogram;
 use crate::model::metadata::Metadata;
+use crate::model::protobuf::{Fields, Malformed};
 use crate::storage::append::{Append, AppendError, Appended, BatchSample, BatchValue, Durability, SeriesId};
 use std::cell::RefCell;
 use std::ops::Range;

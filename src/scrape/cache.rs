@@ -24,6 +24,7 @@ use super::cache_lines::{
 use crate::exposition::number::{parse_decimal, parse_value};
 use crate::exposition::{Dialect, Entry, ParseError, Parser, parser::ensure_newline};
 use crate::model::exemplar::Exemplar;
+use crate::model::histogram::FloatHistogram;
 use crate::model::limits::VALUE_BYTES;
 use crate::storage::append::SeriesId;
 use std::sync::Arc;
@@ -62,6 +63,26 @@ pub(super) struct Outcome {
     pub(super) timed: Vec<(SeriesId, i64, f64)>,
     /// Exemplars.
     pub(super) exemplars: Vec<(SeriesId, Exemplar)>,
+    /// Native histograms.
+    pub(super) histograms: Vec<ScrapedHistogram>,
+    /// Start times that were not known yet.
+    pub(super) starts: Vec<ScrapedStart>,
+}
+
+/// A native histogram; `at_ms` where it has a time of its own.
+#[derive(Debug)]
+pub(super) struct ScrapedHistogram {
+    pub(super) series: SeriesId,
+    pub(super) at_ms: Option<i64>,
+    pub(super) histogram: Arc<FloatHistogram>,
+}
+
+/// When what a series counts began; 0: it has no start any more.
+#[derive(Debug)]
+pub(super) struct ScrapedStart {
+    pub(super) series: SeriesId,
+    pub(super) at_ms: Option<i64>,
+    pub(super) start_ms: i64,
 }
 
 /// A body that was refused, and how far it was read.

@@ -4,7 +4,7 @@ use super::in_process::InProcess;
 use crate::config::ScrapeConfig;
 use crate::config::global::{NameEscaping, ScrapeProtocol};
 use crate::env::Env;
-use crate::exposition::Dialect;
+use crate::exposition::{Dialect, Format};
 use crate::model::limits::SCRAPE_BODY_BYTES;
 use crate::net::{Budget, Claim, Client, ClientError, ClientOptions, Request};
 use http::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue};
@@ -26,7 +26,7 @@ pub(super) enum Fetcher {
 #[derive(Debug)]
 pub(super) struct Fetched {
     pub(super) body: Vec<u8>,
-    pub(super) dialect: Dialect,
+    pub(super) format: Format,
     pub(super) content_type: String,
     /// What the body holds of the memory for bodies under way.
     pub(super) _claim: Option<Claim>,
@@ -65,8 +65,9 @@ pub(super) fn accept_header(protocols: &[ScrapeProtocol], escaping: NameEscaping
             ScrapeProtocol::OpenMetricsText0 => "application/openmetrics-text;version=0.0.1".to_owned(),
             ScrapeProtocol::PrometheusText1 => format!("text/plain;version=1.0.0;escaping={escaping}"),
             ScrapeProtocol::PrometheusText0 => "text/plain;version=0.0.4".to_owned(),
-            // Not read here: not asked for.
-            ScrapeProtocol::PrometheusProto => continue,
+            ScrapeProtocol::PrometheusProto => {
+                "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited".to_owned()
+            }
         };
         parts.push(format!("{media};q=0.{weight}"));
         weight -= 1;
@@ -75,20 +76,17 @@ pub(super) fn accept_header(protocols: &[ScrapeProtocol], escaping: NameEscaping
     parts.join(",")
 }
 
-const fn dialect_of(protocol: ScrapeProtocol) -> Option<Dialect> {
+const fn format_of(protocol: ScrapeProtocol) -> Format {
     match protocol {
-        ScrapeProtocol::OpenMetricsText0 | ScrapeProtocol::OpenMetricsText1 => Some(Dialect::OpenMetrics),
-        ScrapeProtocol::PrometheusText0 | ScrapeProtocol::PrometheusText1 => Some(Dialect::Text),
-        ScrapeProtocol::PrometheusProto => None,
+        ScrapeProtocol::OpenMetricsText0 | ScrapeProtocol::OpenMetricsText1 => Format::Lines(Dialect::OpenMetrics),
+        ScrapeProtocol::PrometheusText0 | ScrapeProtocol::PrometheusText1 => Format::Lines(Dialect::Text),
+        ScrapeProtocol::PrometheusProto => Format::Protobuf,
     }
 }
 
-/// Decides the grammar as Prometheus 3 does: by the content type, else by the configured fallback, else not at all.
-fn dialect(content_type: &str, fallback: Option<ScrapeProtocol>) -> Result<Dialect, FetchError> {
-    if let Some(dialect) = Dialect::of_content_type(content_type) {
-        return Ok(dialect);
-    }
-    fallback.and_then(dialect_of).ok_or_else(|| {
+/// Decides the format as Prometheus 3 does: by the content type, else by the configured fallback, else not at all.
+fn format(content_type: &str, fallback: Option<ScrapeProtocol>) -> Result<Format, FetchError> {
+    Format::of_content_type(content_type).or_else(|| fallback.map(format_of)).ok_or_else(|| {
         FetchError::ContentType(if content_type.trim().is_empty() {
             "non-compliant scrape target sending blank Content-Type and no fallback_scrape_protocol specified for target"
                 .to_owned()
@@ -140,7 +138,7 @@ impl Fetcher {
             Self::InProcess(source) => {
                 let source = Arc::clone(source);
                 let body = env.tasks.blocking(move || source.collect()).await.map_err(|_| FetchError::Collector)?;
-                Ok(Fetched { body, dialect: Dialect::Text, content_type: "text/plain".to_owned(), _claim: None })
+                Ok(Fetched { body, format: Format::Lines(Dialect::Text), content_type: "text/plain".to_owned(), _claim: None })
             }
             Self::Http { client, request } => {
                 let url = request.url.to_string();
@@ -162,8 +160,8 @@ impl Fetcher {
                     return Err(FetchError::Status(format!("{} {reason}", response.status.as_u16()).trim_end().to_owned()));
                 }
                 let content_type = response.header("content-type").to_owned();
-                let dialect = dialect(&content_type, config.fallback_scrape_protocol)?;
-                Ok(Fetched { body: response.body, dialect, content_type, _claim: response.claim })
+                let format = format(&content_type, config.fallback_scrape_protocol)?;
+                Ok(Fetched { body: response.body, format, content_type, _claim: response.claim })
             }
         }
     }
@@ -184,15 +182,34 @@ mod tests {
     }
 
     #[test]
-    fn decides_the_grammar() {
+    fn asks_for_what_is_configured() {
+        use ScrapeProtocol::{OpenMetricsText1, PrometheusProto};
+        assert_eq!(
+            accept_header(&[PrometheusProto, OpenMetricsText1], NameEscaping::Underscores),
+            "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,\
+             application/openmetrics-text;version=1.0.0;escaping=underscores;q=0.5,*/*;q=0.4"
+        );
+    }
+
+    #[test]
+    fn decides_the_format() {
+        let (text, open) = (Some(Format::Lines(Dialect::Text)), Some(Format::Lines(Dialect::OpenMetrics)));
+        let protobuf = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=";
         for (content_type, fallback, expected) in [
-            ("text/plain; version=0.0.4", None, Some(Dialect::Text)),
-            ("application/openmetrics-text; version=1.0.0; charset=utf-8", None, Some(Dialect::OpenMetrics)),
+            ("text/plain; version=0.0.4", None, text),
+            ("text/plain; version=1.0.0; escaping=underscores", None, text),
+            ("application/openmetrics-text; version=1.0.0; charset=utf-8", None, open),
+            (&format!("{protobuf}delimited"), None, Some(Format::Protobuf)),
+            (&format!("{protobuf}\"delimited\"; escaping=values"), None, Some(Format::Protobuf)),
+            ("Application/VND.google.protobuf", None, Some(Format::Protobuf)),
+            (&format!("{protobuf}text"), None, None),
+            ("application/vnd.google.protobuf; proto=other.Message; encoding=delimited", None, None),
             ("", None, None),
             ("text/html", None, None),
-            ("", Some(ScrapeProtocol::PrometheusText0), Some(Dialect::Text)),
+            ("", Some(ScrapeProtocol::PrometheusText0), text),
+            ("text/html", Some(ScrapeProtocol::PrometheusProto), Some(Format::Protobuf)),
         ] {
-            assert_eq!(dialect(content_type, fallback).ok(), expected, "{content_type}");
+            assert_eq!(format(content_type, fallback).ok(), expected, "{content_type}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Keeps one loop for each target that configuration and discovery name, and changes only what changed.
 
+use super::failure_log::FailureLog;
 use super::fetch::Fetcher;
 use super::in_process::InProcessTarget;
 use super::scrape_loop::{LoopMetrics, ScrapeLoop};
@@ -55,6 +56,7 @@ pub struct ScrapeManager {
     append: Arc<dyn Append>,
     registry: Registry,
     metrics: LoopMetrics,
+    failure_log: Arc<FailureLog>,
     /// Memory for bodies under way, of all loops together.
     budget: Budget,
     pools: BTreeMap<PoolKey, Pool>,
@@ -112,6 +114,7 @@ impl ScrapeManager {
             env: deps.env.clone(),
             append: deps.append,
             metrics: LoopMetrics::new(&deps.registry),
+            failure_log: Arc::new(FailureLog::new(Arc::clone(&deps.env.disk))),
             registry: deps.registry,
             budget: Budget::new(&deps.env, SCRAPE_BODIES_BYTES),
             pools: BTreeMap::new(),
@@ -238,6 +241,7 @@ impl ScrapeManager {
             shared: Arc::clone(&shared),
             fetcher,
             metrics: self.metrics.clone(),
+            failure_log: Arc::clone(&self.failure_log),
             first_ms,
         };
         let task = self.env.tasks.spawn("scrape", runner.run());

@@ -5,7 +5,8 @@
 //!        |  manager: one task; makes target sets, starts and stops loops, changes only what changed
 //!        v
 //! scrape_loop: one light task per target
-//!        |  fetch -> cache (positional, exposition behind it) -> append: one scrape = one row
+//!        |  fetch -> reading: cache (positional, exposition behind it) for text; gathered for protobuf and conversions
+//!        |  -> append: one scrape = one row, histograms beside it
 //!        v
 //! view: what the API and the dashboard show of targets
 //! ```
@@ -18,9 +19,14 @@ mod cache_diff;
 mod cache_lines;
 #[cfg(test)]
 mod cache_tests;
+mod failure_log;
 mod fetch;
+mod gathered;
+#[cfg(test)]
+mod histogram_tests;
 pub mod in_process;
 mod manager;
+mod reading;
 mod sample_labels;
 mod scrape_loop;
 mod target;

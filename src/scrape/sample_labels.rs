@@ -3,6 +3,7 @@
 use super::cache::Lookup;
 use crate::config::ScrapeConfig;
 use crate::config::global::NameValidation;
+use crate::exposition::families::Pair;
 use crate::exposition::{Entry, ParseError, Parser};
 use crate::model::labels::{Labels, LabelsBuilder, METRIC_NAME, is_legacy_metric_name, is_legacy_name};
 use crate::model::limits::{self, shortened};
@@ -36,10 +37,10 @@ impl<'a> SampleLabels<'a> {
     }
 
     /// Joins the sample's labels with the target's: the target's win, or, with `honor_labels`, the sample's.
-    fn join(&self, builder: &mut LabelsBuilder, parser: &Parser<'_>) {
+    fn join(&self, builder: &mut LabelsBuilder, names_label: &dyn Fn(&str) -> bool) {
         if self.config.honor_labels {
             for (name, value) in self.target {
-                if !parser.names_label(name) {
+                if !names_label(name) {
                     builder.set(name, value);
                 }
             }
@@ -61,6 +62,37 @@ impl<'a> SampleLabels<'a> {
             }
             builder.set(&free, &value);
         }
+    }
+
+    /// Returns the series of a sample's own labels; `None` where relabelling drops it.
+    ///
+    /// # Errors
+    /// Why the whole scrape is refused.
+    pub(super) fn series_of(&self, pairs: &[Pair<'_>]) -> Result<Option<SeriesId>, String> {
+        let mut builder = LabelsBuilder::new();
+        for (name, value) in pairs {
+            if name.is_empty() {
+                return Err(format!("invalid metric name or label names: {}", builder.build()));
+            }
+            if !builder.value(name).is_empty() {
+                return Err(format!("label name {} is not unique: invalid sample", quote(&shortened(name))));
+            }
+            builder.set(name, value);
+        }
+        self.find(builder, &|name| pairs.iter().any(|(named, _)| named == name))
+    }
+
+    fn find(&self, mut builder: LabelsBuilder, names_label: &dyn Fn(&str) -> bool) -> Result<Option<SeriesId>, String> {
+        self.join(&mut builder, names_label);
+        if !relabel::apply(&self.config.metric_relabel_configs, &mut builder) {
+            return Ok(None);
+        }
+        let labels = builder.build();
+        if labels.is_empty() {
+            return Ok(None);
+        }
+        self.check(&labels)?;
+        self.append.series(&labels).map(Some).map_err(|error| error.to_string())
     }
 
     fn check(&self, labels: &Labels) -> Result<(), String> {
@@ -111,17 +143,7 @@ impl Lookup for SampleLabels<'_> {
         self.flush_family();
         let mut builder = LabelsBuilder::new();
         parser.labels_into(&mut builder)?;
-        self.join(&mut builder, parser);
-        if !relabel::apply(&self.config.metric_relabel_configs, &mut builder) {
-            return Ok(None);
-        }
-        let labels = builder.build();
-        if labels.is_empty() {
-            return Ok(None);
-        }
-        let refused = |message: String| parser.refuse(message);
-        self.check(&labels).map_err(refused)?;
-        self.append.series(&labels).map(Some).map_err(|error| refused(error.to_string()))
+        self.find(builder, &|name| parser.names_label(name)).map_err(|message| parser.refuse(message))
     }
 
     fn metadata(&mut self, parser: &Parser<'_>, entry: Entry) {

@@ -7,20 +7,20 @@
 //! Every scrape is one row: first the series about the scrape itself (`up`, ...), then the body's. When the scrape fails the
 //! row holds stale markers; the rows after that hold the report alone.
 
-use super::cache::{Cache, Outcome};
+use super::cache::Outcome;
+use super::failure_log::FailureLog;
 use super::fetch::{FetchError, Fetched, Fetcher};
+use super::reading::Reading;
 use super::sample_labels::SampleLabels;
 use super::view::{Ask, ScrapeFailure, Shared, Status};
 use crate::config::ScrapeConfig;
 use crate::env::Env;
-use crate::exposition::{Entry, ParseError, Parser};
+use crate::exposition::families::ReadError;
 use crate::model::labels::{LabelsBuilder, METRIC_NAME};
-use crate::model::metadata::Metadata;
 use crate::model::sample::stale_nan;
 use crate::model::target::TargetHealth;
 use crate::storage::append::{Append, AppendError, Appended, BatchSample, BatchValue, Durability, GroupId, SeriesId};
 use crate::telemetry::metrics::{Counter, Histogram, Registry, SECONDS};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +46,7 @@ pub(super) struct LoopMetrics {
     out_of_bounds: Counter,
     sample_limit: Counter,
     body_limit: Counter,
+    bucket_limit: Counter,
     failed: Counter,
     seconds: Histogram,
 }
@@ -74,6 +75,10 @@ impl LoopMetrics {
                 "watchkeeper_target_scrapes_exceeded_body_size_limit_total",
                 "Scrapes whose body was longer than body_size_limit.",
             ),
+            bucket_limit: counter(
+                "watchkeeper_target_scrapes_exceeded_native_histogram_bucket_limit_total",
+                "Scrapes that had a native histogram with more buckets than native_histogram_bucket_limit.",
+            ),
             failed: counter("watchkeeper_target_scrapes_failed_total", "Scrapes that failed."),
             seconds: registry.histogram("watchkeeper_target_scrape_seconds", "How long scrapes take.", &[], SECONDS),
         }
@@ -92,7 +97,9 @@ enum ScrapeError {
     #[error(transparent)]
     Fetch(#[from] FetchError),
     #[error(transparent)]
-    Line(#[from] ParseError),
+    Body(#[from] ReadError),
+    #[error("{0}")]
+    BucketLimit(ReadError),
     #[error("sample limit exceeded")]
     SampleLimit,
     #[error("{0}")]
@@ -116,6 +123,7 @@ pub(super) struct ScrapeLoop {
     pub(super) shared: Arc<Shared>,
     pub(super) fetcher: Fetcher,
     pub(super) metrics: LoopMetrics,
+    pub(super) failure_log: Arc<FailureLog>,
     /// When to begin; `None`: at the target's own place in the interval.
     pub(super) first_ms: Option<i64>,
 }
@@ -123,12 +131,12 @@ pub(super) struct ScrapeLoop {
 /// What a loop remembers between scrapes.
 struct Memory {
     group: GroupId,
-    cache: Cache,
+    reading: Reading,
     report: Arc<[SeriesId]>,
     /// The layout of the last good row, while its series are not stale.
     live: Option<Arc<[SeriesId]>>,
-    /// Series with timestamps of their own, where those are marked stale too.
-    live_timed: Vec<SeriesId>,
+    /// Series beside the row that are marked stale too: histograms, and, where asked for, those with timestamps of their own.
+    live_beside: Vec<SeriesId>,
     buffer: Vec<u8>,
     last_ms: i64,
 }
@@ -271,10 +279,10 @@ impl ScrapeLoop {
         }
         Ok(Memory {
             group,
-            cache: Cache::new(&report, self.config.honor_timestamps),
+            reading: Reading::new(&report, &self.config),
             report: Arc::from(report),
             live: None,
-            live_timed: Vec::new(),
+            live_beside: Vec::new(),
             buffer: Vec::new(),
             last_ms: i64::MIN,
         })
@@ -283,21 +291,21 @@ impl ScrapeLoop {
     /// Understands a body.
     fn take(&self, memory: &mut Memory, fetched: &mut Fetched, counts: &mut Counts) -> Result<(Outcome, Vec<u8>), ScrapeError> {
         let mut lookup = SampleLabels::new(&*self.append, &self.config, &self.shared.target.labels);
-        let understood = memory.cache.update(&mut fetched.body, fetched.dialect, &mut lookup);
+        let understood = memory.reading.update(&mut fetched.body, fetched.format, &mut lookup);
         drop(lookup);
         match understood {
             Ok(outcome) => {
                 (counts.scraped, counts.kept, counts.added) = (outcome.scraped, outcome.kept, outcome.added);
                 let limit = self.config.sample_limit;
                 if limit > 0 && outcome.kept as u64 > limit {
-                    memory.cache.clear();
+                    memory.reading.clear();
                     return Err(ScrapeError::SampleLimit);
                 }
                 Ok((outcome, std::mem::take(&mut fetched.body)))
             }
             Err(refused) => {
                 (counts.scraped, counts.kept) = (refused.scraped, refused.kept);
-                Err(ScrapeError::Line(refused.error))
+                Err(if refused.bucket_limit { ScrapeError::BucketLimit(refused.error) } else { refused.error.into() })
             }
         }
     }
@@ -314,9 +322,12 @@ impl ScrapeLoop {
 
     /// Writes a good scrape: one row, and what does not fit into it.
     fn write(&self, memory: &mut Memory, at_ms: i64, report: &[f64], outcome: Outcome) -> Result<(), AppendError> {
-        memory.cache.values()[..report.len()].copy_from_slice(report);
-        let layout = Arc::clone(memory.cache.layout());
-        let appended = self.append.append_row(memory.group, at_ms, &layout, memory.cache.values())?;
+        memory.reading.values()[..report.len()].copy_from_slice(report);
+        let layout = Arc::clone(memory.reading.layout());
+        for start in &outcome.starts {
+            self.append.note_start(start.series, start.at_ms.unwrap_or(at_ms), start.start_ms);
+        }
+        let appended = self.append.append_row(memory.group, at_ms, &layout, memory.reading.values())?;
         self.metrics.count(&appended);
         self.metrics.duplicate.add(outcome.repeated as u64);
         let after_failure = memory.live.is_none();
@@ -327,13 +338,22 @@ impl ScrapeLoop {
         }
         if self.config.track_timestamps_staleness {
             samples.extend(outcome.vanished_timed.iter().map(|series| stale_sample(*series, at_ms)));
-            memory.live_timed = outcome.timed.iter().map(|(series, ..)| *series).collect();
         }
+        let tracks = self.config.track_timestamps_staleness;
+        memory.live_beside.clear();
+        memory.live_beside.extend(outcome.timed.iter().filter(|_| tracks).map(|(series, ..)| *series));
+        let tracked = outcome.histograms.iter().filter(|found| tracks || found.at_ms.is_none());
+        memory.live_beside.extend(tracked.map(|found| found.series));
         let timed = outcome.timed.iter();
         samples.extend(timed.map(|(series, at_ms, value)| BatchSample {
             series: *series,
             at_ms: *at_ms,
             value: BatchValue::Float(*value),
+        }));
+        samples.extend(outcome.histograms.into_iter().map(|found| BatchSample {
+            series: found.series,
+            at_ms: found.at_ms.unwrap_or(at_ms),
+            value: BatchValue::Histogram(found.histogram),
         }));
         if !samples.is_empty() {
             let appended = self.append.append_samples(Some(memory.group), &samples, Durability::Kept)?;
@@ -348,11 +368,12 @@ impl ScrapeLoop {
 
     /// The store forgot series of a target that was away for long: everything is looked up anew.
     fn write_anew(&self, memory: &mut Memory, at_ms: i64, report: &[f64]) -> Result<(), AppendError> {
-        let (mut body, dialect) = (memory.cache.body().to_vec(), memory.cache.dialect());
+        let (body, format) = memory.reading.body();
+        let mut body = body.to_vec();
         let buffer = std::mem::take(&mut memory.buffer);
         *memory = Memory { last_ms: at_ms, buffer, ..self.prepare()? };
         let mut lookup = SampleLabels::new(&*self.append, &self.config, &self.shared.target.labels);
-        let understood = memory.cache.update(&mut body, dialect, &mut lookup);
+        let understood = memory.reading.update(&mut body, format, &mut lookup);
         drop(lookup);
         match understood {
             Ok(outcome) => self.write(memory, at_ms, report, outcome),
@@ -362,7 +383,7 @@ impl ScrapeLoop {
 
     /// Writes a failed scrape: stale markers once, and the report.
     fn write_failed(&self, memory: &mut Memory, at_ms: i64, report: &[f64]) -> Result<(), AppendError> {
-        let timed: Vec<BatchSample> = memory.live_timed.drain(..).map(|series| stale_sample(series, at_ms)).collect();
+        let timed: Vec<BatchSample> = memory.live_beside.drain(..).map(|series| stale_sample(series, at_ms)).collect();
         let appended = match memory.live.take() {
             Some(layout) => {
                 let mut values = vec![stale_nan(); layout.len()];
@@ -383,7 +404,7 @@ impl ScrapeLoop {
         let layout = memory.live.as_ref().unwrap_or(&memory.report);
         let at_ms = self.env.clock.now_ms().max(memory.last_ms + 1);
         let values = vec![stale_nan(); layout.len()];
-        let timed: Vec<BatchSample> = memory.live_timed.iter().map(|series| stale_sample(*series, at_ms)).collect();
+        let timed: Vec<BatchSample> = memory.live_beside.iter().map(|series| stale_sample(*series, at_ms)).collect();
         let row = self.append.append_row(memory.group, at_ms, layout, &values);
         let rest = self.append.append_samples(Some(memory.group), &timed, Durability::Kept);
         if let Err(error) = row.and(rest) {
@@ -396,7 +417,8 @@ impl ScrapeLoop {
         match error {
             ScrapeError::SampleLimit => self.metrics.sample_limit.inc(),
             ScrapeError::Fetch(FetchError::BodyTooLong(_)) => self.metrics.body_limit.inc(),
-            ScrapeError::Fetch(_) | ScrapeError::Line(_) | ScrapeError::Append(_) => {}
+            ScrapeError::BucketLimit(_) => self.metrics.bucket_limit.inc(),
+            ScrapeError::Fetch(_) | ScrapeError::Body(_) | ScrapeError::Append(_) => {}
         }
     }
 
@@ -405,6 +427,7 @@ impl ScrapeLoop {
         let health = if failure.is_none() { TargetHealth::Up } else { TargetHealth::Down };
         if let Some((error, _)) = &failure {
             tracing::debug!(target = self.shared.target.url, pool = self.shared.pool, %error, "a scrape failed");
+            self.log_failure(at_ms, error);
         }
         self.shared.set_status(Status {
             health,
@@ -421,17 +444,34 @@ impl ScrapeLoop {
     }
 }
 
+impl ScrapeLoop {
+    /// Writes the failure where the configuration wants it written.
+    fn log_failure(&self, at_ms: i64, error: &ScrapeError) {
+        let file = &self.config.scrape_failure_log_file;
+        if !file.is_empty() {
+            let (log, path) = (Arc::clone(&self.failure_log), file.path().to_owned());
+            let (job, url, message) = (self.shared.pool.clone(), self.shared.target.url.clone(), error.to_string());
+            // Nobody waits for it.
+            drop(self.env.tasks.blocking(move || log.write(&path, at_ms, &job, &url, &message)));
+        }
+    }
+}
+
 const fn stale_sample(series: SeriesId, at_ms: i64) -> BatchSample {
     BatchSample { series, at_ms, value: BatchValue::Float(stale_nan()) }
 }
 
 fn describe(at_ms: i64, error: &ScrapeError, fetched: Option<&Fetched>) -> ScrapeFailure {
-    let line = match error {
-        ScrapeError::Line(line) => Some(line),
+    let read = match error {
+        ScrapeError::Body(error) | ScrapeError::BucketLimit(error) => Some(error),
         ScrapeError::Fetch(_) | ScrapeError::SampleLimit | ScrapeError::Append(_) => None,
     };
     let body = fetched.map_or(&[][..], |fetched| fetched.body.as_slice());
-    let start = line.map_or(0, |line| around_line(body, line.line));
+    let (line, start) = match read {
+        Some(ReadError::Line(line)) => (Some(line), around_line(body, line.line)),
+        Some(ReadError::Message { at, .. }) => (None, (*at).min(body.len())),
+        None => (None, 0),
+    };
     let end = body.len().min(start + RESPONSE_BYTES_MAX);
     ScrapeFailure {
         at_ms,
@@ -455,25 +495,7 @@ fn answer(asks: Vec<Ask>, memory: Option<&Memory>) {
         // Who asked may have gone: then nobody waits.
         match ask {
             Ask::Scrape(done) => drop(done.send(())),
-            Ask::Metadata(out) => drop(out.send(memory.map(metadata_of).unwrap_or_default())),
+            Ask::Metadata(out) => drop(out.send(memory.map(|memory| memory.reading.metadata()).unwrap_or_default())),
         }
     }
-}
-
-fn metadata_of(memory: &Memory) -> Vec<(String, Metadata)> {
-    let mut parser = Parser::new(memory.cache.body(), memory.cache.dialect());
-    let mut families: BTreeMap<String, Metadata> = BTreeMap::new();
-    while let Ok(Some(entry)) = parser.next() {
-        if matches!(entry, Entry::Comment | Entry::Sample) {
-            continue;
-        }
-        let metadata = families.entry(parser.metric().into_owned()).or_default();
-        match entry {
-            Entry::Help => metadata.help = parser.help().into_owned(),
-            Entry::Type => metadata.metric_type = parser.metric_type(),
-            Entry::Unit => metadata.unit = parser.unit().into_owned(),
-            Entry::Comment | Entry::Sample => {}
-        }
-    }
-    families.into_iter().collect()
 }

@@ -4,6 +4,7 @@ use super::{InProcessTarget, ScrapeDeps, ScrapeHandle, ScrapeManager, ScrapeView
 use crate::config::Config;
 use crate::discovery;
 use crate::env::Env;
+use crate::env::memory_disk::MemoryDisk;
 use crate::model::exemplar::Exemplar;
 use crate::model::labels::Labels;
 use crate::model::metadata::Metadata;
@@ -21,30 +22,45 @@ use tokio::sync::watch;
 
 /// Remembers all samples.
 #[derive(Default)]
-struct Recorder(Mutex<Recorded>);
+pub(super) struct Recorder(pub(super) Mutex<Recorded>);
 
 #[derive(Default)]
-struct Recorded {
+pub(super) struct Recorded {
     series: Vec<Labels>,
     samples: BTreeMap<u32, Vec<(i64, f64)>>,
-    exemplars: usize,
-    metadata: BTreeMap<String, Metadata>,
+    histograms: BTreeMap<u32, Vec<(i64, String)>>,
+    starts: BTreeMap<u32, Vec<i64>>,
+    pub(super) exemplars: usize,
+    pub(super) metadata: BTreeMap<String, Metadata>,
 }
 
 impl Recorder {
-    /// Returns the samples of the one series that prints so.
-    fn samples(&self, series: &str) -> Vec<(i64, f64)> {
+    fn of<T: Clone + Default>(&self, series: &str, which: impl Fn(&Recorded) -> &BTreeMap<u32, T>) -> T {
         let recorded = self.0.lock().unwrap();
         let place = recorded.series.iter().position(|labels| labels.to_string() == series);
-        let samples = place.and_then(|place| recorded.samples.get(&(place as u32)));
-        samples.cloned().unwrap_or_default()
+        place.and_then(|place| which(&recorded).get(&(place as u32))).cloned().unwrap_or_default()
     }
 
-    fn values(&self, series: &str) -> Vec<f64> {
+    /// Returns the samples of the one series that prints so.
+    fn samples(&self, series: &str) -> Vec<(i64, f64)> {
+        self.of(series, |recorded| &recorded.samples)
+    }
+
+    /// Returns its histograms.
+    pub(super) fn histograms(&self, series: &str) -> Vec<(i64, String)> {
+        self.of(series, |recorded| &recorded.histograms)
+    }
+
+    /// Returns its start times as they were noted.
+    pub(super) fn starts(&self, series: &str) -> Vec<i64> {
+        self.of(series, |recorded| &recorded.starts)
+    }
+
+    pub(super) fn values(&self, series: &str) -> Vec<f64> {
         self.samples(series).into_iter().map(|(_, value)| value).collect()
     }
 
-    fn names(&self) -> Vec<String> {
+    pub(super) fn names(&self) -> Vec<String> {
         self.0.lock().unwrap().series.iter().map(ToString::to_string).collect()
     }
 }
@@ -78,14 +94,20 @@ impl Append for Recorder {
     fn append_samples(&self, _: Option<GroupId>, samples: &[BatchSample], _: Durability) -> Result<Appended, AppendError> {
         let mut recorded = self.0.lock().unwrap();
         for sample in samples {
-            if let BatchValue::Float(value) = sample.value {
-                recorded.samples.entry(sample.series.0).or_default().push((sample.at_ms, value));
+            match &sample.value {
+                BatchValue::Float(value) => recorded.samples.entry(sample.series.0).or_default().push((sample.at_ms, *value)),
+                BatchValue::Histogram(histogram) => {
+                    let told = (sample.at_ms, histogram.test_expression());
+                    recorded.histograms.entry(sample.series.0).or_default().push(told);
+                }
             }
         }
         Ok(Appended::default())
     }
 
-    fn note_start(&self, _series: SeriesId, _at_ms: i64, _start_ms: i64) {}
+    fn note_start(&self, series: SeriesId, _at_ms: i64, start_ms: i64) {
+        self.0.lock().unwrap().starts.entry(series.0).or_default().push(start_ms);
+    }
 
     fn append_exemplars(&self, _: SeriesId, exemplars: &[Exemplar]) {
         self.0.lock().unwrap().exemplars += exemplars.len();
@@ -97,14 +119,14 @@ impl Append for Recorder {
 }
 
 /// A whole scraper, and a server whose answers the test sets.
-struct World {
-    env: Env,
-    recorder: Arc<Recorder>,
-    handle: ScrapeHandle,
+pub(super) struct World {
+    pub(super) env: Env,
+    pub(super) recorder: Arc<Recorder>,
+    pub(super) handle: ScrapeHandle,
     config: watch::Sender<Arc<Config>>,
     own: watch::Sender<Vec<InProcessTarget>>,
     answer: Arc<Mutex<Vec<u8>>>,
-    address: String,
+    pub(super) address: String,
 }
 
 fn load(text: &str) -> Arc<Config> {
@@ -112,11 +134,13 @@ fn load(text: &str) -> Arc<Config> {
     Arc::new(crate::config::load(Path::new("/etc/watchkeeper.yml"), text, &files).unwrap_or_else(|error| panic!("{error}")))
 }
 
-fn reply(content_type: &str, body: &str) -> Vec<u8> {
-    format!("HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+pub(super) fn reply(content_type: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
+    let body = body.as_ref();
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n", body.len());
+    [head.as_bytes(), body].concat()
 }
 
-fn text(body: &str) -> Vec<u8> {
+pub(super) fn text(body: &str) -> Vec<u8> {
     reply("text/plain; version=0.0.4", body)
 }
 
@@ -148,8 +172,8 @@ async fn serve(env: &Env, answer: &Arc<Mutex<Vec<u8>>>) -> String {
 
 impl World {
     /// Starts with a configuration in which `ADDRESS` stands for the server.
-    async fn start(config: &str, body: Vec<u8>) -> Self {
-        let env = Env::real();
+    pub(super) async fn start(config: &str, body: Vec<u8>) -> Self {
+        let env = Env { disk: Arc::new(MemoryDisk::new()), ..Env::real() };
         let answer = Arc::new(Mutex::new(body));
         let address = serve(&env, &answer).await;
         let (sender, receiver) = watch::channel(load(&config.replace("ADDRESS", &address)));
@@ -163,15 +187,15 @@ impl World {
         Self { env, recorder, handle, config: sender, own, answer, address }
     }
 
-    fn reload(&self, config: &str) {
+    pub(super) fn reload(&self, config: &str) {
         self.config.send_replace(load(&config.replace("ADDRESS", &self.address)));
     }
 
-    fn say(&self, answer: Vec<u8>) {
+    pub(super) fn say(&self, answer: Vec<u8>) {
         *self.answer.lock().unwrap() = answer;
     }
 
-    async fn until(&self, what: &str, fits: impl Fn(&Self, &ScrapeView) -> bool) {
+    pub(super) async fn until(&self, what: &str, fits: impl Fn(&Self, &ScrapeView) -> bool) {
         for _ in 0..1000 {
             if fits(self, &self.handle.view()) {
                 return;
@@ -181,12 +205,12 @@ impl World {
         panic!("{what}: {:#?}\n{:?}", self.handle.view(), self.recorder.names());
     }
 
-    async fn until_error(&self, words: &str) {
+    pub(super) async fn until_error(&self, words: &str) {
         self.until(words, |_, view| view.active.first().is_some_and(|target| target.last_error.contains(words))).await;
     }
 }
 
-const PLAIN: &str = "scrape_configs:\n- job_name: j\n  scrape_interval: 100ms\n  scrape_timeout: 90ms\n  static_configs: [{targets: [ADDRESS], labels: {zone: x}}]\n";
+pub(super) const PLAIN: &str = "scrape_configs:\n- job_name: j\n  scrape_interval: 100ms\n  scrape_timeout: 90ms\n  static_configs: [{targets: [ADDRESS], labels: {zone: x}}]\n";
 
 #[tokio::test]
 async fn a_scrape_is_a_row_with_its_report() {

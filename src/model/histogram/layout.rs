@@ -57,6 +57,15 @@ impl Iterator for Indexed<'_> {
     }
 }
 
+/// Adds counts that come as differences between neighbours, as whole counts do on the wire.
+pub fn add_differences(differences: &[i64], into: &mut Vec<f64>) {
+    let mut count = 0_i64;
+    into.extend(differences.iter().map(|difference| {
+        count = count.wrapping_add(*difference);
+        count as f64
+    }));
+}
+
 /// Packs ascending pairs into spans and counts; empty buckets drop out.
 pub(super) fn pack(pairs: impl IntoIterator<Item = (i32, f64)>) -> (Vec<Span>, Vec<f64>) {
     let mut spans: Vec<Span> = Vec::new();

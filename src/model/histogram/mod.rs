@@ -5,11 +5,15 @@
 //!
 //! * [`layout`]: from spans to bucket indices, bounds and buckets, and back
 //! * [`arithmetic`]: add, subtract, scale; schemas, zero buckets and custom bounds are reconciled
+//! * [`classic`]: one out of the lines of a classic histogram
+//! * [`flaw`]: what a histogram from outside must keep to
 //! * [`resets`]: whether a counter histogram was reset
 //! * [`text`]: how Prometheus prints it
 //! * [`trim`]: the part on one side of a value
 
 pub mod arithmetic;
+pub mod classic;
+pub mod flaw;
 pub mod layout;
 pub mod resets;
 pub mod text;
