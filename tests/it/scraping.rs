@@ -1,0 +1,203 @@
+//! Scraping what real clients serve: Go's protobuf with native histograms, Python's OpenMetrics; up to the query.
+
+use crate::support::exporters::{Application, NodeExporter};
+use crate::support::server::Server;
+use crate::support::{Process, Scratch, free_port, http, wait_until};
+use std::process::Command;
+use std::time::Duration;
+use watchkeeper::model::protobuf::{put_bytes, put_float, put_number, put_signed, put_varint};
+
+const BOUND: Duration = Duration::from_secs(30);
+
+/// Starts a Prometheus without targets: a Go program that serves histograms about the requests that it answers.
+fn prometheus(scratch: &Scratch) -> (Process, u16) {
+    let port = free_port();
+    let mut command = Command::new(std::env::var_os("PROMETHEUS_BIN").unwrap_or_else(|| "prometheus".into()));
+    command.arg(format!("--config.file={}", scratch.write("prometheus.yml", "{}\n").display()));
+    command.arg(format!("--storage.tsdb.path={}", scratch.join("prometheus").display()));
+    command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
+    let process = Process::start(&mut command, "prometheus", scratch.join("prometheus.log"));
+    let address = format!("127.0.0.1:{port}");
+    wait_until("Prometheus to be ready", BOUND, || http::get(&address, "/-/ready").is_ok_and(|answer| answer.status == 200));
+    (process, port)
+}
+
+#[test]
+fn go_clients_are_scraped_as_protobuf() {
+    let scratch = Scratch::new("protobuf");
+    let (_prometheus, prometheus) = prometheus(&scratch);
+    let node = NodeExporter::start(&scratch);
+    let config = format!(
+        "global: {{scrape_interval: 500ms, scrape_timeout: 500ms}}
+scrape_configs:
+- job_name: native
+  scrape_native_histograms: true
+  always_scrape_classic_histograms: true
+  static_configs: [{{targets: ['127.0.0.1:{prometheus}']}}]
+- job_name: converted
+  scrape_protocols: [PrometheusProto]
+  convert_classic_histograms_to_nhcb: true
+  static_configs: [{{targets: ['127.0.0.1:{prometheus}']}}]
+- job_name: node
+  scrape_protocols: [PrometheusProto]
+  static_configs: [{{targets: ['127.0.0.1:{node}']}}]
+- job_name: text
+  scrape_protocols: [PrometheusText0.0.4]
+  static_configs: [{{targets: ['127.0.0.1:{node}']}}]
+",
+        node = node.port
+    );
+    let server = Server::start(&scratch, Some(&scratch.write("watchkeeper.yml", &config)));
+    wait_until("all targets to be up", BOUND, || server.value("sum(up)") == Some(4.0));
+    for _ in 0..10 {
+        assert_eq!(http::get(&format!("127.0.0.1:{prometheus}"), "/api/v1/query?query=1").unwrap().status, 200);
+    }
+    let duration = |job: &str| format!("prometheus_http_request_duration_seconds{{job=\"{job}\",handler=\"/api/v1/query\"}}");
+    let quantile = |job: &str| server.value(&format!("histogram_quantile(0.9, {})", duration(job)));
+    let counted = |job: &str| server.value(&format!("histogram_count({})", duration(job)));
+    wait_until("the converted histogram to count", BOUND, || counted("converted").is_some_and(|count| count >= 10.0));
+    // The converted one interpolates within the same buckets as the classic one.
+    wait_until("classic and converted to agree", BOUND, || {
+        let classic =
+            "histogram_quantile(0.9, prometheus_http_request_duration_seconds_bucket{job=\"native\",handler=\"/api/v1/query\"})";
+        let (classic, converted) = (server.value(classic), quantile("converted"));
+        classic.is_some_and(|classic| converted.is_some_and(|converted| (classic - converted).abs() < 1e-9))
+    });
+    assert!(server.query("prometheus_http_request_duration_seconds_bucket{job=\"converted\"}").is_empty());
+    if counted("native").is_some() {
+        wait_until("the native histogram to count", BOUND, || counted("native").is_some_and(|count| count >= 10.0));
+        assert!(quantile("native").is_some_and(|seconds| seconds > 0.0 && seconds < 1.0), "{:?}", quantile("native"));
+        // Finer than the classic buckets are.
+        assert!(server.query(&duration("native"))[0]["histogram"][1]["buckets"].as_array().unwrap().len() > 1);
+    } else {
+        assert!(std::env::var_os("PROMETHEUS_BIN").is_none(), "a Prometheus of 3.5 or newer serves native histograms");
+        println!("NOT SEEN: Go's native histograms; PROMETHEUS_BIN names no Prometheus of 3.5 or newer");
+    }
+    // The same exporter, in both formats.
+    let series =
+        |job: &str| server.value(&format!("count({{job=\"{job}\",__name__=~\"node_(cpu|memory|uname|filesystem).*\"}})"));
+    wait_until("both formats to bring the same series", BOUND, || {
+        series("node").is_some_and(|count| count > 50.0) && series("node") == series("text")
+    });
+    assert_eq!(server.value("count(node_uname_info{job=\"node\"} == ignoring (job) node_uname_info{job=\"text\"})"), Some(1.0));
+    let metadata = server.get("/api/v1/targets/metadata?metric=node_load1").json();
+    let told: Vec<_> =
+        metadata["data"].as_array().unwrap().iter().map(|one| (one["type"].clone(), one["help"].clone())).collect();
+    assert!(told.len() == 2 && told[0] == told[1], "{metadata}");
+}
+
+/// Serves one body for ever.
+const FIXED: &str = r"
+import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+body = open(sys.argv[2], 'rb').read()
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+    def do_GET(self):
+        # Who does not ask for protobuf gets none.
+        wanted = 'application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6'
+        self.send_response(200 if self.headers['Accept'].startswith(wanted) else 406)
+        self.send_header('Content-Type', 'application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited')
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *args):
+        pass
+HTTPServer(('127.0.0.1', int(sys.argv[1])), Handler).serve_forever()
+";
+
+fn message(fields: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = Vec::new();
+    fields(&mut out);
+    out
+}
+
+/// A histogram of schema 1 whose observations are one at or below the square root of two and two at or below two.
+fn native_body() -> Vec<u8> {
+    let histogram = message(|out| {
+        put_number(out, 1, 3);
+        put_float(out, 2, 5.0);
+        put_signed(out, 5, 1);
+        put_float(out, 6, 1e-9);
+        put_bytes(
+            out,
+            12,
+            &message(|span| {
+                put_signed(span, 1, 1);
+                put_number(span, 2, 2);
+            }),
+        );
+        put_bytes(out, 13, &[2, 2]);
+        put_bytes(out, 15, &message(|time| put_number(time, 1, 1_700_000_000)));
+    });
+    let family = message(|out| {
+        put_bytes(out, 1, "app.latency_seconds".as_bytes());
+        put_number(out, 3, 4);
+        put_bytes(out, 4, &message(|metric| put_bytes(metric, 7, &histogram)));
+    });
+    message(|out| {
+        put_varint(out, family.len() as u64);
+        out.extend_from_slice(&family);
+    })
+}
+
+#[test]
+fn native_histograms_go_from_scrape_to_query_and_outlive_a_kill() {
+    let scratch = Scratch::new("native");
+    let port = free_port();
+    let body = scratch.join("body");
+    std::fs::write(&body, native_body()).unwrap();
+    let mut command = Command::new("python3");
+    command.arg("-c").arg(FIXED).arg(port.to_string()).arg(&body);
+    let mut exporter = Process::start(&mut command, "exporter (python3)", scratch.join("exporter.log"));
+    let config = format!(
+        "global: {{scrape_interval: 500ms, scrape_timeout: 500ms, scrape_native_histograms: true}}
+scrape_configs: [{{job_name: app, static_configs: [{{targets: ['127.0.0.1:{port}']}}]}}]
+"
+    );
+    let mut server = Server::start(&scratch, Some(&scratch.write("watchkeeper.yml", &config)));
+    let of = |server: &Server, function: &str| server.value(&format!("{function}({{\"app.latency_seconds\"}})"));
+    wait_until("the histogram", BOUND, || of(&server, "histogram_count") == Some(3.0));
+    assert_eq!(of(&server, "histogram_sum"), Some(5.0));
+    // The spans begin with the bucket (1, sqrt(2)]; two of three observations lie in the next.
+    let upper = server.value("histogram_fraction(1.4142135623730951, 2, {\"app.latency_seconds\"})").unwrap();
+    assert!((upper - 2.0 / 3.0).abs() < 1e-9, "{upper}");
+    assert_eq!(server.value("start_timestamp({\"app.latency_seconds\"})").unwrap_or(1_700_000_000.0), 1_700_000_000.0);
+    server.kill_and_restart();
+    let stored = |server: &Server| server.value("histogram_count(sum_over_time({\"app.latency_seconds\"}[1h]))").unwrap_or(0.0);
+    let before = stored(&server);
+    assert!(before >= 3.0, "{before}");
+    wait_until("scrapes after the restart", BOUND, || stored(&server) >= before + 3.0);
+    exporter.kill();
+    wait_until("the histogram to end", BOUND, || of(&server, "histogram_count").is_none() && server.value("up") == Some(0.0));
+    assert!(server.value("histogram_count(last_over_time({\"app.latency_seconds\"}[1h]))").is_some());
+}
+
+#[test]
+fn python_clients_are_scraped_as_open_metrics() {
+    let scratch = Scratch::new("open-metrics");
+    let application = Application::start(&scratch);
+    let config = format!(
+        "global: {{scrape_interval: 500ms, scrape_timeout: 500ms}}
+scrape_configs:
+- {{job_name: plain, static_configs: [{{targets: ['127.0.0.1:{port}']}}]}}
+- {{job_name: converted, convert_classic_histograms_to_nhcb: true, static_configs: [{{targets: ['127.0.0.1:{port}']}}]}}
+",
+        port = application.port
+    );
+    let server = Server::start(&scratch, Some(&scratch.write("watchkeeper.yml", &config)));
+    wait_until("both jobs", BOUND, || server.value("sum(up)") == Some(2.0));
+    // OpenMetrics was negotiated: only there the counter has a line of its creation.
+    assert_eq!(server.value("app_requests_total{job=\"plain\",code=\"200\"}"), Some(3.0));
+    assert!(server.value("app_requests_created{job=\"plain\"}").is_some_and(|seconds| seconds > 1e9));
+    assert_eq!(server.value("histogram_count(app_seconds{job=\"converted\"})"), Some(1.0));
+    assert_eq!(server.value("histogram_sum(app_seconds{job=\"converted\"})"), Some(0.3));
+    let classic = server.value("histogram_quantile(0.5, app_seconds_bucket{job=\"plain\"})");
+    assert!(classic.is_some());
+    assert_eq!(server.value("histogram_quantile(0.5, app_seconds{job=\"converted\"})"), classic);
+    assert!(server.query("app_seconds_bucket{job=\"converted\"}").is_empty());
+    application.set_queue_length(7.0);
+    for job in ["plain", "converted"] {
+        wait_until("the gauge to follow", BOUND, || server.value(&format!("app_queue_length{{job=\"{job}\"}}")) == Some(7.0));
+    }
+}
