@@ -54,6 +54,16 @@ pub fn is_created(labels: &Labels, metric_type: MetricType) -> bool {
 /// Returns for each line its start time in milliseconds, where one is known; `_created` lines themselves have none.
 #[must_use]
 pub fn start_times(lines: &[Line]) -> Vec<Option<i64>> {
+    let start_ms = |created: usize| match lines.get(created)? {
+        Line::Sample { value, .. } => Some((value * 1000.0) as i64),
+        Line::Other => None,
+    };
+    created_lines(lines).into_iter().map(|created| created.and_then(start_ms)).collect()
+}
+
+/// Returns for each line the place of the `_created` line that speaks of it.
+#[must_use]
+pub fn created_lines(lines: &[Line]) -> Vec<Option<usize>> {
     let mut next_created = vec![None; lines.len()];
     let mut seen = None;
     for (place, line) in lines.iter().enumerate().rev() {
@@ -64,8 +74,8 @@ pub fn start_times(lines: &[Line]) -> Vec<Option<i64>> {
         }
         next_created[place] = seen;
     }
-    let mut taken: Option<(Labels, i64)> = None;
-    let mut starts = vec![None; lines.len()];
+    let mut taken: Option<(Labels, usize)> = None;
+    let mut found = vec![None; lines.len()];
     for (place, line) in lines.iter().enumerate() {
         let Line::Sample { labels, metric_type, .. } = line else { continue };
         if !has_start(*metric_type) || is_created(labels, *metric_type) {
@@ -74,14 +84,14 @@ pub fn start_times(lines: &[Line]) -> Vec<Option<i64>> {
         let family_labels = family(labels, *metric_type);
         if taken.as_ref().is_none_or(|(owner, _)| *owner != family_labels) {
             taken = next_created[place].and_then(|created| match &lines[created] {
-                Line::Sample { labels, metric_type, value } => {
+                Line::Sample { labels, metric_type, .. } => {
                     let owner = family(labels, *metric_type);
-                    (owner == family_labels).then(|| (owner, (value * 1000.0) as i64))
+                    (owner == family_labels).then_some((owner, created))
                 }
                 Line::Other => None,
             });
         }
-        starts[place] = taken.as_ref().map(|(_, start_ms)| *start_ms);
+        found[place] = taken.as_ref().map(|(_, created)| *created);
     }
-    starts
+    found
 }

@@ -144,6 +144,11 @@ impl Cache {
         self.dialect
     }
 
+    /// Returns the place in the row of each sample line of the last good body; `None` where it has none.
+    pub(super) fn slots(&self) -> impl Iterator<Item = Option<u32>> + '_ {
+        self.lines.iter().map(|line| (line.kind != TIMED && line.slot < REPEATED).then_some(line.slot))
+    }
+
     /// Forgets everything but the reserved series.
     pub(super) fn clear(&mut self) {
         let reserved: Vec<SeriesId> = self.layout.iter().take(self.reserved).copied().collect();

@@ -160,3 +160,44 @@ async fn failed_scrapes_are_logged() {
     assert!(line["msg"].as_str().unwrap().contains("expected label name"), "{line}");
     assert!(line["time"].as_str().unwrap().ends_with('Z'), "{line}");
 }
+
+#[tokio::test]
+async fn open_metrics_tell_when_counting_began() {
+    let lines = |more: &str, created: &str| {
+        let counter = format!("# TYPE a counter\na_total{{x=\"1\"}} 5\na_created{{x=\"1\"}} {created}\na_total{{x=\"2\"}} 6\n");
+        let summary = "# TYPE s summary\ns_count 1\ns_sum 2\ns{quantile=\"0.5\"} 2\ns_created 7.5\n";
+        reply("application/openmetrics-text; version=1.0.0", format!("{counter}{summary}{more}# EOF\n"))
+    };
+    let world = World::start(PLAIN, lines("", "3.25")).await;
+    let a = |x: &str| format!("{{__name__=\"a_total\", instance=\"{}\", job=\"j\", x=\"{x}\", zone=\"x\"}}", world.address);
+    let s = series(&world, "s_sum", "");
+    world.until("two scrapes", |world, _| world.recorder.values(&s).len() > 1).await;
+    let starts = |series: &str| world.recorder.starts(series);
+    assert_eq!((starts(&a("1")), starts(&a("2")), starts(&s)), (vec![3250], vec![], vec![7500]));
+    // A new series changes the row, not the starts.
+    world.say(lines("# TYPE g gauge\ng 1\n", "3.25"));
+    let g = series(&world, "g", "");
+    world.until("the gauge", |world, _| world.recorder.values(&g).len() > 1).await;
+    assert_eq!((starts(&a("1")), starts(&s)), (vec![3250], vec![7500]));
+    // Begun anew.
+    world.say(lines("", "9"));
+    world.until("anew", |_, _| starts(&a("1")) == [3250, 9000]).await;
+    assert_eq!(starts(&s), [7500]);
+    // The series of the lines themselves stay, as in Prometheus.
+    assert!(!world.recorder.values(&series(&world, "s_created", "")).is_empty());
+}
+
+#[tokio::test]
+async fn too_many_targets_are_down_and_say_so() {
+    let config = PLAIN.replace("[ADDRESS]", "[ADDRESS, 'localhost:1']");
+    let world =
+        World::start(&config.replace("scrape_timeout: 90ms", "scrape_timeout: 90ms\n  target_limit: 1"), text("a 1\n")).await;
+    world.until_error("target_limit exceeded (number of targets: 2, limit: 1)").await;
+    let view = world.handle.view();
+    assert_eq!((view.active.len(), view.dropped.len()), (2, 0));
+    let up = series(&world, "up", "");
+    world.until("down", |world, _| world.recorder.values(&up).ends_with(&[0.0, 0.0])).await;
+    assert!(world.recorder.values(&series(&world, "a", "")).is_empty());
+    world.reload(&config.replace("scrape_timeout: 90ms", "scrape_timeout: 90ms\n  target_limit: 2"));
+    world.until("up", |world, _| world.recorder.values(&up).last() == Some(&1.0)).await;
+}

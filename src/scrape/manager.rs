@@ -215,8 +215,16 @@ impl ScrapeManager {
         pool.config = wanted.config;
         pool.dropped = wanted.dropped;
         pool.dropped_count = wanted.dropped_count;
+        if let Some(reason) = &wanted.barred {
+            self.metrics.target_limit.inc();
+            tracing::error!(job = key.name, reason = &**reason, "no target of this job is scraped");
+        }
+        for running in kept.values() {
+            running.shared.bar(wanted.barred.clone());
+        }
         for (identity, (target, source)) in wanted.targets {
-            kept.entry(identity).or_insert_with(|| self.start_loop(&key.name, &pool.config, target, source));
+            kept.entry(identity)
+                .or_insert_with(|| self.start_loop(&key.name, &pool.config, target, source, wanted.barred.clone()));
         }
         let gauge = self.registry.gauge(
             "watchkeeper_target_scrape_pool_targets",
@@ -228,12 +236,20 @@ impl ScrapeManager {
         self.pools.insert(key, pool);
     }
 
-    fn start_loop(&self, pool: &str, config: &Arc<ScrapeConfig>, target: Target, source: Option<InProcessTarget>) -> Running {
+    fn start_loop(
+        &self,
+        pool: &str,
+        config: &Arc<ScrapeConfig>,
+        target: Target,
+        source: Option<InProcessTarget>,
+        barred: Option<Arc<str>>,
+    ) -> Running {
         let (fetcher, first_ms) = match &source {
             Some(source) => (Fetcher::InProcess(Arc::clone(&source.source)), Some(self.env.clock.now_ms() + IN_PROCESS_FIRST_MS)),
             None => (Fetcher::http(&self.env, config, &target.url, target.timeout, &self.budget), None),
         };
         let shared = Arc::new(Shared::new(pool, target));
+        shared.bar(barred);
         let runner = ScrapeLoop {
             env: self.env.clone(),
             append: Arc::clone(&self.append),
@@ -287,11 +303,13 @@ struct Wanted {
     targets: BTreeMap<u64, (Target, Option<InProcessTarget>)>,
     dropped: Vec<DroppedTarget>,
     dropped_count: usize,
+    /// Why no target may be scraped.
+    barred: Option<Arc<str>>,
 }
 
 impl Wanted {
     fn empty(config: Arc<ScrapeConfig>) -> Self {
-        Self { config, targets: BTreeMap::new(), dropped: Vec::new(), dropped_count: 0 }
+        Self { config, targets: BTreeMap::new(), dropped: Vec::new(), dropped_count: 0, barred: None }
     }
 
     fn of_job(config: &Arc<ScrapeConfig>, discovered: Option<&JobTargets>) -> Self {
@@ -313,10 +331,7 @@ impl Wanted {
         let limit = config.target_limit;
         if limit > 0 && wanted.targets.len() as u64 > limit {
             let reason = format!("target_limit exceeded (number of targets: {}, limit: {limit})", wanted.targets.len());
-            tracing::error!(job = config.job_name, reason, "no target of this job is scraped");
-            for (target, _) in std::mem::take(&mut wanted.targets).into_values() {
-                wanted.drop_target(target.discovered, None, reason.clone());
-            }
+            wanted.barred = Some(Arc::from(reason));
         }
         wanted
     }

@@ -19,6 +19,7 @@ mod cache_diff;
 mod cache_lines;
 #[cfg(test)]
 mod cache_tests;
+mod created;
 mod failure_log;
 mod fetch;
 mod gathered;

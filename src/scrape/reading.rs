@@ -3,6 +3,7 @@
 //! A target that changes its format changes the way; what only the way before knew ends.
 
 use super::cache::{Cache, Outcome};
+use super::created::CreatedLines;
 use super::gathered::{Gathered, Taking};
 use super::sample_labels::SampleLabels;
 use crate::config::ScrapeConfig;
@@ -28,6 +29,7 @@ pub(super) struct RefusedBody {
 pub(super) struct Reading {
     taking: Taking,
     reserved: usize,
+    created: CreatedLines,
     way: Way,
 }
 
@@ -50,7 +52,12 @@ impl Reading {
             bucket_limit: config.native_histogram_bucket_limit,
             schema_max: schema_of(config.native_histogram_min_bucket_factor),
         };
-        Self { taking, reserved: reserved.len(), way: Way::Lines(Cache::new(reserved, taking.honor_timestamps)) }
+        Self {
+            taking,
+            reserved: reserved.len(),
+            created: CreatedLines::default(),
+            way: Way::Lines(Cache::new(reserved, taking.honor_timestamps)),
+        }
     }
 
     /// Returns the row's series, reserved ones first.
@@ -101,6 +108,7 @@ impl Reading {
             Way::Families(gathered) => [gathered.layout(), gathered.histograms()].concat(),
         });
         if let Some(before) = &before {
+            self.created = CreatedLines::default();
             let reserved = &before[..self.reserved];
             self.way = if by_lines {
                 Way::Lines(Cache::new(reserved, self.taking.honor_timestamps))
@@ -109,9 +117,16 @@ impl Reading {
             };
         }
         let mut outcome = match (&mut self.way, format) {
-            (Way::Lines(cache), Format::Lines(dialect)) => cache.update(body, dialect, lookup).map_err(|refused| {
-                RefusedBody { error: refused.error.into(), bucket_limit: false, scraped: refused.scraped, kept: refused.kept }
-            })?,
+            (Way::Lines(cache), Format::Lines(dialect)) => {
+                let mut outcome = cache.update(body, dialect, lookup).map_err(|refused| RefusedBody {
+                    error: refused.error.into(),
+                    bucket_limit: false,
+                    scraped: refused.scraped,
+                    kept: refused.kept,
+                })?;
+                self.created.tell(cache, &mut outcome.starts);
+                outcome
+            }
             (Way::Families(gathered), format) => gathered.update(body, format, lookup)?,
             (Way::Lines(_), Format::Protobuf) => Outcome::default(),
         };

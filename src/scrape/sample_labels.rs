@@ -11,6 +11,7 @@ use crate::model::metadata::Metadata;
 use crate::model::number::quote;
 use crate::model::relabel;
 use crate::storage::append::{Append, SeriesId};
+use std::cell::Cell;
 
 /// How label names that the target's labels push aside begin.
 const EXPORTED_PREFIX: &str = "exported_";
@@ -21,13 +22,15 @@ pub(super) struct SampleLabels<'a> {
     pub(super) config: &'a ScrapeConfig,
     /// The target's labels.
     pub(super) target: &'a Labels,
+    /// Whether a sample passed a limit of labels.
+    pub(super) over_limits: Cell<bool>,
     /// The family whose HELP, TYPE and UNIT are being read.
     family: Option<(String, Metadata)>,
 }
 
 impl<'a> SampleLabels<'a> {
     pub(super) const fn new(append: &'a dyn Append, config: &'a ScrapeConfig, target: &'a Labels) -> Self {
-        Self { append, config, target, family: None }
+        Self { append, config, target, over_limits: Cell::new(false), family: None }
     }
 
     fn flush_family(&mut self) {
@@ -105,7 +108,7 @@ impl<'a> SampleLabels<'a> {
                 return Err(format!("invalid metric name or label names: {labels}"));
             }
         }
-        self.check_limits(labels)
+        self.check_limits(labels).inspect_err(|_| self.over_limits.set(true))
     }
 
     /// Checks the configured limits, and the defaults of those that are not configured.

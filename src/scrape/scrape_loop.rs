@@ -47,6 +47,9 @@ pub(super) struct LoopMetrics {
     sample_limit: Counter,
     body_limit: Counter,
     bucket_limit: Counter,
+    label_limits: Counter,
+    /// Jobs that had more targets than they may.
+    pub(super) target_limit: Counter,
     failed: Counter,
     seconds: Histogram,
 }
@@ -79,6 +82,14 @@ impl LoopMetrics {
                 "watchkeeper_target_scrapes_exceeded_native_histogram_bucket_limit_total",
                 "Scrapes that had a native histogram with more buckets than native_histogram_bucket_limit.",
             ),
+            label_limits: counter(
+                "watchkeeper_target_scrape_pool_exceeded_label_limits_total",
+                "Scrapes that had a sample with more or longer labels than the limits.",
+            ),
+            target_limit: counter(
+                "watchkeeper_target_scrape_pool_exceeded_target_limit_total",
+                "How often a job was found to have more targets than target_limit.",
+            ),
             failed: counter("watchkeeper_target_scrapes_failed_total", "Scrapes that failed."),
             seconds: registry.histogram("watchkeeper_target_scrape_seconds", "How long scrapes take.", &[], SECONDS),
         }
@@ -100,6 +111,8 @@ enum ScrapeError {
     Body(#[from] ReadError),
     #[error("{0}")]
     BucketLimit(ReadError),
+    #[error("{0}")]
+    Barred(Arc<str>),
     #[error("sample limit exceeded")]
     SampleLimit,
     #[error("{0}")]
@@ -217,7 +230,13 @@ impl ScrapeLoop {
         let at_ms = at_ms.max(known.last_ms + 1);
         known.last_ms = at_ms;
         let buffer = std::mem::take(&mut known.buffer);
-        let fetched = self.fetcher.fetch(&self.env, &self.config, self.shared.target.timeout, buffer).await;
+        let fetched = match self.shared.barred() {
+            Some(reason) => Err(ScrapeError::Barred(reason)),
+            None => {
+                let fetched = self.fetcher.fetch(&self.env, &self.config, self.shared.target.timeout, buffer).await;
+                fetched.map_err(ScrapeError::from)
+            }
+        };
         let mut counts = Counts::default();
         let result = match fetched {
             Ok(mut fetched) => {
@@ -225,7 +244,7 @@ impl ScrapeLoop {
                 let taken = self.aside(counts.body_bytes, || self.take(known, &mut fetched, &mut counts));
                 taken.map_err(|error| (error, Some(fetched)))
             }
-            Err(error) => Err((ScrapeError::Fetch(error), None)),
+            Err(error) => Err((error, None)),
         };
         let took = self.env.clock.monotonic().saturating_sub(started);
         self.metrics.seconds.observe(took.as_secs_f64());
@@ -292,6 +311,9 @@ impl ScrapeLoop {
     fn take(&self, memory: &mut Memory, fetched: &mut Fetched, counts: &mut Counts) -> Result<(Outcome, Vec<u8>), ScrapeError> {
         let mut lookup = SampleLabels::new(&*self.append, &self.config, &self.shared.target.labels);
         let understood = memory.reading.update(&mut fetched.body, fetched.format, &mut lookup);
+        if lookup.over_limits.get() {
+            self.metrics.label_limits.inc();
+        }
         drop(lookup);
         match understood {
             Ok(outcome) => {
@@ -418,7 +440,7 @@ impl ScrapeLoop {
             ScrapeError::SampleLimit => self.metrics.sample_limit.inc(),
             ScrapeError::Fetch(FetchError::BodyTooLong(_)) => self.metrics.body_limit.inc(),
             ScrapeError::BucketLimit(_) => self.metrics.bucket_limit.inc(),
-            ScrapeError::Fetch(_) | ScrapeError::Body(_) | ScrapeError::Append(_) => {}
+            ScrapeError::Fetch(_) | ScrapeError::Body(_) | ScrapeError::Append(_) | ScrapeError::Barred(_) => {}
         }
     }
 
@@ -464,7 +486,7 @@ const fn stale_sample(series: SeriesId, at_ms: i64) -> BatchSample {
 fn describe(at_ms: i64, error: &ScrapeError, fetched: Option<&Fetched>) -> ScrapeFailure {
     let read = match error {
         ScrapeError::Body(error) | ScrapeError::BucketLimit(error) => Some(error),
-        ScrapeError::Fetch(_) | ScrapeError::SampleLimit | ScrapeError::Append(_) => None,
+        ScrapeError::Fetch(_) | ScrapeError::SampleLimit | ScrapeError::Append(_) | ScrapeError::Barred(_) => None,
     };
     let body = fetched.map_or(&[][..], |fetched| fetched.body.as_slice());
     let (line, start) = match read {

@@ -119,6 +119,8 @@ pub(super) struct Shared {
     pub(super) target: Target,
     status: Mutex<Status>,
     asks: Mutex<Vec<Ask>>,
+    /// Why the target's job may not be scraped at all.
+    barred: Mutex<Option<Arc<str>>>,
     pub(super) wake: Notify,
     pub(super) stop: CancellationToken,
     /// Whether the target's series end when the loop stops.
@@ -132,6 +134,7 @@ impl Shared {
             target,
             status: Mutex::default(),
             asks: Mutex::default(),
+            barred: Mutex::default(),
             wake: Notify::new(),
             stop: CancellationToken::new(),
             ends: std::sync::atomic::AtomicBool::new(false),
@@ -142,6 +145,15 @@ impl Shared {
     pub(super) fn finish(&self, ends: bool) {
         self.ends.store(ends, std::sync::atomic::Ordering::SeqCst);
         self.stop.cancel();
+    }
+
+    /// Makes every scrape fail with that reason, or lets them be.
+    pub(super) fn bar(&self, reason: Option<Arc<str>>) {
+        *self.barred.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+    }
+
+    pub(super) fn barred(&self) -> Option<Arc<str>> {
+        self.barred.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn ends(&self) -> bool {
