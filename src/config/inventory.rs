@@ -18,6 +18,10 @@ impl Config {
             for other in &job.discovery.others {
                 found.push(format!("job {:?}: {} is not supported", job.job_name, other.key));
             }
+            let clients = job.discovery.http.iter().map(|http| &http.http);
+            for wish in clients.chain([&job.http]).flat_map(unsupported_of_client) {
+                found.push(format!("job {:?}: {wish}", job.job_name));
+            }
         }
         for other in self.alerting.alertmanagers.iter().flat_map(|alertmanager| &alertmanager.discovery.others) {
             found.push(format!("alerting.alertmanagers: {} is not supported", other.key));
@@ -84,6 +88,46 @@ impl AlertmanagerConfig {
         };
         self.receivers.iter().flat_map(refused).collect()
     }
+}
+
+/// Names what an HTTP client cannot do: secrets out of a store that nobody has, tokens by a signed assertion, versions of TLS
+/// that are broken.
+fn unsupported_of_client(client: &HttpClientConfig) -> Vec<String> {
+    let mut found = unsupported_of_tls(&client.tls_config);
+    let mut refs = Vec::new();
+    if let Some(basic) = &client.basic_auth {
+        refs.extend([("basic_auth.username_ref", &basic.username_ref), ("basic_auth.password_ref", &basic.password_ref)]);
+    }
+    if let Some(authorization) = &client.authorization {
+        refs.push(("authorization.credentials_ref", &authorization.credentials_ref));
+    }
+    if let Some(oauth2) = &client.oauth2 {
+        refs.push(("oauth2.client_secret_ref", &oauth2.client_secret_ref));
+        if !matches!(oauth2.grant_type.as_str(), "" | "client_credentials") {
+            let grant = &oauth2.grant_type;
+            found.push(format!("oauth2.grant_type {grant:?} is not supported; supported: client_credentials"));
+        }
+        found.extend(unsupported_of_tls(&oauth2.tls_config));
+    }
+    found.extend(refused_refs(&refs));
+    found
+}
+
+fn unsupported_of_tls(tls: &TlsConfig) -> Vec<String> {
+    let mut found = refused_refs(&[
+        ("tls_config.ca_ref", &tls.ca_ref),
+        ("tls_config.cert_ref", &tls.cert_ref),
+        ("tls_config.key_ref", &tls.key_ref),
+    ]);
+    if matches!(tls.max_version.as_str(), "TLS10" | "TLS11") {
+        found.push(format!("tls_config.max_version {} is not supported; supported: TLS12, TLS13", tls.max_version));
+    }
+    found
+}
+
+fn refused_refs(refs: &[(&str, &String)]) -> Vec<String> {
+    let given = refs.iter().filter(|(_, name)| !name.is_empty());
+    given.map(|(key, _)| format!("{key} is not supported; supported: the text itself, or a file")).collect()
 }
 
 fn of_tls<'a>(tls: &'a TlsConfig, files: &mut Vec<(&'static str, &'a FilePath)>) {

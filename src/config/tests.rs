@@ -237,6 +237,29 @@ fn nothing_written_is_fine_and_says_nothing() {
     assert!(Config::without_file().host_metrics.enabled && !Config::default().host_metrics.enabled);
 }
 
+#[test]
+fn what_a_client_cannot_do_is_refused_by_name() {
+    let text = "scrape_configs:
+- {job_name: a, basic_auth: {username: u, password_ref: p}}
+- {job_name: b, authorization: {credentials_ref: c}, tls_config: {ca_ref: d, max_version: TLS11}}
+- {job_name: c, oauth2: {client_id: i, client_secret_ref: s, grant_type: 'urn:ietf:params:oauth:grant-type:jwt-bearer', token_url: 'http://t/'}}
+- {job_name: d, http_sd_configs: [{url: 'http://t/', basic_auth: {username_ref: u}}]}
+- {job_name: e, basic_auth: {username: u, password_file: p}, tls_config: {max_version: TLS12}}
+";
+    let refs = |job: &str, key: &str| format!("job {job:?}: {key} is not supported; supported: the text itself, or a file");
+    let expected = [
+        refs("a", "basic_auth.password_ref"),
+        refs("b", "tls_config.ca_ref"),
+        "job \"b\": tls_config.max_version TLS11 is not supported; supported: TLS12, TLS13".to_owned(),
+        refs("b", "authorization.credentials_ref"),
+        "job \"c\": oauth2.grant_type \"urn:ietf:params:oauth:grant-type:jwt-bearer\" is not supported; supported: client_credentials"
+            .to_owned(),
+        refs("c", "oauth2.client_secret_ref"),
+        refs("d", "basic_auth.username_ref"),
+    ];
+    assert_eq!(load_text(text).unwrap().unsupported(&[]), expected);
+}
+
 proptest::proptest! {
     /// Any bytes: an answer, never a panic.
     #[test]

@@ -4,7 +4,7 @@ use crate::support::exporters::{Application, NodeExporter};
 use crate::support::server::Server;
 use crate::support::{Process, Scratch, free_port, http, wait_until};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use watchkeeper::model::protobuf::{put_bytes, put_float, put_number, put_signed, put_varint};
 
 const BOUND: Duration = Duration::from_secs(30);
@@ -200,4 +200,44 @@ scrape_configs:
     for job in ["plain", "converted"] {
         wait_until("the gauge to follow", BOUND, || server.value(&format!("app_queue_length{{job=\"{job}\"}}")) == Some(7.0));
     }
+}
+
+#[test]
+fn jobs_and_targets_come_from_files_of_their_own() {
+    let scratch = Scratch::new("target-files");
+    let application = Application::start(&scratch);
+    let job = "scrape_configs: [{job_name: filed, scrape_interval: 500ms, scrape_timeout: 500ms, file_sd_configs: [{files: ['../targets/*.json']}]}]\n";
+    scratch.write("jobs/a.yml", job);
+    scratch.write("targets/none.json", "[]");
+    let config = scratch.write("watchkeeper.yml", "scrape_config_files: ['jobs/*.yml']\n");
+    let server = Server::start(&scratch, Some(&config));
+    let shown = |job: &str| {
+        let targets = server.get(&format!("/api/v1/targets?scrapePool={job}")).json();
+        targets["data"]["activeTargets"].as_array().map_or(0, Vec::len)
+    };
+    let file = scratch.join("targets/app.json");
+    let mut took = Vec::new();
+    for _ in 0..3 {
+        for count in [1, 0] {
+            let targets =
+                if count == 1 { format!("[{{\"targets\": [\"127.0.0.1:{}\"]}}]", application.port) } else { "[]".to_owned() };
+            let tmp = file.with_extension("tmp");
+            std::fs::write(&tmp, targets).unwrap();
+            std::fs::rename(tmp, &file).unwrap();
+            let changed = Instant::now();
+            wait_until("the change to be seen", BOUND, || shown("filed") == count);
+            took.push(changed.elapsed());
+        }
+    }
+    took.sort();
+    println!("changes of target files were seen after {took:?}");
+    assert!(took[took.len() / 2] < Duration::from_secs(1), "{took:?}");
+    scratch.write("jobs/b.yml", &job.replace("filed", "other"));
+    scratch.write("targets/app.json", &format!("[{{\"targets\": [\"127.0.0.1:{}\"]}}]", application.port));
+    assert_eq!(server.post("/-/reload", "text/plain", b"").status, 200);
+    wait_until("both jobs to be up", BOUND, || server.value("sum(up{job=~\"filed|other\"})") == Some(2.0));
+    scratch.write("jobs/b.yml", job);
+    let refused = server.post("/-/reload", "text/plain", b"");
+    assert!(refused.status == 500 && refused.body.contains("found multiple scrape configs with job name"), "{}", refused.body);
+    assert_eq!(shown("other"), 1, "the last good configuration stays");
 }
