@@ -2,6 +2,7 @@
 //!
 //! The group of a series is found once; then its column is added to the group's row.
 
+use super::call_labels::label_bytes;
 use super::context::{Context, Grid, Outcome};
 use crate::model::histogram::CounterResetHint;
 use crate::model::histogram::FloatHistogram;
@@ -91,6 +92,9 @@ impl<'a> GroupFinder<'a> {
 /// Addresses of label sets that are remembered.
 const ADDRESSES_MAX: usize = 1024;
 
+/// What a group takes beside its labels and its row's columns, in cells.
+const ROW_CELLS: usize = 32;
+
 /// Series by group, groups in the order of their first series.
 pub(super) struct Groups {
     pub(super) labels: Vec<Labels>,
@@ -99,11 +103,16 @@ pub(super) struct Groups {
 }
 
 impl Groups {
-    pub(super) fn of(series: &[Series], aggregate: &Aggregate) -> Self {
+    pub(super) fn of(context: &Context<'_>, series: &[Series], aggregate: &Aggregate) -> Outcome<Self> {
         let mut finder = GroupFinder::new(aggregate);
-        let mut labels = Vec::new();
-        let of = series.iter().map(|one| finder.place(&one.labels, &mut labels, |labels| labels, |labels| labels)).collect();
-        Self { labels, of }
+        let (mut labels, mut of) = (Vec::new(), Vec::with_capacity(series.len()));
+        for one in series {
+            context.breathe()?;
+            let known = labels.len();
+            of.push(finder.place(&one.labels, &mut labels, |labels| labels, |labels| labels));
+            labels.get(known..).unwrap_or_default().iter().try_for_each(|labels| context.make_labels(label_bytes(labels)))?;
+        }
+        Ok(Self { labels, of })
     }
 }
 
@@ -130,11 +139,14 @@ impl<'a> Rows<'a> {
         self.added += 1;
         if self.added.is_multiple_of(64) {
             context.breathe()?;
-            context.hold_cells(context.held.get() + (self.groups.len() * self.steps) as u64 * 3)?;
+            context.hold_cells(context.held.get() + (self.groups.len() * (self.steps * 3 + ROW_CELLS)) as u64)?;
         }
-        let (op, steps) = (self.aggregate.op, self.steps);
+        let (op, steps, known) = (self.aggregate.op, self.steps, self.groups.len());
         let place =
             self.finder.place(&one.labels, &mut self.groups, |group| &group.0, |labels| (labels, false, Row::new(op, steps)));
+        if let Some((labels, ..)) = self.groups.get(known) {
+            context.make_labels(label_bytes(labels))?;
+        }
         let (_, drop_name, row) = &mut self.groups[place];
         *drop_name |= one.drop_name;
         row.add(&one.column);
@@ -199,7 +211,7 @@ impl Context<'_> {
             let (above, below) = (Some(highest).filter(|value| *value > 1.0), Some(lowest).filter(|value| *value < 0.0));
             above.into_iter().chain(below).for_each(|value| self.note(&Note::InvalidQuantile(value), param_span));
         }
-        let groups = Groups::of(series, aggregate);
+        let groups = Groups::of(self, series, aggregate)?;
         let mut members: Vec<Vec<&Series>> = vec![Vec::new(); groups.labels.len()];
         for (one, group) in series.iter().zip(&groups.of) {
             members[*group].push(one);

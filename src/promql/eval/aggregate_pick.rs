@@ -4,7 +4,7 @@ use super::aggregate::{Groups, group_labels};
 use super::call_labels::{by_value, label_bytes};
 use super::context::{Context, Grid, Outcome, join_same_labels};
 use crate::model::labels::Labels;
-use crate::model::number::format_f;
+use crate::model::number::{format_f, format_g};
 use crate::model::sample::Value;
 use crate::promql::annotations::Note;
 use crate::promql::column::{Column, Floats, Series, is_absent, without_metadata};
@@ -28,19 +28,25 @@ impl Context<'_> {
         }
         let span = aggregate.param.as_ref().map_or(aggregate.expr.span, |param| param.span);
         let limits = self.limits(aggregate.op, param, span)?;
-        let groups = Groups::of(&series, aggregate);
+        let groups = Groups::of(self, &series, aggregate)?;
         let mut members: Vec<Vec<usize>> = vec![Vec::new(); groups.labels.len()];
         groups.of.iter().enumerate().for_each(|(place, group)| members[*group].push(place));
         let ranked = matches!(aggregate.op, AggregateOp::TopK | AggregateOp::BottomK);
         if ranked && series.iter().any(|one| one.column.has_histograms()) {
             self.note(&Note::HistogramIgnoredInAggregation(aggregate.op.as_str()), whole);
         }
-        let ranks = if ranked { rank(grid, &series, &groups, &limits, aggregate.op) } else { Vec::new() };
+        // What is kept, and for each step the places and values of the ranked.
+        let listed = |limit: &Limit| match limit {
+            Limit::Count(count) if ranked => 2 * (*count).min(series.len()) as u64,
+            Limit::Count(_) | Limit::Ratio(_) => 0,
+        };
+        let _aside = self.set_aside((series.len() * grid.steps) as u64 + limits.iter().map(listed).sum::<u64>())?;
+        let ranks = if ranked { self.rank(grid, &series, &groups, &limits, aggregate.op)? } else { Vec::new() };
         let mut kept: Vec<Column> = series.iter().map(|_| Column::absent(grid.steps)).collect();
         let mut order = Vec::new();
         for (step, limit) in limits.iter().enumerate() {
-            self.check_cancelled()?;
             for (group, members) in members.iter().enumerate() {
+                self.breathe()?;
                 let chosen: Vec<usize> = match limit {
                     Limit::Count(_) if ranked => ranks[group * grid.steps + step].iter().map(|(place, _)| *place).collect(),
                     Limit::Count(count) => {
@@ -68,6 +74,28 @@ impl Context<'_> {
         Ok(picked.filter(|one| !one.column.is_blank()).collect())
     }
 
+    /// Ranks the largest (or smallest) values of each group and step, best first; what is not a number comes last. Goes series by
+    /// series, so that each column is read but once.
+    fn rank(&self, grid: Grid, series: &[Series], groups: &Groups, limits: &[Limit], op: AggregateOp) -> Outcome<Vec<Ranks>> {
+        let descending = op == AggregateOp::TopK;
+        let mut ranks: Vec<Ranks> = vec![Ranks::new(); groups.labels.len() * grid.steps];
+        for (place, (one, group)) in series.iter().zip(&groups.of).enumerate() {
+            self.breathe()?;
+            let rows = ranks.iter_mut().skip(group * grid.steps).zip(limits).zip(&one.column.floats);
+            for ((row, limit), value) in rows {
+                let Limit::Count(count) = limit else { continue };
+                if is_absent(*value) || *count == 0 {
+                    continue;
+                }
+                take(row, (place, *value), *count, descending);
+            }
+        }
+        for row in &mut ranks {
+            self.sort(row, |(_, a), (_, b)| by_value(*a, *b, descending))?;
+        }
+        Ok(ranks)
+    }
+
     /// Returns whether a series is in the sample of that ratio. A negative ratio samples the complement of the rest.
     fn is_sampled(&self, series: &Series, ratio: f64) -> bool {
         // A name that goes does not count, unless it goes later.
@@ -93,10 +121,10 @@ impl Context<'_> {
                 return Err(Self::fail("Parameter value is NaN"));
             }
             if value >= i64::MAX as f64 {
-                return Err(Self::fail(format!("Scalar value {} overflows int64", format_f(value))));
+                return Err(Self::fail(format!("Scalar value {} overflows int64", format_g(value))));
             }
             if value <= i64::MIN as f64 {
-                return Err(Self::fail(format!("Scalar value {} underflows int64", format_f(value))));
+                return Err(Self::fail(format!("Scalar value {} underflows int64", format_g(value))));
             }
             Ok(Limit::Count(usize::try_from(value as i64).unwrap_or(0)))
         };
@@ -155,26 +183,6 @@ enum Limit {
 
 /// Places of series with their values, best first.
 type Ranks = Vec<(usize, f64)>;
-
-/// Ranks the largest (or smallest) values of each group and step, best first; what is not a number comes last. Goes series by series, so that each column is read but once.
-fn rank(grid: Grid, series: &[Series], groups: &Groups, limits: &[Limit], op: AggregateOp) -> Vec<Ranks> {
-    let descending = op == AggregateOp::TopK;
-    let mut ranks: Vec<Ranks> = vec![Ranks::new(); groups.labels.len() * grid.steps];
-    for (place, (one, group)) in series.iter().zip(&groups.of).enumerate() {
-        let rows = ranks.iter_mut().skip(group * grid.steps).zip(limits).zip(&one.column.floats);
-        for ((row, limit), value) in rows {
-            let Limit::Count(count) = limit else { continue };
-            if is_absent(*value) || *count == 0 {
-                continue;
-            }
-            take(row, (place, *value), *count, descending);
-        }
-    }
-    for row in &mut ranks {
-        row.sort_by(|(_, a), (_, b)| by_value(*a, *b, descending));
-    }
-    ranks
-}
 
 /// Offers a sample to a heap that has the worst of the best in front. Which of several equals goes is decided as by Go's
 /// `container/heap`, so that the same series stay as in Prometheus.

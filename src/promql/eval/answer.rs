@@ -27,7 +27,7 @@ fn instant_value(context: &Context<'_>, grid: Grid, expr: &Expr) -> Outcome<Quer
             Evaluated::Vector(series) => {
                 let mut series = finish(series)?;
                 if !context.ordered {
-                    series.sort_by(|a, b| a.labels.cmp(&b.labels));
+                    context.sort(&mut series, |a, b| a.labels.cmp(&b.labels))?;
                 }
                 QueryValue::Vector(samples(series, at_ms))
             }
@@ -60,8 +60,12 @@ pub(in crate::promql) fn range(
             return Err(QueryError::Execution(wanted.to_owned()));
         }
     };
-    let mut matrix: Vec<_> = series.into_iter().map(|one| matrix_series(grid, &one)).filter(is_filled).collect();
-    matrix.sort_by(|a, b| a.labels.cmp(&b.labels));
+    let mut matrix = Vec::with_capacity(series.len());
+    for one in series {
+        context.breathe()?;
+        matrix.extend(Some(matrix_series(grid, &one)).filter(is_filled));
+    }
+    context.sort(&mut matrix, |a, b| a.labels.cmp(&b.labels))?;
     Ok(result(&context, QueryValue::Matrix(matrix)))
 }
 
@@ -126,6 +130,6 @@ fn raw(context: &Context<'_>, grid: Grid, expr: &Expr) -> Outcome<Vec<MatrixSeri
     if is_subquery {
         context.count_bare_subquery();
     }
-    out.sort_by(|a, b| a.labels.cmp(&b.labels));
+    context.sort(&mut out, |a, b| a.labels.cmp(&b.labels))?;
     Ok(out)
 }

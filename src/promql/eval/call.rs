@@ -85,7 +85,7 @@ impl Context<'_> {
                     self.note(&Note::SortIneffective, span);
                 }
                 let names = names.iter().map(|name| self.text(grid, name)).collect::<Outcome<Vec<_>>>()?;
-                Ok(call_labels::sorted(self.vector(grid, vector)?, call.function, &names))
+                call_labels::sorted(self, self.vector(grid, vector)?, call.function, &names)
             }
             ("label_replace", _) => call_labels::replace(self, grid, args),
             ("label_join", _) => call_labels::join(self, grid, args),
@@ -98,6 +98,7 @@ impl Context<'_> {
     pub(super) fn mapped(&self, grid: Grid, vector: &Expr, change: impl Fn(&mut Column)) -> Outcome<Vec<Series>> {
         let mut series = self.vector(grid, vector)?;
         for one in &mut series {
+            self.breathe()?;
             change(&mut one.column);
             one.drop_name = true;
         }

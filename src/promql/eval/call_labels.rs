@@ -87,7 +87,7 @@ pub(super) fn join(context: &Context<'_>, grid: Grid, args: &[Expr]) -> Outcome<
 }
 
 /// Orders as `sort` and its sisters do. It counts in instant queries alone.
-pub(super) fn sorted(mut series: Vec<Series>, function: &str, names: &[String]) -> Vec<Series> {
+pub(super) fn sorted(context: &Context<'_>, mut series: Vec<Series>, function: &str, names: &[String]) -> Outcome<Vec<Series>> {
     match function {
         "sort" | "sort_desc" => {
             for one in series.iter_mut().filter(|one| one.column.has_histograms()) {
@@ -97,16 +97,16 @@ pub(super) fn sorted(mut series: Vec<Series>, function: &str, names: &[String]) 
             series.retain(|one| !one.column.is_blank());
             let value = |one: &Series| one.column.float(0).unwrap_or(f64::NAN);
             let descending = function == "sort_desc";
-            series.sort_by(|a, b| by_value(value(a), value(b), descending));
+            context.sort(&mut series, |a, b| by_value(value(a), value(b), descending))?;
         }
         _ => {
-            series.sort_by(|a, b| by_labels(a, b, names));
+            context.sort(&mut series, |a, b| by_labels(a, b, names))?;
             if function == "sort_by_label_desc" {
                 series.reverse();
             }
         }
     }
-    series
+    Ok(series)
 }
 
 /// Compares numbers; what is none comes last either way.

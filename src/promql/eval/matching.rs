@@ -52,9 +52,15 @@ impl Context<'_> {
     }
 }
 
+/// What a group of series takes beside its labels.
+const GROUP_BYTES: u64 = 128;
+
 impl Join<'_> {
     fn run(mut self) -> Outcome<Vec<Series>> {
-        let groups = self.group();
+        let before = self.context.made();
+        let groups = self.group()?;
+        // What the groups are found by is gone as soon as they are; their labels stay until the end, and are few beside the rest.
+        self.context.drop_labels(self.context.made().saturating_sub(before));
         // With `group_right` too, Prometheus fills the "many" side with `fill_left`: it swaps the sides first.
         let (fill_many, fill_one) = (self.matching.fill_left, self.matching.fill_right);
         let twins = self.twins(&groups, fill_many.is_some() || fill_one.is_some());
@@ -66,7 +72,7 @@ impl Join<'_> {
         // A group's own labels are unique; where each group gives one series of just these, none can meet another.
         let mut apart = self.matching.cardinality == Cardinality::OneToOne && self.matching.include.is_empty();
         for group in groups {
-            self.context.check_cancelled()?;
+            self.context.breathe()?;
             if (group.many.is_empty() && fill_many.is_none()) || (group.one.is_empty() && fill_one.is_none()) {
                 continue;
             }
@@ -88,8 +94,8 @@ impl Join<'_> {
         }
     }
 
-    fn group(&self) -> Vec<Group> {
-        let mut places: HashMap<Labels, usize> = HashMap::with_capacity(self.many.len());
+    fn group(&self) -> Outcome<Vec<Group>> {
+        let mut places: HashMap<Labels, usize> = HashMap::new();
         let mut groups: Vec<Group> = Vec::new();
         let mut place_of = |labels: &Labels, groups: &mut Vec<Group>| {
             let key = match_labels(labels, self.matching);
@@ -99,14 +105,26 @@ impl Join<'_> {
             })
         };
         for (place, series) in self.many.iter().enumerate() {
+            let known = groups.len();
             let group = place_of(&series.labels, &mut groups);
             groups[group].many.push(place);
+            self.count_group(&groups, known)?;
         }
         for (place, series) in self.one.iter().enumerate() {
+            let known = groups.len();
             let group = place_of(&series.labels, &mut groups);
             groups[group].one.push(place);
+            self.count_group(&groups, known)?;
         }
-        groups
+        Ok(groups)
+    }
+
+    /// Counts the group that was added behind the `known` ones, if any; lets others go first.
+    fn count_group(&self, groups: &[Group], known: usize) -> Outcome<()> {
+        for group in groups.iter().skip(known) {
+            self.context.make_labels(label_bytes(&group.labels) + GROUP_BYTES)?;
+        }
+        self.context.breathe()
     }
 
     /// Finds the first step that has two series of one group on the "one" side, whether or not anything meets them; a step at

@@ -23,6 +23,7 @@ mod order;
 mod select;
 mod sets;
 mod smooth;
+mod sort;
 mod stream;
 mod subquery;
 mod tally;

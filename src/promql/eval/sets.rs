@@ -1,5 +1,6 @@
 //! `and`, `or`, `unless`.
 
+use super::call_labels::label_bytes;
 use super::context::{Context, Grid, Outcome, join_same_labels};
 use super::matching::match_labels;
 use crate::model::labels::Labels;
@@ -13,13 +14,19 @@ struct Presence {
 }
 
 impl Presence {
-    fn of(series: &[Series], matching: &VectorMatching, grid: Grid) -> Self {
-        let mut rows: HashMap<Labels, Vec<bool>> = HashMap::with_capacity(series.len());
+    fn of(context: &Context<'_>, series: &[Series], matching: &VectorMatching, grid: Grid) -> Outcome<Self> {
+        let mut rows: HashMap<Labels, Vec<bool>> = HashMap::new();
         for one in series {
-            let row = rows.entry(match_labels(&one.labels, matching)).or_insert_with(|| vec![false; grid.steps]);
+            context.breathe()?;
+            let (known, group) = (rows.len(), match_labels(&one.labels, matching));
+            let bytes = label_bytes(&group) + grid.steps as u64;
+            let row = rows.entry(group).or_insert_with(|| vec![false; grid.steps]);
             row.iter_mut().enumerate().for_each(|(step, there)| *there = *there || one.column.has(step));
+            if rows.len() > known {
+                context.make_labels(bytes)?;
+            }
         }
-        Self { rows }
+        Ok(Self { rows })
     }
 
     /// Clears the steps of a series where its group is there (`there`) or is not.
@@ -39,18 +46,37 @@ impl Context<'_> {
         grid: Grid,
         op: BinaryOp,
         matching: &VectorMatching,
+        left: Vec<Series>,
+        right: Vec<Series>,
+    ) -> Outcome<Vec<Series>> {
+        let before = self.made();
+        let combined = self.combined(grid, (op, matching), left, right);
+        self.drop_labels(self.made().saturating_sub(before));
+        combined
+    }
+
+    fn combined(
+        &self,
+        grid: Grid,
+        (op, matching): (BinaryOp, &VectorMatching),
         mut left: Vec<Series>,
         mut right: Vec<Series>,
     ) -> Outcome<Vec<Series>> {
         if op == BinaryOp::Or {
-            let presence = Presence::of(&left, matching, grid);
-            right.iter_mut().for_each(|one| presence.clear(one, matching, true));
+            let presence = Presence::of(self, &left, matching, grid)?;
+            for one in &mut right {
+                self.breathe()?;
+                presence.clear(one, matching, true);
+            }
             left.append(&mut right);
             left.retain(|one| !one.column.is_blank());
             return join_same_labels(left);
         }
-        let presence = Presence::of(&right, matching, grid);
-        left.iter_mut().for_each(|one| presence.clear(one, matching, op == BinaryOp::Unless));
+        let presence = Presence::of(self, &right, matching, grid)?;
+        for one in &mut left {
+            self.breathe()?;
+            presence.clear(one, matching, op == BinaryOp::Unless);
+        }
         left.retain(|one| !one.column.is_blank());
         Ok(left)
     }
