@@ -1,5 +1,6 @@
 //! Remote write, remote read and OTLP.
 
+mod histogram_chunk;
 mod messages;
 pub mod read;
 mod read_answer;

@@ -38,9 +38,6 @@ pub enum ReadError {
     /// More samples than an answer may have.
     #[error("exceeded sample limit ({0})")]
     TooMany(u64),
-    /// Only samples can hold native histograms here.
-    #[error("native histograms are not sent as chunks: accept SAMPLES too")]
-    Histograms,
     /// The store could not read.
     #[error(transparent)]
     Select(#[from] SelectError),
@@ -82,8 +79,8 @@ impl Request {
                 _ => {}
             }
         }
-        // Chunks of native histograms are not made; whoever takes samples too gets these, with all that there is.
-        request.chunked = accepted.contains(&1) && !accepted.contains(&0);
+        // The first of the client's list that there is, as in Prometheus.
+        request.chunked = accepted.iter().find(|kind| **kind <= 1) == Some(&1);
         if !accepted.is_empty() && !accepted.iter().any(|kind| *kind <= 1) {
             return Err(ReadError::Bad(format!("server does not support any of the requested response types: {accepted:?}")));
         }
@@ -123,7 +120,7 @@ impl Request {
                     left = left.checked_sub(samples.len() as u64).ok_or(ReadError::TooMany(most))?;
                     let missing = external.iter().filter(|(name, _)| !series.labels.has(name));
                     let labels = missing.fold(series.labels.clone(), |labels, (name, value)| labels.with(name, value));
-                    answer.add(&labels, samples)?;
+                    answer.add(&labels, samples);
                 }
             }
             answer.end();

@@ -1,7 +1,6 @@
 //! The messages of remote read's answers: `prometheus.ReadResponse`, and frames of `prometheus.ChunkedReadResponse`.
 
-use super::read::ReadError;
-use super::xor;
+use super::{histogram_chunk, xor};
 use crate::model::histogram::{CounterResetHint, FloatHistogram, Span};
 use crate::model::labels::Labels;
 use crate::model::protobuf::{put_bytes, put_float, put_number, put_signed, put_varint};
@@ -9,6 +8,9 @@ use crate::storage::select::SeriesSamples;
 
 /// Samples of a chunk, as in Prometheus's store.
 const CHUNK_SAMPLES: usize = 120;
+/// Kinds of chunks, as `prometheus.Chunk.Encoding` numbers them.
+const XOR: u64 = 1;
+const FLOAT_HISTOGRAM: u64 = 3;
 /// Bytes after which a frame is closed, as Prometheus's `max-bytes-in-frame`.
 const FRAME_BYTES: usize = 1 << 20;
 
@@ -16,7 +18,7 @@ const FRAME_BYTES: usize = 1 << 20;
 pub(super) struct Answer {
     chunked: bool,
     out: Vec<u8>,
-    /// The result of this query, or the frame that is being filled.
+    /// The result of this query, where samples are sent.
     part: Vec<u8>,
     query: usize,
 }
@@ -31,9 +33,9 @@ impl Answer {
         self.part.clear();
     }
 
-    pub(super) fn add(&mut self, labels: &Labels, samples: &SeriesSamples) -> Result<(), ReadError> {
+    pub(super) fn add(&mut self, labels: &Labels, samples: &SeriesSamples) {
         if samples.is_empty() {
-            return Ok(());
+            return;
         }
         let mut series = Vec::new();
         for (name, value) in labels {
@@ -43,13 +45,8 @@ impl Answer {
             put_bytes(&mut series, 1, &label);
         }
         if self.chunked {
-            let mut points = Vec::with_capacity(samples.len());
-            for (place, at_ms) in samples.times.iter().enumerate() {
-                points.push((*at_ms, samples.float(place).ok_or(ReadError::Histograms)?));
-            }
-            for run in points.chunks(CHUNK_SAMPLES) {
-                put_bytes(&mut series, 2, &chunk(run));
-            }
+            self.frames(&series, samples);
+            return;
         } else {
             for (place, at_ms) in samples.times.iter().enumerate() {
                 let mut message = Vec::new();
@@ -64,24 +61,33 @@ impl Answer {
             }
         }
         put_bytes(&mut self.part, 1, &series);
-        if self.chunked && self.part.len() > FRAME_BYTES {
-            self.frame();
+    }
+
+    /// Writes the frames of one series: readers look at the first series of a frame alone, so each frame has but one. Where its
+    /// chunks are many, further frames repeat the labels.
+    fn frames(&mut self, labels: &[u8], samples: &SeriesSamples) {
+        let mut series = labels.to_vec();
+        for chunk in chunks(samples) {
+            if series.len() > labels.len() && series.len() + chunk.len() > FRAME_BYTES {
+                self.frame(&series);
+                series.truncate(labels.len());
+            }
+            put_bytes(&mut series, 2, &chunk);
         }
-        Ok(())
+        self.frame(&series);
     }
 
     pub(super) fn end(&mut self) {
         if !self.chunked {
             let part = std::mem::take(&mut self.part);
             put_bytes(&mut self.out, 1, &part);
-        } else if !self.part.is_empty() {
-            self.frame();
         }
     }
 
-    /// Closes a frame: its length, its checksum, the message.
-    fn frame(&mut self) {
-        let mut message = std::mem::take(&mut self.part);
+    /// Writes a frame: its length, its checksum, the message.
+    fn frame(&mut self, series: &[u8]) {
+        let mut message = Vec::with_capacity(series.len() + 16);
+        put_bytes(&mut message, 1, series);
         if self.query > 0 {
             put_number(&mut message, 2, self.query as u64);
         }
@@ -99,14 +105,53 @@ impl Answer {
     }
 }
 
-fn chunk(points: &[(i64, f64)]) -> Vec<u8> {
-    let mut message = Vec::new();
-    let time = |point: Option<&(i64, f64)>| point.map_or(0, |(at_ms, _)| *at_ms as u64);
-    put_number(&mut message, 1, time(points.first()));
-    put_number(&mut message, 2, time(points.last()));
-    put_number(&mut message, 3, 1);
-    put_bytes(&mut message, 4, &xor::encode(points));
-    message
+/// Samples that go into one chunk.
+#[derive(Default)]
+struct Run<'s> {
+    floats: Vec<(i64, f64)>,
+    histograms: Vec<histogram_chunk::Point<'s>>,
+}
+
+impl Run<'_> {
+    /// Writes the chunk, if there is anything in it, and begins the next one.
+    fn close(&mut self, chunks: &mut Vec<Vec<u8>>) {
+        let mut write = |kind: u64, first_ms: i64, last_ms: i64, data: &[u8]| {
+            let mut message = Vec::new();
+            put_number(&mut message, 1, first_ms as u64);
+            put_number(&mut message, 2, last_ms as u64);
+            put_number(&mut message, 3, kind);
+            put_bytes(&mut message, 4, data);
+            chunks.push(message);
+        };
+        if let (Some((first, _)), Some((last, _))) = (self.floats.first(), self.floats.last()) {
+            write(XOR, *first, *last, &xor::encode(&self.floats));
+        }
+        if let (Some((first, _)), Some((last, _))) = (self.histograms.first(), self.histograms.last()) {
+            write(FLOAT_HISTOGRAM, *first, *last, &histogram_chunk::encode(&self.histograms));
+        }
+        *self = Self::default();
+    }
+}
+
+/// Writes the samples of a series as chunks: floats and histograms apart, ascending in time.
+fn chunks(samples: &SeriesSamples) -> Vec<Vec<u8>> {
+    let (mut chunks, mut run) = (Vec::new(), Run::default());
+    for (place, at_ms) in samples.times.iter().enumerate() {
+        if let Some(value) = samples.float(place) {
+            if !run.histograms.is_empty() || run.floats.len() == CHUNK_SAMPLES {
+                run.close(&mut chunks);
+            }
+            run.floats.push((*at_ms, value));
+        } else if let Some(value) = samples.histogram(place) {
+            let fits = run.histograms.last().is_some_and(|(_, before)| histogram_chunk::fits(before, value));
+            if !fits || run.histograms.len() == CHUNK_SAMPLES {
+                run.close(&mut chunks);
+            }
+            run.histograms.push((*at_ms, value));
+        }
+    }
+    run.close(&mut chunks);
+    chunks
 }
 
 fn histogram(out: &mut Vec<u8>, value: &FloatHistogram, at_ms: i64) {

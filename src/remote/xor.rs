@@ -2,14 +2,20 @@
 
 /// Bits, the highest first.
 #[derive(Default)]
-struct Bits {
-    bytes: Vec<u8>,
+pub(super) struct Bits {
+    pub(super) bytes: Vec<u8>,
     /// Free bits of the last byte.
     free: u32,
 }
 
 impl Bits {
-    fn put(&mut self, value: u64, count: u32) {
+    /// Begins behind whole bytes.
+    pub(super) const fn behind(bytes: Vec<u8>) -> Self {
+        Self { bytes, free: 0 }
+    }
+
+    /// Appends the lowest `count` bits.
+    pub(super) fn put(&mut self, value: u64, count: u32) {
         for place in (0..count).rev() {
             if self.free == 0 {
                 self.bytes.push(0);
@@ -33,7 +39,7 @@ impl Bits {
 
 /// Writes up to 65,535 samples, ascending in time, as one chunk.
 pub(super) fn encode(points: &[(i64, f64)]) -> Vec<u8> {
-    let mut bits = Bits { bytes: (points.len() as u16).to_be_bytes().to_vec(), free: 0 };
+    let mut bits = Bits::behind((points.len() as u16).to_be_bytes().to_vec());
     let (mut last_ms, mut step) = (0_i64, 0_i64);
     let (mut last_value, mut window) = (0_u64, None);
     for (place, (at_ms, value)) in points.iter().enumerate() {
@@ -81,7 +87,7 @@ fn change(bits: &mut Bits, change: i64) {
 }
 
 /// Writes the bits in which two values differ; `window` says where the last ones lay.
-fn exclusive_or(bits: &mut Bits, difference: u64, window: &mut Option<(u32, u32)>) {
+pub(super) fn exclusive_or(bits: &mut Bits, difference: u64, window: &mut Option<(u32, u32)>) {
     if difference == 0 {
         bits.put(0, 1);
         return;
@@ -105,27 +111,51 @@ fn exclusive_or(bits: &mut Bits, difference: u64, window: &mut Option<(u32, u32)
     bits.put(difference >> trailing, count);
 }
 
+/// Reads chunks as the format's description has it, not as the writer does it.
+#[cfg(test)]
+pub(super) struct Reader {
+    bits: Vec<bool>,
+    at: usize,
+}
+
+#[cfg(test)]
+impl Reader {
+    pub(super) fn new(chunk: &[u8]) -> Self {
+        let bits = chunk.iter().flat_map(|byte| (0..8).rev().map(move |place| byte >> place & 1 == 1)).collect();
+        Self { bits, at: 0 }
+    }
+
+    pub(super) fn take(&mut self, count: usize) -> u64 {
+        let taken = &self.bits[self.at..self.at + count];
+        self.at += count;
+        taken.iter().fold(0, |value, bit| value << 1 | u64::from(*bit))
+    }
+
+    pub(super) fn ones(&mut self, most: usize) -> usize {
+        (0..most).take_while(|_| self.take(1) == 1).count()
+    }
+
+    /// Reads in which bits a value differs from the one before, whose place and length are told.
+    pub(super) fn difference(&mut self, leading: &mut u64, length: &mut u64) -> u64 {
+        if self.take(1) == 0 {
+            return 0;
+        }
+        if self.take(1) == 1 {
+            *leading = self.take(5);
+            *length = match self.take(6) {
+                0 => 64,
+                length => length,
+            };
+        }
+        self.take(*length as usize) << (64 - *leading - *length)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Reads a chunk as the format's description has it, not as the writer does it.
-    struct Reader {
-        bits: Vec<bool>,
-        at: usize,
-    }
-
     impl Reader {
-        fn take(&mut self, count: usize) -> u64 {
-            let taken = &self.bits[self.at..self.at + count];
-            self.at += count;
-            taken.iter().fold(0, |value, bit| value << 1 | u64::from(*bit))
-        }
-
-        fn ones(&mut self, most: usize) -> usize {
-            (0..most).take_while(|_| self.take(1) == 1).count()
-        }
-
         fn varint(&mut self) -> u64 {
             let mut value = 0;
             for shift in (0..).step_by(7) {
@@ -140,8 +170,7 @@ mod tests {
     }
 
     fn decode(chunk: &[u8]) -> Vec<(i64, u64)> {
-        let bits = chunk.iter().flat_map(|byte| (0..8).rev().map(move |place| byte >> place & 1 == 1)).collect();
-        let mut reader = Reader { bits, at: 0 };
+        let mut reader = Reader::new(chunk);
         let count = reader.take(16);
         let (mut at_ms, mut step, mut value) = (0_i64, 0_i64, 0_u64);
         let (mut leading, mut length) = (0, 0);
@@ -166,16 +195,7 @@ mod tests {
                 }
             }
             at_ms += step;
-            if reader.take(1) == 1 {
-                if reader.take(1) == 1 {
-                    leading = reader.take(5);
-                    length = match reader.take(6) {
-                        0 => 64,
-                        length => length,
-                    };
-                }
-                value ^= reader.take(length as usize) << (64 - leading - length);
-            }
+            value ^= reader.difference(&mut leading, &mut length);
             points.push((at_ms, value));
         }
         points

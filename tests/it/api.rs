@@ -1,5 +1,6 @@
 //! What a running server answers, against Prometheus's own description of its API, and remote read by a real Prometheus.
 
+use crate::differential::data;
 use crate::support::remote_write::{self, Series};
 use crate::support::server::Server;
 use crate::support::{Process, Scratch, free_port, http, wait_until};
@@ -225,6 +226,12 @@ fn a_real_prometheus_reads_from_here() {
         samples: (0..500).map(|i| (1_700_000_000_000 + i * 15_000 + i % 3, offset + i as f64 * 0.1)).collect(),
     };
     assert!(remote_write::send(&server.address, &[series("a", 0.0), series("b", 7.5)]).unwrap().status < 300);
+    let headers = [("Content-Type", "application/x-protobuf"), ("Content-Encoding", "snappy")];
+    for body in &data::remote_write() {
+        let answer = http::request(&server.address, "POST", "/api/v1/write", &headers, body).unwrap();
+        assert!(answer.status < 300, "{}", answer.body);
+    }
+    let at = format!("{}.5", data::START_MS / 1000 + 1500);
     let text = format!("remote_read: [{{url: 'http://{}/api/v1/read', read_recent: true}}]\n", server.address);
     let address = format!("127.0.0.1:{}", free_port());
     let mut command = Command::new(std::env::var_os("PROMETHEUS_BIN").unwrap_or_else(|| "prometheus".into()));
@@ -238,8 +245,10 @@ fn a_real_prometheus_reads_from_here() {
         "rate(read_back{instance=\"b\"}[5m])",
         "sum by (site) (read_back{instance=~\"a|b\", site=\"x\"})",
         "read_back[3m]",
+        // All kinds of series: native histograms, stale markers, numbers that are none.
+        "{__name__=~\".+\", __name__!=\"read_back\"}[30m]",
     ] {
-        let path = format!("/api/v1/query?query={}&time=1700003007.5", http::encode(query));
+        let path = format!("/api/v1/query?query={}&time={at}", http::encode(query));
         let theirs = http::get(&address, &path).unwrap().json();
         let ours = server.get(&path.replace(&http::encode(", site=\"x\""), "")).json();
         let mut mine = ours["data"]["result"].clone();

@@ -3,7 +3,7 @@
 use crate::support::remote_write::{bytes, varint};
 
 /// Time of the first samples.
-pub(super) const START_MS: i64 = 1_700_000_100_000;
+pub(crate) const START_MS: i64 = 1_700_000_100_000;
 /// Between two samples of a series.
 pub(super) const STEP_MS: i64 = 15_000;
 /// Samples of a series at most.
@@ -103,7 +103,7 @@ fn labels(labels: &[(&str, String)]) -> Vec<u8> {
 
 /// All samples as packed requests of Remote-Write 1.0. A server may take all floats of a request before its histograms, so where
 /// they alternate in a series each run has a request of its own.
-pub(super) fn remote_write() -> Vec<Vec<u8>> {
+pub(crate) fn remote_write() -> Vec<Vec<u8>> {
     let mut all = Maker { random: fastrand::Rng::with_seed(2026), series: Vec::new() }.everything();
     // Series are made in the order of their labels, so that both servers hold them in one order.
     all.sort_by(|left, right| left.labels.cmp(&right.labels));

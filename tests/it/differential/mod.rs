@@ -4,7 +4,7 @@
 //! `PROMETHEUS_BIN` names the Prometheus, 3.5 or newer. `WATCHKEEPER_EXPRESSIONS` says how many, `WATCHKEEPER_SEED` where to begin.
 
 mod compare;
-mod data;
+pub(crate) mod data;
 mod generate;
 mod shrink;
 
