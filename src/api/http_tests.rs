@@ -1,9 +1,12 @@
 //! Methods, origins and forms, as Prometheus's server takes them.
 
 use super::tests::world;
+use crate::env::Env;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode, header};
-use serde_json::json;
+use futures_util::StreamExt as _;
+use serde_json::{Value, json};
+use std::time::Duration;
 
 fn text(headers: &HeaderMap, name: header::HeaderName) -> String {
     let all: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
@@ -29,7 +32,7 @@ async fn methods_that_are_not_there_are_told_which_are() {
         let (found, headers, bytes) = world.ask(request).await;
         let found = (found.as_u16(), text(&headers, header::ALLOW), String::from_utf8(bytes).unwrap());
         assert_eq!(found, (status, allow.to_owned(), body.to_owned()), "{method} {uri}");
-        assert_eq!(text(&headers, header::VARY), if uri.starts_with("/api/v1/") { "Origin" } else { "" }, "{method} {uri}");
+        assert_eq!(text(&headers, header::VARY), if found.0 == 204 { "Origin" } else { "" }, "{method} {uri}");
         assert_eq!(headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
     }
 }
@@ -78,4 +81,40 @@ async fn forms_come_in_two_kinds() {
         assert!(status == StatusCode::OK && answer.contains("[5,\"7\"]"), "{body}: {answer}");
     }
     assert_eq!(world.data("/api/v1/query?query=1&time=5").await["result"], json!([5, "1"]));
+}
+
+/// Reads the next event, which is one piece, as Prometheus writes it: `data: {...}` and an empty line.
+async fn event(stream: &mut axum::body::BodyDataStream) -> Value {
+    let next = Env::real().clock.timeout(Duration::from_secs(5), stream.next()).await;
+    let piece = next.expect("in time").expect("more").unwrap();
+    let text = String::from_utf8(piece.to_vec()).unwrap();
+    let data = text.strip_prefix("data: ").and_then(|rest| rest.strip_suffix("\n\n")).unwrap_or_else(|| panic!("{text:?}"));
+    serde_json::from_str(data).unwrap()
+}
+
+#[tokio::test]
+async fn notifications_are_told_live() {
+    let world = world();
+    let taken = world.registry.gauge("watchkeeper_config_last_reload_successful", "", &[]);
+    taken.set(1.0);
+    let (headers, mut first) = world.stream("/api/v1/notifications/live").await;
+    assert_eq!(text(&headers, header::CONTENT_TYPE), "text/event-stream");
+    assert_eq!(text(&headers, header::CACHE_CONTROL), "no-cache");
+    taken.set(0.0);
+    world.events.publish("config", &json!({}));
+    let told = event(&mut first).await;
+    assert_eq!((&told["text"], &told["active"]), (&json!("Configuration reload has failed."), &json!(true)));
+    assert!(told["date"].as_str().is_some_and(|date| date.parse::<jiff::Timestamp>().is_ok()), "{told}");
+    assert_eq!(told.as_object().map(serde_json::Map::len), Some(3));
+    // Whoever comes later is told what holds; what changes nothing is not told.
+    let (_, mut second) = world.stream("/api/v1/notifications/live").await;
+    assert_eq!(event(&mut second).await, told);
+    world.events.publish("target", &json!({}));
+    taken.set(1.0);
+    world.events.publish("config", &json!({}));
+    let mut ended = told;
+    ended["active"] = false.into();
+    for stream in [&mut first, &mut second] {
+        assert_eq!(event(stream).await, ended);
+    }
 }

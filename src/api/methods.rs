@@ -26,7 +26,10 @@ pub(super) async fn complete(request: Request, next: Next) -> Response {
         let body = if told_differently { "Only POST or PUT requests allowed" } else { "Method Not Allowed\n" };
         response = (StatusCode::METHOD_NOT_ALLOWED, body).into_response();
     }
-    if open {
+    // What no route takes is answered outside of the API.
+    let is_text = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    let missed = is_text && matches!(response.status(), StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
+    if open && !missed {
         allow_origin(response.headers_mut(), origin);
     }
     response

@@ -24,6 +24,8 @@ pub(super) struct World {
     router: Router,
     store: Store,
     _config: watch::Sender<Arc<Config>>,
+    pub(super) registry: Registry,
+    pub(super) events: EventHub,
     ready: watch::Sender<bool>,
 }
 
@@ -32,6 +34,7 @@ pub(super) fn world_with(config: Config) -> World {
     let registry = Registry::new();
     let options = StoreOptions { dir: "/data".into(), retention_ms: 0, ..StoreOptions::default() };
     let store = Store::open(&env, options, &registry).unwrap();
+    let events = EventHub::new();
     let (config_sender, config) = watch::channel(Arc::new(config));
     let (ready, ready_receiver) = watch::channel(true);
     let lifecycle = Lifecycle {
@@ -45,17 +48,17 @@ pub(super) fn world_with(config: Config) -> World {
         querier: Arc::new(store.clone()),
         append: Arc::new(store.clone()),
         store: Some(store.clone()),
-        registry,
+        registry: registry.clone(),
         config,
         views: Views::default(),
         lifecycle,
-        events: EventHub::new(),
+        events: events.clone(),
         flags: BTreeMap::new(),
         storage_folder: "/data".to_owned(),
         started_ms: T0_MS,
         limits: ApiLimits::default(),
     });
-    World { router: router(state), store, _config: config_sender, ready }
+    World { router: router(state), store, _config: config_sender, registry, events, ready }
 }
 
 pub(super) fn world() -> World {
@@ -76,6 +79,13 @@ impl World {
         let response = self.router.clone().call(request).await.unwrap();
         let (parts, body) = response.into_parts();
         (parts.status, parts.headers, axum::body::to_bytes(body, usize::MAX).await.unwrap().to_vec())
+    }
+
+    /// Asks for a stream: the answer's headers and its pieces.
+    pub(super) async fn stream(&self, uri: &str) -> (http::HeaderMap, axum::body::BodyDataStream) {
+        let request = Request::get(uri).header(header::HOST, "localhost:9090").body(Body::empty()).unwrap();
+        let (parts, body) = self.router.clone().call(request).await.unwrap().into_parts();
+        (parts.headers, body.into_data_stream())
     }
 
     pub(super) async fn get(&self, uri: &str) -> (StatusCode, String) {

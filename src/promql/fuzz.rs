@@ -122,7 +122,12 @@ impl Choices<'_> {
     }
 
     fn scalar(&mut self, height: usize) -> String {
-        match self.of(8) {
+        match self.of(10) {
+            8 => self.one(&["step()", "range()", "start()", "end()"]).to_owned(),
+            9 if height > 0 => {
+                let function = self.one(&["min_of", "max_of"]);
+                format!("{function}({}, {})", self.scalar(height - 1), self.scalar(height - 1))
+            }
             0 => self.one(&["1", "0.5", "-3", "NaN", "Inf", "1e9", "0", "-0.1"]).to_owned(),
             1 => "time()".to_owned(),
             2 if height > 0 => format!("scalar({})", self.vector(height - 1)),
@@ -162,7 +167,10 @@ impl Choices<'_> {
     }
 
     fn call(&mut self, below: usize) -> String {
-        match self.of(9) {
+        match self.of(12) {
+            9 => format!("info({}{})", self.vector(below), self.one(&["", ", {g=~\".+\"}", ", {__name__=\"a\"}"])),
+            10 => format!("histogram_quantiles({}, \"q\", {}, 0.9)", self.vector(below), self.scalar(below)),
+            11 => format!("{}{}", self.selector(), self.one(&[" smoothed", " smoothed offset 7s", " anchored"])),
             0 => format!("histogram_quantile({}, {})", self.scalar(below), self.vector(below)),
             1 => format!("histogram_fraction({}, {}, {})", self.scalar(below), self.scalar(below), self.vector(below)),
             2 => format!("clamp({}, {}, {})", self.vector(below), self.scalar(below), self.scalar(below)),
@@ -183,7 +191,8 @@ impl Choices<'_> {
             1 => format!("{} {operator} ({vector})", self.scalar(below)),
             2 => {
                 let matching = self.one(&["", " on (g)", " ignoring (le)", " on () group_left", " on (g) group_right (le)"]);
-                format!("({vector}) {operator}{matching} ({})", self.vector(below))
+                let fill = self.one(&["", "", " fill(0)", " fill_left(-1)", " fill_right(NaN)", " fill_left(1) fill_right(Inf)"]);
+                format!("({vector}) {operator}{matching}{fill} ({})", self.vector(below))
             }
             _ => {
                 let (operator, matching) = (self.one(&["and", "or", "unless"]), self.one(&["", " on (g)", " ignoring (g)"]));
@@ -205,7 +214,8 @@ impl Choices<'_> {
     }
 }
 
-const RANGE_FUNCTIONS: &[&str] = &[
+/// Functions of one range.
+pub(super) const RANGE_FUNCTIONS: &[&str] = &[
     "rate",
     "increase",
     "delta",
@@ -243,6 +253,7 @@ const FUNCTIONS: &[&str] = &[
     "round",
     "sin",
     "timestamp",
+    "start_timestamp",
     "absent",
     "sort",
     "sort_desc",

@@ -78,7 +78,7 @@ fn matcher_sets(params: &Params, cancel: &AtomicBool) -> Result<Vec<Vec<Matcher>
             let matchers = matchers.map_err(|error| ApiError::bad_data(error.to_string()))?;
             if matchers.iter().all(|matcher| matcher.matches("")) {
                 let message = "match[] must contain at least one non-empty matcher";
-                return Err(ApiError::bad_parameter("match[]", message));
+                return Err(ApiError::bad_data(message));
             }
             Ok(matchers)
         })

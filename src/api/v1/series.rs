@@ -1,7 +1,7 @@
 //! `series`, `labels`, `label/{name}/values`.
 
 use super::super::answer::success_with;
-use super::super::error::ApiError;
+use super::super::error::{ApiError, ErrorKind};
 use super::super::json::{push_labels, push_list, push_strings};
 use super::super::params::Params;
 use super::super::state::ApiState;
@@ -18,9 +18,9 @@ pub(in crate::api) async fn series(State(api): State<ApiState>, params: Params) 
     if params.all("match[]").next().is_none() {
         return Err(ApiError::bad_data("no match[] parameter provided"));
     }
-    let named = |error: ApiError| match error.message.starts_with("invalid parameter") {
-        true => error,
-        false => ApiError::bad_parameter("match[]", error.message),
+    let named = |error: ApiError| match error.kind {
+        ErrorKind::BadData => ApiError::bad_parameter("match[]", error.message),
+        _ => error,
     };
     let range = time_range(&params)?;
     let limit = params.limit()?;

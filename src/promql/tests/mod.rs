@@ -6,6 +6,7 @@ mod chains;
 mod compare;
 mod fairness;
 mod load;
+mod newer;
 mod properties;
 mod run;
 mod script;

@@ -5,6 +5,7 @@ use crate::model::labels::Labels;
 use crate::model::sample::{Value, stale_nan};
 use crate::promql::engine::{Engine, EngineOptions, QueryError, QueryOptions};
 use crate::promql::expr::{BinaryOp, Expr, ExprKind};
+use crate::promql::fuzz::RANGE_FUNCTIONS;
 use crate::promql::parse::parse;
 use crate::promql::print::one_line;
 use crate::promql::value::QueryValue;
@@ -79,26 +80,8 @@ fn selector() -> impl Strategy<Value = String> {
 
 const RANGES: [&str; 3] = ["30s", "1m", "2m30s"];
 const GROUPINGS: [&str; 5] = ["", " by (g)", " by (i, g)", " without (i)", " by (__name__)"];
-const RANGE_FUNCTIONS: [&str; 15] = [
-    "rate",
-    "increase",
-    "delta",
-    "irate",
-    "avg_over_time",
-    "sum_over_time",
-    "min_over_time",
-    "max_over_time",
-    "count_over_time",
-    "last_over_time",
-    "stddev_over_time",
-    "changes",
-    "deriv",
-    "mad_over_time",
-    "present_over_time",
-];
-
 fn leaf() -> impl Strategy<Value = String> {
-    let (ranges, functions) = (|| prop::sample::select(&RANGES), prop::sample::select(&RANGE_FUNCTIONS));
+    let (ranges, functions) = (|| prop::sample::select(&RANGES), prop::sample::select(RANGE_FUNCTIONS));
     let shift = prop_oneof![4 => Just(""), 1 => Just(" offset 1m"), 1 => Just(" @ 300"), 1 => Just(" offset -30s")];
     prop_oneof![
         (selector(), shift.clone()).prop_map(|(selector, shift)| format!("{selector}{shift}")),
@@ -135,7 +118,7 @@ fn vector() -> BoxedStrategy<String> {
                 inner.clone().prop_map(|inner| format!("abs({inner})")),
                 inner.clone().prop_map(|inner| format!("clamp_max({inner}, 5)")),
                 inner.clone().prop_map(|inner| format!("label_replace({inner}, \"n\", \"$1\", \"g\", \"(.)\")")),
-                (prop::sample::select(&RANGE_FUNCTIONS), inner)
+                (prop::sample::select(RANGE_FUNCTIONS), inner)
                     .prop_map(|(function, inner)| format!("{function}(({inner})[2m:30s])")),
             ]
         })
@@ -198,7 +181,10 @@ fn rounds(expr: &Expr) -> bool {
 /// tells apart what is nearly equal.
 fn jumps(expr: &Expr) -> bool {
     let jumpy = match &expr.kind {
-        ExprKind::Call(call) => matches!(call.function, "rate" | "increase" | "irate" | "changes"),
+        ExprKind::Call(call) => matches!(
+            call.function,
+            "rate" | "increase" | "irate" | "changes" | "resets" | "ts_of_max_over_time" | "ts_of_min_over_time"
+        ),
         ExprKind::Binary(binary) => binary.op.is_comparison() || matches!(binary.op, BinaryOp::Mod | BinaryOp::Pow),
         _ => false,
     };

@@ -558,7 +558,7 @@ impl<'a> Generator<'a> {
     fn with_numbers(&mut self, depth: u8) -> Node {
         let inner = self.vector(depth - 1);
         let number = |this: &mut Self| Node::leaf(Kind::Scalar, this.pick(&["0", "1", "-2", "5", "0.25", "NaN", "Inf", "10"]));
-        match self.random.u8(0..5) {
+        match self.random.u8(0..7) {
             0 => Node::call(Kind::Vector, "clamp", vec![inner, number(self), number(self)]),
             1 => Node::call(Kind::Vector, "clamp_min", vec![inner, number(self)]),
             2 => Node::call(Kind::Vector, "clamp_max", vec![inner, number(self)]),
@@ -567,6 +567,15 @@ impl<'a> Generator<'a> {
                 let ratio = Node::leaf(Kind::Scalar, self.pick(&["0.5", "-0.5", "0.1", "1", "0"]));
                 Node::new(Kind::Vector, vec![format!("limit_ratio{grouping} ("), ", ".into(), ")".into()], vec![ratio, inner])
             }
+            4 => {
+                let data = self.pick(&["", ", {version=~\".+\"}", ", {__name__=\"target_info\"}", ", {version=\"2\"}"]);
+                let inner = self.selector();
+                Node::new(Kind::Vector, vec!["info(".into(), format!("{data})")], vec![inner])
+            }
+            5 => Node::leaf(
+                Kind::Vector,
+                self.pick(&["hour()", "minute()", "day_of_week()", "day_of_year()", "month()", "year()"]),
+            ),
             _ => Node::call(Kind::Vector, "round", vec![inner, number(self)]),
         }
     }
