@@ -51,6 +51,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("procfs_core", &["host/"]),
     ("clap", &["cli/", "main.rs"]),
     ("stacker", &["promql/deep.rs"]),
+    ("unicode_width", &["cli/output.rs"]),
     ("anyhow", &["app/", "cli/", "main.rs"]),
     ("fastrand", &["env/"]),
     ("rustix", &["env/", "host/"]),

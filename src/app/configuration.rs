@@ -29,7 +29,11 @@ pub fn load(env: &Env, path: Option<&Path>) -> Result<Arc<Config>, ConfigError> 
     let Some(path) = path else { return Ok(Arc::new(Config::without_file())) };
     let files = DiskFiles { env };
     let text = files.text(path)?;
-    Ok(Arc::new(config::load(path, &text, &files)?))
+    let config = config::load(path, &text, &files)?;
+    if config::has_more_documents(&text) {
+        tracing::warn!(file = %path.display(), "only the first YAML document of the configuration is read: the rest is ignored");
+    }
+    Ok(Arc::new(config))
 }
 
 #[cfg(test)]

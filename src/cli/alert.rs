@@ -1,7 +1,7 @@
 //! `watchkeeper alert list|send|test`: what fires, posting an alert by hand, and whether a notification arrives.
 
 use super::client::{Server, ServerArgs, block_on, escape};
-use super::output::Table;
+use super::output::{Table, shown};
 use super::silence::{ask, read_matchers, time};
 use crate::env::Env;
 use crate::model::labels::{ALERT_NAME, Labels};
@@ -143,7 +143,10 @@ async fn send(
     if let Some(end) = end.or(resolved.then_some(now.as_str())) {
         alert["endsAt"] = Value::from(end);
     }
-    ask(&Server::new(server), Method::POST, "/api/v2/alerts", Some(&json!([alert]))).await.map(|_| ())
+    ask(&Server::new(server), Method::POST, "/api/v2/alerts", Some(&json!([alert]))).await?;
+    let name = alert["labels"][ALERT_NAME].as_str().unwrap_or("the alert");
+    super::output::show(&format!("{}: {}\n", if alert["endsAt"].is_null() { "sent" } else { "sent with an end" }, shown(name)));
+    Ok(())
 }
 
 /// Returns the notification about the alert that has an outcome, if there is one.

@@ -112,9 +112,15 @@ fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
+/// As in Prometheus and Alertmanager; whoever wrote the rest should know.
+const MORE_DOCUMENTS: &str = "only the first YAML document is read: what stands behind the next `---` is ignored";
+
 fn check_config(path: &Path, text: &str) -> Result<Findings, ConfigError> {
     let config = config::load(path, text, &DiskFiles)?;
     let mut found = Findings::default();
+    if config::has_more_documents(text) {
+        found.warnings.push(MORE_DOCUMENTS.to_owned());
+    }
     let mut rules = 0;
     for pattern in &config.rule_files {
         // As in the server: a rule file that is not there may come later.
@@ -150,6 +156,9 @@ fn missing_files(config: &Config) -> Vec<String> {
 fn check_alertmanager(path: &Path, text: &str) -> Result<Findings, ConfigError> {
     let config = config::load_alertmanager(path, text)?;
     let mut found = Findings { summary: alertmanager_summary(&config), ..Findings::default() };
+    if config::has_more_documents(text) {
+        found.warnings.push(MORE_DOCUMENTS.to_owned());
+    }
     check_notifier(&config, &mut found);
     found.warnings.extend(config.unsupported(config::SENDABLE));
     Ok(found)

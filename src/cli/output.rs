@@ -1,9 +1,11 @@
 //! Answers for people and programs: aligned tables, CSV, JSON, and graphs of block characters.
 
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Write as _;
+use unicode_width::UnicodeWidthStr as _;
 
 /// Rows of texts under a header.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,18 +20,20 @@ impl Table {
         Self { header: header.into_iter().map(Into::into).collect(), rows: Vec::new() }
     }
 
-    /// Lays the columns side by side, two blanks between them.
+    /// Lays the columns side by side, two blanks between them. Wide characters take two places, and what would move the cursor is
+    /// escaped: a row is a line.
     pub(super) fn aligned(&self) -> String {
         let lines = || std::iter::once(&self.header).chain(&self.rows);
         let columns = lines().map(Vec::len).max().unwrap_or(0);
-        let width = |column: usize| lines().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+        let lines: Vec<Vec<Cow<'_, str>>> = lines().map(|row| row.iter().map(|cell| shown(cell)).collect()).collect();
+        let width = |column: usize| lines.iter().filter_map(|row| row.get(column)).map(|cell| cell.width()).max();
         let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
         let mut out = String::new();
-        for row in lines().filter(|row| !row.is_empty()) {
+        for row in lines.iter().filter(|row| !row.is_empty()) {
             let mut line = String::new();
             for (cell, width) in row.iter().zip(&widths) {
                 line.push_str(cell);
-                line.extend(std::iter::repeat_n(' ', width + 2 - cell.chars().count().min(*width)));
+                line.extend(std::iter::repeat_n(' ', width + 2 - cell.width().min(*width)));
             }
             out.push_str(line.trim_end());
             out.push('\n');
@@ -47,6 +51,15 @@ impl Table {
         }
         out
     }
+}
+
+/// Returns a text whose control characters are escaped.
+pub(super) fn shown(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let escaped = text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() });
+    Cow::Owned(escaped.collect())
 }
 
 fn csv_cell(cell: &str) -> String {
@@ -142,25 +155,46 @@ pub(super) fn graph(data: &Value) -> String {
     let mut out = String::new();
     for one in data["result"].as_array().into_iter().flatten() {
         let name = one["metric"].as_object().map(series_name).unwrap_or_default();
-        let values: Vec<f64> = points(one).iter().filter_map(|(_, value)| crate::model::number::parse_float(value)).collect();
-        let shown = thinned(&values);
-        let finite = || shown.iter().copied().filter(|value| value.is_finite());
-        let (low, high) =
-            finite().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
-        let block = |value: &f64| -> char {
-            if !value.is_finite() {
-                return ' ';
-            }
-            let part = if high > low { (value - low) / (high - low) } else { 0.0 };
-            BLOCKS.get((part * 7.0).round() as usize).copied().unwrap_or('█')
-        };
-        let line: String = shown.iter().map(block).collect();
-        let text = |value: f64| crate::model::number::format_api(value);
-        let last = values.last().copied().unwrap_or(f64::NAN);
-        let written = writeln!(out, "{name}\n  {line}  min {} max {} last {}", text(low), text(high), text(last));
-        debug_assert!(written.is_ok());
+        out.push_str(&shown(&name));
+        out.push('\n');
+        let floats: Vec<f64> = points(one).iter().filter_map(|(_, value)| crate::model::number::parse_float(value)).collect();
+        if !floats.is_empty() {
+            graph_line(&mut out, "", &floats);
+        }
+        let histograms = histograms(one);
+        if !histograms.is_empty() {
+            graph_line(&mut out, "count: ", &histograms.iter().map(|(count, _)| *count).collect::<Vec<_>>());
+            graph_line(&mut out, "average: ", &histograms.iter().map(|(count, sum)| sum / count).collect::<Vec<_>>());
+        }
     }
     out
+}
+
+/// Returns the count and the sum of each native histogram of a series or sample.
+fn histograms(series: &Value) -> Vec<(f64, f64)> {
+    let number = |value: &Value| value.as_str().and_then(crate::model::number::parse_float);
+    let many = series.get("histograms").and_then(Value::as_array).into_iter().flatten();
+    let points = series.get("histogram").into_iter().chain(many);
+    points.filter_map(|point| Some((number(&point[1]["count"])?, number(&point[1]["sum"])?))).collect()
+}
+
+/// Draws one line of blocks, and says between what it lies.
+fn graph_line(out: &mut String, what: &str, values: &[f64]) {
+    let drawn = thinned(values);
+    let finite = || drawn.iter().copied().filter(|value| value.is_finite());
+    let (low, high) = finite().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
+    let block = |value: &f64| -> char {
+        if !value.is_finite() {
+            return ' ';
+        }
+        let part = if high > low { (value - low) / (high - low) } else { 0.0 };
+        BLOCKS.get((part * 7.0).round() as usize).copied().unwrap_or('█')
+    };
+    let line: String = drawn.iter().map(block).collect();
+    let text = |value: f64| crate::model::number::format_api(value);
+    let last = values.last().copied().unwrap_or(f64::NAN);
+    let written = writeln!(out, "  {what}{line}  min {} max {} last {}", text(low), text(high), text(last));
+    debug_assert!(written.is_ok());
 }
 
 /// Takes at most so many values as fit on a line, evenly spread.
@@ -213,6 +247,37 @@ mod tests {
              up             1970-01-01T00:00:01.5Z  0\n"
         );
         assert_eq!(table.csv(), "__name__,job,time,value\nup,\"a,b\",1970-01-01T00:00:00Z,1\nup,,1970-01-01T00:00:01.5Z,0\n");
+    }
+
+    #[test]
+    fn a_row_is_a_line_and_wide_characters_are_wide() {
+        let data = json!({"resultType": "vector", "result": [
+            {"metric": {"a": "x\ny\u{1b}[31m"}, "value": [0, "1"]},
+            {"metric": {"a": "温度", "b": "é"}, "value": [0, "2"]},
+        ]});
+        assert_eq!(
+            query_table(&data).aligned(),
+            "a               b  time                  value\n\
+             x\\ny\\u{1b}[31m     1970-01-01T00:00:00Z  1\n\
+             温度            é  1970-01-01T00:00:00Z  2\n"
+        );
+        // CSV has its own way to hold them.
+        assert!(query_table(&data).csv().contains("\"x\ny\u{1b}[31m\""));
+        assert_eq!(text_table("l\r", &json!(["a\tb"])).aligned(), "l\\r\na\\tb\n");
+    }
+
+    #[test]
+    fn histograms_are_drawn_by_count_and_average() {
+        let histogram = |at: i32, count: &str, sum: &str| json!([at, {"count": count, "sum": sum, "buckets": []}]);
+        let data = json!({"resultType": "matrix", "result": [
+            {"metric": {"__name__": "h"}, "histograms": [histogram(0, "1", "8"), histogram(1, "8", "8")]},
+            {"metric": {"__name__": "m\n"}, "values": [[0, "3"]], "histograms": [histogram(1, "2", "5")]},
+        ]});
+        assert_eq!(
+            graph(&data),
+            "h\n  count: ▁█  min 1 max 8 last 8\n  average: █▁  min 1 max 8 last 1\n\
+             m\\n\n  ▁  min 3 max 3 last 3\n  count: ▁  min 2 max 2 last 2\n  average: ▁  min 2.5 max 2.5 last 2.5\n"
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::error::ConfigError;
 use super::http_client::HttpClientConfig;
+use super::place::Spot;
 use super::section::{Section as _, Value, read_section, section};
 use super::show::Shown;
 use super::values::{FilePath, Url};
@@ -81,6 +82,9 @@ pub struct OtherDiscovery {
     pub key: String,
     /// What it says, to be shown again.
     pub(crate) shown: Shown,
+    /// The file and the place where it stands.
+    pub(crate) file: String,
+    pub(crate) spot: Spot,
 }
 
 /// All sources of targets of one job.
@@ -152,7 +156,8 @@ impl super::section::Section for DiscoveryConfigs {
                 if shown.is_zero() {
                     return Ok(true);
                 }
-                self.others.push(OtherDiscovery { key: key.to_owned(), shown });
+                let ConfigError { file, line, column, .. } = value.error("");
+                self.others.push(OtherDiscovery { key: key.to_owned(), shown, file, spot: Spot { line, column } });
             }
         }
         Ok(true)

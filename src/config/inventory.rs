@@ -1,8 +1,11 @@
 //! What a configuration asks for that the server cannot do, and which files it needs.
 
 use super::alertmanager::AlertmanagerConfig;
+use super::discovery::OtherDiscovery;
+use super::error::ConfigError;
 use super::http_client::{HttpClientConfig, TlsConfig};
 use super::load::Config;
+use super::place::Spot;
 use super::receivers::Receiver;
 use super::values::FilePath;
 
@@ -16,7 +19,7 @@ impl Config {
         let mut found = Vec::new();
         for job in &self.scrape_configs {
             for other in &job.discovery.others {
-                found.push(format!("job {:?}: {} is not supported", job.job_name, other.key));
+                found.push(refused(other, &format!("job {:?}", job.job_name)));
             }
             let clients = job.discovery.http.iter().map(|http| &http.http);
             for wish in clients.chain([&job.http]).flat_map(unsupported_of_client) {
@@ -24,7 +27,7 @@ impl Config {
             }
         }
         for other in self.alerting.alertmanagers.iter().flat_map(|alertmanager| &alertmanager.discovery.others) {
-            found.push(format!("alerting.alertmanagers: {} is not supported", other.key));
+            found.push(refused(other, "alerting.alertmanagers"));
         }
         for remote in &self.remote_write {
             let given = [
@@ -128,6 +131,13 @@ fn unsupported_of_tls(tls: &TlsConfig) -> Vec<String> {
 fn refused_refs(refs: &[(&str, &String)]) -> Vec<String> {
     let given = refs.iter().filter(|(_, name)| !name.is_empty());
     given.map(|(key, _)| format!("{key} is not supported; supported: the text itself, or a file")).collect()
+}
+
+/// Says that a kind of discovery is not supported, and where it stands.
+fn refused(other: &OtherDiscovery, of: &str) -> String {
+    let Spot { line, column } = other.spot;
+    let message = format!("{of}: {} is not supported", other.key);
+    ConfigError { file: other.file.clone(), line, column, message }.to_string()
 }
 
 fn of_tls<'a>(tls: &'a TlsConfig, files: &mut Vec<(&'static str, &'a FilePath)>) {

@@ -44,3 +44,4 @@ pub use place::{Spot, TextPlace};
 pub use scrape::ScrapeConfig;
 pub use values::{Bytes, FilePath, Secret, Url};
 pub use yaml::base64 as decode_base64;
+pub use yaml::has_more_documents;

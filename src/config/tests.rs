@@ -280,3 +280,20 @@ proptest::proptest! {
         proptest::prop_assert_eq!(again.global.external_labels, labels);
     }
 }
+
+#[test]
+fn discovery_that_is_not_there_is_refused_with_its_place() {
+    let text = "scrape_configs:\n- job_name: a\n  kubernetes_sd_configs:\n  - role: pod\nalerting:\n  alertmanagers:\n  - consul_sd_configs: [{}]\n";
+    let refused = load_text(text).unwrap().unsupported(&[]);
+    let [job, alertmanagers] = refused.as_slice() else { panic!("{refused:?}") };
+    assert!(job.ends_with(":4:5: job \"a\": kubernetes_sd_configs is not supported"), "{job}");
+    assert!(alertmanagers.ends_with(":7:24: alerting.alertmanagers: consul_sd_configs is not supported"), "{alertmanagers}");
+}
+
+#[test]
+fn only_the_first_document_counts() {
+    let text = "global: {scrape_interval: 7s}\n---\nno_such_key: 1\n";
+    assert_eq!(load_text(text).unwrap().global.scrape_interval.as_secs(), 7);
+    let more = ["", "global: {}\n", "---\nglobal: {}\n", "global: {}\n...\n", "global: [\n---\n", text].map(has_more_documents);
+    assert_eq!(more, [false, false, false, false, false, true]);
+}

@@ -254,6 +254,12 @@ pub(crate) fn parse_first(text: &str, source: &Source, limits: Limits) -> Result
     reader.document().map_err(|error| error.in_file(&source.file))
 }
 
+/// Returns whether more documents follow the first one of a text that can be read: they do not count.
+#[must_use]
+pub fn has_more_documents(text: &str) -> bool {
+    parse_first(text, &Source::default(), Limits::default()).is_ok_and(|(_, more)| more)
+}
+
 struct Reader<'a> {
     parser: Parser<'a, serde_saphyr::granit_parser::StrInput<'a>>,
     /// Anchor number -> node and how many nodes it stands for.
