@@ -35,11 +35,12 @@ struct Look {
     removed_notifications: u64,
     /// The state's word; empty where ZooKeeper is not configured.
     zookeeper: &'static str,
+    reload_failed: bool,
 }
 
 impl Look {
     fn at(api: &ApiState, now_ms: i64) -> Self {
-        let mut look = Self::default();
+        let mut look = Self { reload_failed: api.reload_failed(), ..Self::default() };
         let cluster = (api.views.cluster)();
         if cluster.configured {
             look.zookeeper = cluster.status.state.as_str();
@@ -98,6 +99,11 @@ fn compare(old: &Look, new: &Look) -> Vec<Difference> {
     alerts(old, new, &mut found);
     silences(old, new, &mut found);
     rules(old, new, &mut found);
+    if old.reload_failed != new.reload_failed {
+        // What is taken again is told by the change of the configuration.
+        let refused = "the configuration was refused, in whole or in part: what held before goes on";
+        found.push(difference("config", new.reload_failed.then(|| refused.to_owned()), "/status/configuration"));
+    }
     if old.notifications != new.notifications {
         found.push(difference("notification", None, "/notifications"));
     }
@@ -270,8 +276,11 @@ mod tests {
         old = new.clone();
         new.silences.insert("1".to_owned(), (1, SilenceState::Active, "by li: x".to_owned()));
         new.refused.insert("a.yml".to_owned(), (3, "bad\nworse".to_owned()));
+        new.reload_failed = true;
         let made = Some("silence made by li: x".to_owned());
         let refused = Some("a.yml was refused, line 3: bad".to_owned());
-        assert_eq!(texts(&old, &new), [("silence", made), ("rule", refused)]);
+        let config = Some("the configuration was refused, in whole or in part: what held before goes on".to_owned());
+        assert_eq!(texts(&old, &new), [("silence", made), ("rule", refused), ("config", config)]);
+        assert_eq!(texts(&new, &Look { reload_failed: false, ..new.clone() }), [("config", None)]);
     }
 }

@@ -173,6 +173,11 @@ impl ApiState {
         &self.0
     }
 
+    /// Returns whether the last reload was refused, in whole or in part.
+    pub(super) fn reload_failed(&self) -> bool {
+        self.registry.value("watchkeeper_config_last_reload_successful").is_some_and(|value| value < 0.5)
+    }
+
     /// Returns the configuration in force.
     #[must_use]
     pub fn present_config(&self) -> Arc<Config> {

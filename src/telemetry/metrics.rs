@@ -146,6 +146,18 @@ impl Registry {
         }
     }
 
+    /// Returns what the counter or gauge of that name without labels says, where there is one.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "counts of our own events stay far below 2^53")]
+    pub fn value(&self, name: &str) -> Option<f64> {
+        let families = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match families.get(name)?.cells.get(&Labels::empty())? {
+            Cell::Counter(counter) => Some(counter.get() as f64),
+            Cell::Gauge(gauge) => Some(gauge.get()),
+            Cell::Histogram(_) => None,
+        }
+    }
+
     /// Returns the histogram of that name and labels, made at first use. `bounds` ascend.
     #[must_use]
     pub fn histogram(&self, name: &str, help: &'static str, labels: &[(&str, &str)], bounds: &[f64]) -> Histogram {

@@ -20,12 +20,9 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// Returns what holds now.
 fn active(api: &ApiState) -> Option<Value> {
-    let families = api.registry.snapshot();
-    let family = families.iter().find(|family| family.name == "watchkeeper_config_last_reload_successful");
-    let failed = family.and_then(|family| family.samples.first()).is_some_and(|(_, _, value)| *value < 0.5);
     let told = api.events.changes_since(i64::MIN).into_iter().find(|change| change.kind == "config");
     let at_ms = told.map_or(api.started_ms, |change| change.at_ms);
-    failed.then(|| json!({"text": RELOAD_FAILED, "date": rfc3339(Some(at_ms)), "active": true}))
+    api.reload_failed().then(|| json!({"text": RELOAD_FAILED, "date": rfc3339(Some(at_ms)), "active": true}))
 }
 
 pub(in crate::api) async fn notifications(State(api): State<ApiState>) -> Response {

@@ -16,9 +16,13 @@ pub(super) fn replace(context: &Context<'_>, grid: Grid, args: &[Expr]) -> Outco
     let regex =
         Regex::new(&pattern).map_err(|_| Context::fail(format!("invalid regular expression in label_replace(): {pattern}")))?;
     check_target("label_replace", &target)?;
+    // One within the other they are all held.
+    let program = regex.program_bytes() as u64;
+    context.make_labels(program)?;
     let before = context.made();
     let mut series = context.vector(grid, vector)?;
     let replaced = context.made().saturating_sub(before);
+    context.drop_labels(program);
     for one in &mut series {
         context.breathe()?;
         let allow = |length: usize| allow(context, &one.labels, &target, length);

@@ -92,6 +92,20 @@ fn what_comes_after_the_reading_sees_that_nobody_waits() {
 }
 
 #[test]
+fn patterns_within_each_other_count_as_memory() {
+    let store = MemoryStore::new();
+    store.add(&Labels::from_pairs([("__name__", "m")]), 1000, Value::Float(1.0));
+    let engine = Engine::new(EngineOptions { max_query_bytes: 8 << 20, ..EngineOptions::default() });
+    let nested = |count: usize| {
+        let (begin, end) = ("label_replace(".repeat(count), ", \"a\", \"\", \"b\", \"(x|[a-f]{500}.)*\")".repeat(count));
+        engine.instant(&store, &parse(&format!("{begin}m{end}")).expect("parses"), 1000, &QueryOptions::default())
+    };
+    assert!(nested(2).is_ok());
+    let refused = nested(150);
+    assert!(matches!(refused, Err(QueryError::TooMuchMemory { .. })), "{refused:?}");
+}
+
+#[test]
 fn labels_of_groups_count_as_memory() {
     let store = MemoryStore::new();
     let long = "x".repeat(10_000);

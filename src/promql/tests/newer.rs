@@ -129,14 +129,13 @@ proptest! {
         for (name, side) in [("a", &left), ("b", &right)] {
             side.iter().for_each(|(i, value)| put(&store, name, &i.to_string(), &vec![(0, f64::from(*value))]));
         }
-        let mut words = String::new();
-        match (fill_left, fill_right) {
-            (Some(left), Some(right)) if left == right => words = format!("fill({left})"),
-            _ => {
-                fill_left.iter().for_each(|left| words.push_str(&format!(" fill_left({left})")));
-                fill_right.iter().for_each(|right| words.push_str(&format!(" fill_right({right})")));
-            }
-        }
+        let words = match (fill_left, fill_right) {
+            (Some(left), Some(right)) if left == right => format!("fill({left})"),
+            (Some(left), Some(right)) => format!("fill_left({left}) fill_right({right})"),
+            (Some(left), None) => format!("fill_left({left})"),
+            (None, Some(right)) => format!("fill_right({right})"),
+            (None, None) => String::new(),
+        };
         let mut expected = BTreeMap::new();
         for i in left.keys().chain(right.keys()).collect::<BTreeSet<_>>() {
             let (Some(left), Some(right)) = (left.get(i).copied().or(fill_left), right.get(i).copied().or(fill_right)) else { continue };
