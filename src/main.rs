@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// Gives memory back within seconds and starts small (measured: design notes in ARCHITECTURE.md, "Allocator").
+/// Starts small and gives memory back within seconds. Rules run every second: what one evaluation freed the next should find.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
@@ -12,7 +12,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
     reason = "the allocator finds its settings by the name of this symbol; it is a constant that ends in a zero byte"
 )]
 #[unsafe(export_name = "_rjem_malloc_conf")]
-pub static ALLOCATOR_SETTINGS: &[u8] = b"background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0,narenas:4\0";
+pub static ALLOCATOR_SETTINGS: &[u8] = b"background_thread:true,dirty_decay_ms:5000,muzzy_decay_ms:0,narenas:4\0";
 
 fn main() -> ExitCode {
     watchkeeper::cli::main()

@@ -7,6 +7,7 @@ use super::memory::Memory;
 use super::metrics::{GroupMetrics, Metrics};
 use super::restore;
 use super::rule::{Evaluation, Outcome, RuleState};
+use super::sharing::Sharing;
 use super::spec::{GroupKey, GroupSpec};
 use super::view::{GroupView, RuleView};
 use crate::env::Env;
@@ -91,6 +92,7 @@ pub(super) struct Group {
     rules: Vec<Arc<Mutex<RuleState>>>,
     metrics: GroupMetrics,
     remembered: restore::Remembered,
+    sharing: Arc<Sharing>,
 }
 
 impl Group {
@@ -117,7 +119,8 @@ impl Group {
             rules.push(Arc::new(Mutex::new(state)));
         }
         let metrics = shared.metrics.group(&key);
-        let mut group = Self { shared, key, spec, settings, stop, rules, metrics, remembered: BTreeMap::new() };
+        let sharing = Arc::new(Sharing::new(Arc::clone(&shared.querier)));
+        let mut group = Self { shared, key, spec, settings, stop, rules, metrics, remembered: BTreeMap::new(), sharing };
         if is_reload {
             group.remembered = group.to_remember();
         }
@@ -188,12 +191,16 @@ impl Group {
         let start = clock.monotonic();
         let mut samples = 0;
         self.metrics.iterations.inc();
+        self.sharing.begin(at_ms);
         for place in 0..self.rules.len() {
             if *self.shared.stopping.borrow() {
                 break;
             }
             let rule_start = clock.monotonic();
             let outcome = self.evaluate_rule(place, at_ms).await;
+            let rule = &self.spec.rules[place];
+            let written: &[&str] = if rule.is_alert() { &["ALERTS", "ALERTS_FOR_STATE"] } else { &[rule.name.as_str()] };
+            self.sharing.wrote(written);
             let seconds = (clock.monotonic() - rule_start).as_secs_f64();
             self.shared.metrics.evaluation_seconds.observe(seconds);
             self.metrics.evaluations.inc();
@@ -205,6 +212,7 @@ impl Group {
             self.rules[place].lock().unwrap_or_else(PoisonError::into_inner).took(seconds);
             self.send(outcome.alerts).await;
         }
+        self.sharing.end();
         self.remember().await;
         let seconds = (clock.monotonic() - start).as_secs_f64();
         self.shared.metrics.group_seconds.observe(seconds);
@@ -219,12 +227,12 @@ impl Group {
         let rule = Arc::clone(&self.rules[place]);
         let cancel = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&cancel);
-        let (settings, limit) = (self.settings.clone(), self.spec.limit);
+        let (settings, limit, sharing) = (self.settings.clone(), self.spec.limit, Arc::clone(&self.sharing));
         let (query_offset_ms, interval_ms) = (self.query_offset_ms(), self.interval_ms());
         let mut work = self.shared.env.tasks.blocking(move || {
             let evaluation = Evaluation {
                 engine: &shared.engine,
-                querier: &*shared.querier,
+                querier: &*sharing,
                 append: &*shared.append,
                 at_ms,
                 query_offset_ms,

@@ -20,6 +20,7 @@ mod metrics;
 pub mod recording;
 pub mod restore;
 pub mod rule;
+mod sharing;
 pub mod spec;
 pub mod template_data;
 pub mod unit_test;

@@ -50,12 +50,14 @@ struct GroupFinder<'a> {
     by_address: HashMap<usize, usize, foldhash::fast::RandomState>,
     /// Keeps the sets alive whose addresses are known.
     seen: Vec<Labels>,
+    /// Address and place before: neighbours are often of one group.
+    before: Option<(usize, usize)>,
 }
 
 impl<'a> GroupFinder<'a> {
     fn new(aggregate: &'a Aggregate) -> Self {
         let (by_labels, by_address) = (HashTable::new(), HashMap::default());
-        Self { aggregate, hasher: DefaultHashBuilder::default(), by_labels, by_address, seen: Vec::new() }
+        Self { aggregate, hasher: DefaultHashBuilder::default(), by_labels, by_address, seen: Vec::new(), before: None }
     }
 
     /// Returns the place of the group; `known` says what the labels of a group are, `add` adds one.
@@ -66,7 +68,12 @@ impl<'a> GroupFinder<'a> {
         known: fn(&G) -> &Labels,
         add: impl FnOnce(Labels) -> G,
     ) -> usize {
-        if let Some(place) = self.by_address.get(&labels.address()) {
+        let address = labels.address();
+        if let Some((_, place)) = self.before.filter(|(before, _)| *before == address) {
+            return place;
+        }
+        if let Some(place) = self.by_address.get(&address) {
+            self.before = Some((address, *place));
             return *place;
         }
         let all_in_one = !self.aggregate.without && self.aggregate.grouping.is_empty();
@@ -82,7 +89,7 @@ impl<'a> GroupFinder<'a> {
         });
         // Sets that the store gives out once for many series are few; sets of single series would only fill the table.
         if self.seen.len() < ADDRESSES_MAX {
-            self.by_address.insert(labels.address(), place);
+            self.by_address.insert(address, place);
             self.seen.push(labels.clone());
         }
         place

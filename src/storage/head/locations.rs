@@ -29,13 +29,21 @@ impl Locations {
         self.newest.get(series.0).copied()
     }
 
+    /// Returns whether a series has an earlier place beside its newest.
+    pub(crate) fn any_moved(&self) -> bool {
+        !self.earlier.is_empty()
+    }
+
+    /// Returns the earlier places of a series that moved.
+    pub(crate) fn earlier_of(&self, series: SeriesId) -> Option<SmallVec<[Location; 2]>> {
+        self.earlier.get(&series.0).cloned()
+    }
+
     /// Returns all places of a series.
     pub(crate) fn all(&self, series: SeriesId) -> SmallVec<[Location; 2]> {
         let mut places: SmallVec<[Location; 2]> = self.newest(series).into_iter().collect();
-        if !self.earlier.is_empty()
-            && let Some(earlier) = self.earlier.get(&series.0)
-        {
-            places.extend_from_slice(earlier);
+        if self.any_moved() {
+            places.extend(self.earlier_of(series).into_iter().flatten());
         }
         places
     }

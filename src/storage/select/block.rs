@@ -17,8 +17,8 @@ use std::sync::Arc;
 /// Windows of at most so many rows are kept beside their page once they were decoded: what asks for few rows of many asks
 /// again, for these or for fewer, while decoding them takes all rows before.
 const KEPT_ROWS: usize = 512;
-/// Pages that a reader has at hand: the columns of a series lie in a few, and so do those of the next.
-const PAGES: usize = 8;
+/// Pages that a reader has at hand: series in the order of their labels go through those of all targets in turn.
+const PAGES: usize = 64;
 
 /// A column of times, and the part of it that a reader asked for.
 #[derive(Debug)]
@@ -58,17 +58,26 @@ impl Windows {
         Ok(to - from)
     }
 
+    /// Returns time and row of the newest row within the range, of a column of times that was loaded.
+    pub(crate) fn last(&self, number: u32) -> Option<(i64, usize)> {
+        let window = self.get(number)?;
+        Some((*window.part.last()?, window.rows.end.checked_sub(1)?))
+    }
+
     fn get(&self, number: u32) -> Option<&Window> {
         self.0.get(number as usize)?.as_deref()
     }
 }
 
-/// The pages used last: the columns of a series lie in a few, and so do those of the next.
+/// The pages used last.
 #[derive(Debug, Default)]
-pub(crate) struct PagesAtHand([Option<(u32, Arc<Page>)>; PAGES]);
+pub(crate) struct PagesAtHand(Vec<Option<(u32, Arc<Page>)>>);
 
 impl PagesAtHand {
-    fn get(&mut self, block: &Block, number: u32) -> Result<&Arc<Page>, StoreError> {
+    pub(crate) fn get(&mut self, block: &Block, number: u32) -> Result<&Arc<Page>, StoreError> {
+        if self.0.is_empty() {
+            self.0.resize_with(PAGES, || None);
+        }
         let place = &mut self.0[number as usize % PAGES];
         if place.as_ref().is_none_or(|(known, _)| *known != number) {
             *place = Some((number, block.page(number)?));

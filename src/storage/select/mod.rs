@@ -8,6 +8,7 @@ pub(crate) mod head;
 pub(crate) mod join;
 pub(crate) mod label_values;
 pub mod memory;
+mod plan;
 mod projection;
 pub(crate) mod remembered;
 pub(crate) mod series_set;

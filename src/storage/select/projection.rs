@@ -23,11 +23,13 @@ pub(super) struct Projection<'n> {
     need: &'n LabelNeed,
     pairs: Vec<Known>,
     sets: HashMap<SmallVec<[PairId; 6]>, Labels, foldhash::fast::RandomState>,
+    /// The set before: neighbours are often alike.
+    before: Option<(SmallVec<[PairId; 6]>, Labels)>,
 }
 
 impl<'n> Projection<'n> {
     pub(super) fn new(need: &'n LabelNeed) -> Self {
-        Self { need, pairs: Vec::new(), sets: HashMap::default() }
+        Self { need, pairs: Vec::new(), sets: HashMap::default(), before: None }
     }
 
     /// Returns the labels of a series with these pairs.
@@ -59,13 +61,18 @@ impl<'n> Projection<'n> {
         if wanted.is_empty() {
             return Labels::empty();
         }
-        if let Some(known) = self.sets.get(&wanted) {
+        if let Some((_, known)) = self.before.as_ref().filter(|(before, _)| *before == wanted) {
             return known.clone();
         }
-        let labels = Labels::from_sorted(wanted.iter().map(|pair| text(*pair)));
-        if self.sets.len() < REMEMBERED_MAX {
-            self.sets.insert(wanted, labels.clone());
-        }
+        let known = self.sets.get(&wanted).cloned();
+        let labels = known.unwrap_or_else(|| {
+            let labels = Labels::from_sorted(wanted.iter().map(|pair| text(*pair)));
+            if self.sets.len() < REMEMBERED_MAX {
+                self.sets.insert(wanted.clone(), labels.clone());
+            }
+            labels
+        });
+        self.before = Some((wanted, labels.clone()));
         labels
     }
 }

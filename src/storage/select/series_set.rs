@@ -2,7 +2,8 @@
 
 use super::block::{BlockReader, PagesAtHand, Windows};
 use super::head::SeenGeneration;
-use super::join::{JoinedTimes, Piece, PieceValues, ReadHistogram, join, newest_wins, nothing, started, with_histograms};
+use super::join::{JoinedTimes, Piece, PieceValues, ReadHistogram, join, newest_wins, nothing, with_histograms};
+use super::plan::{HeadPart, Plan, Source, join_doubled};
 use super::projection::Projection;
 use super::remembered::FoundSeries;
 use super::{Hints, LabelNeed, SelectError, SelectedSeries, Selection, SeriesReader, SeriesSamples, TimeRange, Values};
@@ -10,69 +11,22 @@ use crate::model::exemplar::Exemplar;
 use crate::model::labels::Labels;
 use crate::model::matcher::Matcher;
 use crate::model::sample::Value;
-use crate::storage::append::{GroupId, SeriesId};
+use crate::storage::append::SeriesId;
 use crate::storage::block::index::BlockIndex;
 use crate::storage::block::reader::Block;
 use crate::storage::block::sections::ColumnRef;
 use crate::storage::block::tombstones::Tombstones;
 use crate::storage::blocks::BlockSet;
 use crate::storage::error::StoreError;
-use crate::storage::head::cut::within;
-use crate::storage::head::starts::{StartStep, starts_of};
+use crate::storage::head::starts::starts_of;
 use crate::storage::head::{Head, lock, read};
 use crate::storage::index::matchers::matching;
-use crate::storage::index::registry::Registry;
 use hashbrown::HashMap;
-use smallvec::SmallVec;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
-/// Where samples of one series lie.
-#[derive(Clone, Debug)]
-enum Source {
-    /// A generation of the selection, and a column of it.
-    Head { generation: u32, column: u32 },
-    /// A block of the selection, the series' place in it, and its columns among those of the selection.
-    Block { block: u32, place: u32, columns: Range<u32> },
-}
-
-/// One series of the selection.
-#[derive(Debug, Default)]
-struct Plan {
-    /// Blocks, oldest first; then generations, oldest first.
-    sources: SmallVec<[Source; 2]>,
-    rare: Option<Box<Rare>>,
-    estimated: u64,
-}
-
-/// What the head has of few series.
-#[derive(Debug, Default)]
-struct Rare {
-    late: Vec<(i64, u64)>,
-    histograms: Vec<ReadHistogram>,
-    /// Start timestamps of what is in the head.
-    starts: Box<[StartStep]>,
-}
-
 /// A selection of so many series of a block keeps its series entries unfolded for the next.
 const UNFOLD_FROM: usize = 128;
-/// Most have none of it.
-static NOTHING_RARE: std::sync::LazyLock<Rare> = std::sync::LazyLock::new(Rare::default);
-
-impl Plan {
-    fn is_empty(&self) -> bool {
-        self.sources.is_empty() && self.rare().late.is_empty() && self.rare().histograms.is_empty()
-    }
-
-    fn rare(&self) -> &Rare {
-        self.rare.as_deref().unwrap_or_else(|| &NOTHING_RARE)
-    }
-
-    fn rare_mut(&mut self) -> &mut Rare {
-        self.rare.get_or_insert_default()
-    }
-}
-
 /// A block as a selection saw it.
 #[derive(Debug)]
 struct SeenBlock {
@@ -99,103 +53,6 @@ struct StoreReader {
     last_only: bool,
     /// Times of single samples, shared between the series of a row.
     moments: Mutex<HashMap<i64, Arc<[i64]>, foldhash::fast::RandomState>>,
-}
-
-/// Generations of a group within the range, as numbers of the selection.
-type Seen = SmallVec<[u32; 2]>;
-
-/// Collects the head's part of a selection.
-struct HeadPart<'a> {
-    head: &'a Head,
-    range: TimeRange,
-    generations: Vec<SeenGeneration>,
-    by_group: HashMap<u32, Seen, foldhash::fast::RandomState>,
-}
-
-impl HeadPart<'_> {
-    /// Looks at a group once.
-    fn look(&mut self, group: u32) -> Seen {
-        if let Some(known) = self.by_group.get(&group) {
-            return known.clone();
-        }
-        let mut seen = Seen::new();
-        if let Some(group) = self.head.group(GroupId(group)) {
-            let state = group.lock();
-            for shared in state.sealed.iter().chain(&state.current) {
-                if let Some(generation) = SeenGeneration::new(shared, &lock(shared), self.range) {
-                    seen.push(self.generations.len() as u32);
-                    self.generations.push(generation);
-                }
-            }
-        }
-        self.by_group.insert(group, seen.clone());
-        seen
-    }
-
-    /// Plans series that lie in ascending order of numbers.
-    fn plan(&mut self, ids: &[SeriesId]) -> Vec<Plan> {
-        let places: Vec<_> = {
-            let locations = read(&self.head.locations);
-            ids.iter().map(|series| locations.all(*series)).collect()
-        };
-        let mut plans: Vec<Plan> = Vec::with_capacity(ids.len());
-        for (series, places) in ids.iter().zip(&places) {
-            let mut plan = Plan::default();
-            // Earlier places first: on equal times the newest place wins.
-            for place in places.iter().rev() {
-                for generation in self.look(place.group) {
-                    let seen = &self.generations[generation as usize];
-                    let column = seen.open().find(*series, place.column);
-                    if let Some(column) = column {
-                        plan.estimated += seen.rows();
-                        plan.sources.push(Source::Head { generation, column });
-                    }
-                }
-            }
-            plans.push(plan);
-        }
-        self.add_late(ids, &mut plans);
-        let starts = read(&self.head.starts);
-        if !starts.is_empty() {
-            for (series, plan) in ids.iter().zip(&mut plans) {
-                let steps = starts.get(*series);
-                if !steps.is_empty() {
-                    plan.rare_mut().starts = steps.into();
-                }
-            }
-        }
-        plans
-    }
-
-    /// Adds late samples and histograms: those that wait and those that are being written.
-    fn add_late(&self, ids: &[SeriesId], plans: &mut [Plan]) {
-        let TimeRange { start_ms, end_ms } = self.range;
-        // What waits first: a cut moves it aside, and must not slip through between the two looks.
-        let (late, histograms) = (lock(&self.head.late), lock(&self.head.histograms));
-        let aside = Arc::clone(&read(&self.head.aside));
-        let nothing = late.len() == 0 && histograms.is_empty() && aside.late.is_empty() && aside.histograms.is_empty();
-        if nothing {
-            return;
-        }
-        let starts = read(&self.head.starts);
-        for (series, plan) in ids.iter().zip(plans.iter_mut()) {
-            let aside_late = aside.late.get(series).map_or(&[][..], |list| within(list, start_ms, end_ms));
-            let waiting_late = late.get(*series, start_ms, end_ms);
-            let aside_histograms = aside.histograms.get(series).map_or(&[][..], |list| within(list, start_ms, end_ms));
-            let waiting_histograms = histograms.get(*series, start_ms, end_ms);
-            let lists = [aside_late.len(), waiting_late.len(), aside_histograms.len(), waiting_histograms.len()];
-            if lists == [0; 4] {
-                continue;
-            }
-            let rare = plan.rare_mut();
-            rare.late = [aside_late, waiting_late].concat();
-            newest_wins(&mut rare.late);
-            let steps = starts.get(*series);
-            rare.histograms = started(aside_histograms, steps).chain(started(waiting_histograms, steps)).collect();
-            newest_wins(&mut rare.histograms);
-            plan.estimated += (plan.rare().late.len() + plan.rare().histograms.len()) as u64;
-        }
-    }
 }
 
 /// Turns an error of the store into the reader's.
@@ -245,12 +102,23 @@ impl Building {
         let number = self.blocks.len() as u32;
         let (mut windows, bounds) = (Windows::default(), (range.start_ms, range.end_ms));
         let mut projection = Projection::new(&hints.labels);
+        // Neighbours most often have the same times.
+        let mut known_time = None;
         let visited = index.visit(found.iter(), |place, pairs, columns| {
             let from = self.columns.len() as u32;
             let mut rows = 0;
             for column in columns {
-                // What cannot be read now is left to the reader, who tells.
-                let inside = windows.load(block, &index, column.time, bounds).unwrap_or(column.rows as usize);
+                let inside = match known_time {
+                    Some((time, inside)) if time == column.time => inside,
+                    _ => match windows.load(block, &index, column.time, bounds) {
+                        Ok(inside) => {
+                            known_time = Some((column.time, inside));
+                            inside
+                        }
+                        // What cannot be read now is left to the reader, who tells.
+                        Err(_) => column.rows as usize,
+                    },
+                };
                 if inside > 0 {
                     rows += inside as u64;
                     self.columns.push(*column);
@@ -261,14 +129,18 @@ impl Building {
             }
             let next = self.plans.len() as u32;
             let at = known.as_mut().map_or(next, |known| *known.entry(index.hash(pairs)).or_insert(next));
+            let source = Source::Block { block: number, place, columns: from..self.columns.len() as u32 };
             if at == next {
                 self.labels.push(projection.labels(pairs.iter().copied(), |pair| index.pair_text(pair)));
-                self.plans.push(Plan::default());
+                let mut plan = Plan { estimated: rows, ..Plan::default() };
+                plan.sources.push(source);
+                self.plans.push(plan);
+                return;
             }
             let plan = &mut self.plans[at as usize];
             plan.estimated += rows;
             let before = plan.sources.iter().take_while(|source| matches!(source, Source::Block { .. })).count();
-            plan.sources.insert(before, Source::Block { block: number, place, columns: from..self.columns.len() as u32 });
+            plan.sources.insert(before, source);
         });
         if visited.is_none() {
             self.warnings.push(format!("the series of {} cannot be read", block.path.display()));
@@ -285,35 +157,6 @@ impl Building {
             let mut found: Vec<(Labels, Plan)> = labels.into_iter().zip(plans).collect();
             found.sort_by(|(left, _), (right, _)| left.cmp(right));
             (self.labels, self.plans) = found.into_iter().unzip();
-        }
-    }
-}
-
-/// One series for each label set, where some have two numbers: the samples of the later number go to the first.
-fn join_doubled(registry: &Registry, ids: &[SeriesId], plans: &mut [Plan]) {
-    if !registry.is_doubled() {
-        return;
-    }
-    let mut first = HashMap::with_capacity_and_hasher(ids.len(), foldhash::fast::RandomState::default());
-    for (at, series) in ids.iter().enumerate() {
-        let into = *first.entry(registry.hash_of(*series)).or_insert(at);
-        if into == at {
-            continue;
-        }
-        let later = std::mem::take(&mut plans[at]);
-        let plan = &mut plans[into];
-        plan.sources.extend(later.sources);
-        plan.estimated += later.estimated;
-        // On equal times the later number's sample is the newer one.
-        if let Some(later) = later.rare {
-            let rare = plan.rare_mut();
-            rare.late.extend(later.late);
-            newest_wins(&mut rare.late);
-            rare.histograms.extend(later.histograms);
-            newest_wins(&mut rare.histograms);
-            if !later.starts.is_empty() {
-                rare.starts = later.starts;
-            }
         }
     }
 }
@@ -354,8 +197,9 @@ pub(crate) fn select(
         let registry = read(&head.registry);
         let mut labels = found.labels.clone();
         // What the head has nothing of, or has just forgotten, is left to the blocks, labels and all.
-        let kept: Vec<bool> = ids.iter().zip(&plans).map(|(series, plan)| !plan.is_empty() && registry.has(*series)).collect();
-        if kept.contains(&false) {
+        let is_kept = |(series, plan): (&SeriesId, &Plan)| !plan.is_empty() && registry.has(*series);
+        if !ids.iter().zip(&plans).all(is_kept) {
+            let kept: Vec<bool> = ids.iter().zip(&plans).map(is_kept).collect();
             let (mut of_ids, mut of_plans, mut of_labels) = (kept.iter(), kept.iter(), kept.iter());
             ids.retain(|_| of_ids.next() == Some(&true));
             labels.retain(|_| of_labels.next() == Some(&true));
@@ -490,6 +334,16 @@ impl StoreReader {
         Arc::clone(lock(&self.moments).entry(at_ms).or_insert_with(|| Arc::from([at_ms])))
     }
 
+    /// Returns the newest sample where that is one look away, as it is for most: in one column of one block, and decoded before.
+    fn at_hand(&self, plan: &Plan, hand: &mut Hand) -> Option<(i64, f64)> {
+        let ([Source::Block { block, columns, .. }], None) = (plan.sources.as_slice(), &plan.rare) else { return None };
+        let seen = &self.blocks[*block as usize];
+        let [column] = self.columns.get(columns.start as usize..columns.end as usize)? else { return None };
+        let (at_ms, row) = seen.windows.last(column.time).filter(|_| seen.tombstones.is_empty())?;
+        let page = hand.pages[*block as usize].get(&seen.block, column.page).ok()?;
+        Some((at_ms, page.kept_value(column.place, row)?))
+    }
+
     /// Returns the newest sample alone: from the head's last values where it is there, else from the newest block that has one.
     fn newest_of(&self, plan: &Plan, hand: &mut Hand) -> Result<Option<(i64, Value)>, SelectError> {
         let mut newest = plan.rare().late.last().map(|(at_ms, bits)| (*at_ms, Value::Float(f64::from_bits(*bits))));
@@ -548,7 +402,15 @@ impl SeriesReader for StoreReader {
 
     fn newest(&self, places: Range<usize>) -> Result<Vec<Option<(i64, Value)>>, SelectError> {
         let mut hand = self.hand();
-        self.plans.get(places).unwrap_or_default().iter().map(|plan| self.newest_of(plan, &mut hand)).collect()
+        let plans = self.plans.get(places).unwrap_or_default();
+        let mut out = Vec::with_capacity(plans.len());
+        for plan in plans {
+            out.push(match self.at_hand(plan, &mut hand) {
+                Some((at_ms, value)) => Some((at_ms, Value::Float(value))),
+                None => self.newest_of(plan, &mut hand)?,
+            });
+        }
+        Ok(out)
     }
 
     fn warnings(&self) -> Vec<String> {
