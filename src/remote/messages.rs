@@ -1,4 +1,4 @@
-//! The messages of Remote-Write 1.0, one function for each.
+//! The messages of Remote-Write 1.0, one function for each; those of 2.0 that are the same are read by the same function.
 
 use crate::model::exemplar::Exemplar;
 use crate::model::histogram::flaw::flaw;
@@ -108,7 +108,7 @@ pub(super) fn metadata(message: &[u8]) -> Result<(String, Metadata), Malformed> 
     Ok((name, metadata))
 }
 
-const fn metric_type(number: u64) -> MetricType {
+pub(super) const fn metric_type(number: u64) -> MetricType {
     match number {
         1 => MetricType::Counter,
         2 => MetricType::Gauge,

@@ -4,5 +4,7 @@ mod histogram_chunk;
 mod messages;
 pub mod read;
 mod read_answer;
-pub mod write_v1;
+pub mod receive;
+mod write_v1;
+mod write_v2;
 mod xor;

@@ -1,248 +1,56 @@
-//! Remote-Write 1.0, the receiving side: snappy, then `prometheus.WriteRequest`, decoded by hand on borrowed slices.
-//!
-//! The whole request is read before anything is stored, so that one that cannot be read changes nothing. Series whose labels
-//! are none (no name, a label twice) and samples that are refused (too old, too far ahead, another value at the same time)
-//! do not keep the others out; the sender is told by a 400, which it does not repeat.
-//!
-//! ```text
-//! body -> un-snappied into a buffer that is used again -> per series: bytes of its labels | samples
-//!      -> the store knows the bytes?   its number; no label is read
-//!                           no         labels -> the store's own way, new series among them
-//! ```
+//! Remote-Write 1.0: `prometheus.WriteRequest`, decoded by hand on borrowed slices.
 
-use super::messages::{self, SeriesLabels};
-use crate::model::exemplar::Exemplar;
-use crate::model::histogram::FloatHistogram;
-use crate::model::metadata::Metadata;
+use super::messages;
+use super::receive::{ReceivedSeries, Request};
 use crate::model::protobuf::{Fields, Malformed};
-use crate::storage::append::{Append, AppendError, Appended, BatchSample, BatchValue, Durability, SeriesId};
-use std::cell::RefCell;
-use std::ops::Range;
-use std::sync::Arc;
 
-/// Why a request was not taken whole.
-#[derive(Debug, thiserror::Error)]
-pub enum WriteError {
-    /// It could not be read; nothing was stored.
-    #[error("{0}")]
-    Bad(String),
-    /// The store took nothing.
-    #[error(transparent)]
-    Append(AppendError),
-}
-
-impl From<Malformed> for WriteError {
-    fn from(error: Malformed) -> Self {
-        Self::Bad(error.to_string())
-    }
-}
-
-/// What became of a request that could be read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Received {
-    /// What the store did with the samples.
-    pub appended: Appended,
-    /// Samples of series whose labels are none.
-    pub invalid_labels: u64,
-    /// Why something was left out, for the sender; `None`: everything was taken.
-    pub complaint: Option<String>,
-}
-
-/// How far ahead of the clock a sample may be, as in Prometheus: behind it, scraped samples of now would be late.
-const AHEAD_MAX_MS: i64 = 10 * 60 * 1000;
-
-/// A buffer larger than this is not kept for the next request.
-const KEPT_BYTES: usize = 2 << 20;
-
-thread_local! {
-    /// Where this thread's requests are unpacked: fresh memory for each would cost more than the unpacking.
-    static UNPACKED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-/// One series of a request, on its bytes.
-struct ReceivedSeries<'a> {
-    message: &'a [u8],
-    /// The labels as the store knows them; empty where they do not lie together.
-    encoded: &'a [u8],
-    /// Its samples among those of the request.
-    samples: Range<usize>,
-}
-
-/// Everything in a request. Histograms and exemplars name the place of their series.
-#[derive(Default)]
-struct Request<'a> {
-    series: Vec<ReceivedSeries<'a>>,
-    samples: Vec<(i64, f64)>,
-    histograms: Vec<(usize, i64, Arc<FloatHistogram>)>,
-    exemplars: Vec<(usize, Exemplar)>,
-    metadata: Vec<(String, Metadata)>,
-}
-
-/// Reads a body and stores it at `now_ms`. Blocks until it is as durable as asked.
-///
-/// # Errors
-/// See [`WriteError`].
-pub fn receive(
-    body: &[u8],
-    most: usize,
-    now_ms: i64,
-    append: &dyn Append,
-    durability: Durability,
-) -> Result<Received, WriteError> {
-    let corrupt = || WriteError::Bad("snappy: corrupt input".to_owned());
-    let length = snap::raw::decompress_len(body).map_err(|_| corrupt())?;
-    if length > most {
-        return Err(WriteError::Bad(format!("the request is larger than {most} bytes")));
-    }
-    UNPACKED.with_borrow_mut(|unpacked| {
-        if unpacked.len() < length {
-            unpacked.resize(length, 0);
-        }
-        let filled = snap::raw::Decoder::new().decompress(body, unpacked).map_err(|_| corrupt())?;
-        let message = unpacked.get(..filled).unwrap_or_default();
-        let mut done = store(message, now_ms, append, durability);
-        if matches!(done, Err(WriteError::Append(AppendError::Forgotten))) {
-            // Between the look for its number and the append a series was forgotten, as unused for long: now it is new.
-            done = store(message, now_ms, append, durability);
-        }
-        if unpacked.capacity() > KEPT_BYTES {
-            *unpacked = Vec::new();
-        }
-        done
-    })
-}
-
-fn store(message: &[u8], now_ms: i64, append: &dyn Append, durability: Durability) -> Result<Received, WriteError> {
-    let request = Request::read(message)?;
-    let Found { ids, complaint } = request.ids(append)?;
-    let mut received = Received { complaint, ..Received::default() };
-    let mut batch = Vec::with_capacity(request.samples.len() + request.histograms.len());
-    for (series, id) in request.series.iter().zip(&ids) {
-        let samples = request.samples.get(series.samples.clone()).unwrap_or_default();
-        let Some(id) = id else {
-            received.invalid_labels += samples.len() as u64;
-            continue;
-        };
-        let sample = |(at_ms, value): &(i64, f64)| BatchSample { series: *id, at_ms: *at_ms, value: BatchValue::Float(*value) };
-        batch.extend(samples.iter().map(sample));
-    }
-    let id_of = |place: usize| ids.get(place).copied().flatten();
-    for (place, at_ms, value) in &request.histograms {
-        let value = BatchValue::Histogram(Arc::clone(value));
-        match id_of(*place) {
-            Some(series) => batch.push(BatchSample { series, at_ms: *at_ms, value }),
-            None => received.invalid_labels += 1,
+/// Reads a request.
+pub(super) fn read(message: &[u8]) -> Result<Request<'_>, Malformed> {
+    let mut request = Request::default();
+    let mut fields = Fields::new(message);
+    while let Some((number, field)) = fields.next()? {
+        match number {
+            1 => time_series(&mut request, field.bytes()?)?,
+            3 => request.metadata.push(messages::metadata(field.bytes()?)?),
+            _ => {}
         }
     }
-    let all = batch.len();
-    batch.retain(|sample| sample.at_ms <= now_ms.saturating_add(AHEAD_MAX_MS));
-    let too_far = (all - batch.len()) as u64;
-    // Before the samples: the sync that they wait for makes these durable, too.
-    for exemplars in request.exemplars.chunk_by(|left, right| left.0 == right.0) {
-        if let Some(series) = exemplars.first().and_then(|(place, _)| id_of(*place)) {
-            let exemplars: Vec<Exemplar> = exemplars.iter().map(|(_, exemplar)| exemplar.clone()).collect();
-            append.append_exemplars(series, &exemplars);
-        }
-    }
-    for (metric, entry) in &request.metadata {
-        append.note_metadata(metric, entry);
-    }
-    received.appended = append.append_samples(None, &batch, durability).map_err(WriteError::Append)?;
-    received.appended.too_far += too_far;
-    received.complaint = received.complaint.or_else(|| refusals(&received.appended));
-    Ok(received)
+    Ok(request)
 }
 
-/// Says in Prometheus's words why samples were refused.
-fn refusals(done: &Appended) -> Option<String> {
-    if done.out_of_order > 0 {
-        Some("out of order sample".to_owned())
-    } else if done.too_old > 0 {
-        Some("out of bounds".to_owned())
-    } else if done.too_far > 0 {
-        Some("out of bounds: timestamp is too far in the future".to_owned())
-    } else if done.duplicate > 0 {
-        Some("duplicate sample for timestamp".to_owned())
-    } else {
-        None
-    }
-}
-
-impl<'a> Request<'a> {
-    fn read(message: &'a [u8]) -> Result<Self, Malformed> {
-        let mut request = Self::default();
-        let mut fields = Fields::new(message);
-        while let Some((number, field)) = fields.next()? {
-            match number {
-                1 => request.time_series(field.bytes()?)?,
-                3 => request.metadata.push(messages::metadata(field.bytes()?)?),
-                _ => {}
+fn time_series<'a>(request: &mut Request<'a>, message: &'a [u8]) -> Result<(), Malformed> {
+    let from = request.samples.len();
+    let place = request.series.len();
+    let mut fields = Fields::new(message);
+    fields.skip_labels()?;
+    let mut encoded = fields.read_of(message);
+    while let Some((number, field)) = fields.next()? {
+        match number {
+            // Labels behind the samples: they must be gathered.
+            1 => encoded = &[],
+            2 => request.samples.push(messages::sample(field.bytes()?)?),
+            3 => request.exemplars.push((place, messages::exemplar(field.bytes()?)?)),
+            4 => {
+                let (at_ms, histogram) = messages::histogram(field.bytes()?)?;
+                request.histograms.push((place, at_ms, histogram));
             }
+            _ => {}
         }
-        Ok(request)
     }
-
-    fn time_series(&mut self, message: &'a [u8]) -> Result<(), Malformed> {
-        let from = self.samples.len();
-        let place = self.series.len();
-        let mut fields = Fields::new(message);
-        fields.skip_labels()?;
-        let mut encoded = fields.read_of(message);
-        while let Some((number, field)) = fields.next()? {
-            match number {
-                // Labels behind the samples: they must be gathered.
-                1 => encoded = &[],
-                2 => self.samples.push(messages::sample(field.bytes()?)?),
-                3 => self.exemplars.push((place, messages::exemplar(field.bytes()?)?)),
-                4 => {
-                    let (at_ms, histogram) = messages::histogram(field.bytes()?)?;
-                    self.histograms.push((place, at_ms, histogram));
-                }
-                _ => {}
-            }
-        }
-        self.series.push(ReceivedSeries { message, encoded, samples: from..self.samples.len() });
-        Ok(())
-    }
-
-    /// Finds or makes all series. Labels of new ones are read before the first is made.
-    fn ids(&self, append: &dyn Append) -> Result<Found, WriteError> {
-        let encoded: Vec<&[u8]> = self.series.iter().map(|series| series.encoded).collect();
-        let mut known = Vec::with_capacity(encoded.len());
-        append.known_series(&encoded, &mut known);
-        let unknown = self.series.iter().zip(&known).filter(|(_, known)| known.is_none());
-        let fresh: Vec<SeriesLabels> = unknown.map(|(series, _)| messages::labels(series.message)).collect::<Result<_, _>>()?;
-        let mut found = Found { ids: Vec::with_capacity(known.len()), complaint: None };
-        let mut fresh = fresh.into_iter();
-        for known in known {
-            let id = match (known, known.is_none().then(|| fresh.next()).flatten()) {
-                (None, Some(Ok(labels))) => Some(append.series(&labels).map_err(WriteError::Append)?),
-                (None, Some(Err(reason))) => {
-                    found.complaint.get_or_insert(reason);
-                    None
-                }
-                (known, _) => known,
-            };
-            found.ids.push(id);
-        }
-        Ok(found)
-    }
-}
-
-/// The series of a request, `None` for those whose labels are none, and why the first of these are.
-struct Found {
-    ids: Vec<Option<SeriesId>>,
-    complaint: Option<String>,
+    request.series.push(ReceivedSeries { message, encoded, samples: from..request.samples.len(), flaw: None });
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::env::Env;
     use crate::env::memory_disk::MemoryDisk;
     use crate::model::limits;
+    use crate::remote::receive::{AHEAD_MAX_MS, Received, Version, WriteError};
+    use crate::storage::append::Durability;
     use crate::storage::{Store, StoreOptions};
     use crate::telemetry::metrics::Registry;
+    use std::sync::Arc;
 
     fn field(number: u8, payload: &[u8]) -> Vec<u8> {
         let (mut head, mut length) = (vec![number << 3 | 2], payload.len());
@@ -265,7 +73,7 @@ mod tests {
     fn send(store: &Store, series: &[Vec<Vec<u8>>]) -> Result<Received, WriteError> {
         let message: Vec<u8> = series.iter().flat_map(|parts| field(1, &parts.concat())).collect();
         let body = snap::raw::Encoder::new().compress_vec(&message).expect("packs");
-        receive(&body, 1 << 20, 0, store, Durability::Written)
+        crate::remote::receive::receive(Version::V1, &body, 1 << 20, 0, store, Durability::Written)
     }
 
     fn store() -> Store {
@@ -372,7 +180,7 @@ mod tests {
     fn no_body_breaks_it() {
         let store = crate::storage::fuzz::open(&MemoryDisk::new()).expect("opens");
         let compress = |bytes: &[u8]| snap::raw::Encoder::new().compress_vec(bytes).expect("compresses");
-        let receive = |body: &[u8]| receive(body, 1 << 20, 0, &store, Durability::Synced);
+        let receive = |body: &[u8]| crate::remote::receive::receive(Version::V1, body, 1 << 20, 0, &store, Durability::Synced);
         assert!(receive(&compress(&message())).is_ok_and(|received| received.appended.stored == 2));
         crate::env::fuzz::replay("remote_write", &[message(), compress(&message())], 1500, |bytes| {
             let _as_it_is = receive(bytes);

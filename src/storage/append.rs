@@ -49,6 +49,17 @@ pub struct Appended {
     pub too_far: u64,
 }
 
+impl Appended {
+    /// Adds what became of another batch.
+    pub const fn add(&mut self, other: &Self) {
+        self.stored += other.stored;
+        self.too_old += other.too_old;
+        self.out_of_order += other.out_of_order;
+        self.duplicate += other.duplicate;
+        self.too_far += other.too_far;
+    }
+}
+
 /// How durable a batch must be before the call returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {

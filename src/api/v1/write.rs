@@ -1,12 +1,12 @@
-//! `write`: Remote-Write 1.0. What is acknowledged is on disk.
+//! `write`: Remote-Write 1.0 and 2.0. What is acknowledged is on disk.
 
 use super::super::state::ApiState;
-use crate::remote::write_v1::{self, Received, WriteError};
+use crate::remote::receive::{Received, Version, WriteError, receive};
 use crate::storage::append::{AppendError, Durability};
 use crate::telemetry::metrics::Registry;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 
@@ -16,9 +16,9 @@ fn plain(status: StatusCode, text: impl Into<String>) -> Response {
     (status, text).into_response()
 }
 
-/// Checks the headers; the error is the answer.
-fn check_headers(headers: &HeaderMap) -> Result<(), Box<Response>> {
-    let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
+/// Reads the headers: which message comes. The error is the answer.
+fn version_of(headers: &HeaderMap) -> Result<Version, Box<Response>> {
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
     let kind = text(header::CONTENT_TYPE);
     let mut parts = kind.split(';').map(str::trim);
     let media = parts.next().unwrap_or("");
@@ -27,34 +27,55 @@ fn check_headers(headers: &HeaderMap) -> Result<(), Box<Response>> {
         return Err(Box::new(plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, message)));
     }
     let message = parts.find_map(|part| part.strip_prefix("proto=")).unwrap_or("prometheus.WriteRequest");
-    if message != "prometheus.WriteRequest" {
-        let text = format!("{message} protobuf message is not accepted by this server; only accepts prometheus.WriteRequest");
-        return Err(Box::new(plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, text)));
-    }
+    let version = match message {
+        "prometheus.WriteRequest" => Version::V1,
+        "io.prometheus.write.v2.Request" => Version::V2,
+        _ => {
+            let known = "prometheus.WriteRequest, io.prometheus.write.v2.Request";
+            let text = format!("{message} protobuf message is not accepted by this server; only accepts {known}");
+            return Err(Box::new(plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, text)));
+        }
+    };
     let encoding = text(header::CONTENT_ENCODING);
     if !encoding.is_empty() && encoding != "snappy" {
         let text = format!("{encoding} encoding (compression) is not accepted by this server; only snappy is acceptable");
         return Err(Box::new(plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, text)));
     }
-    Ok(())
+    Ok(version)
+}
+
+/// Says in the answer to a request of version 2 what was written of it: a sender that finds no such headers takes the server
+/// for one that knows version 1 alone.
+fn with_written(mut response: Response, version: Version, received: &Received) -> Response {
+    if version == Version::V2 {
+        let written = [("samples", received.floats), ("histograms", received.histograms), ("exemplars", received.exemplars)];
+        for (what, count) in written {
+            if let Ok(name) = HeaderName::try_from(format!("x-prometheus-remote-write-{what}-written")) {
+                response.headers_mut().insert(name, HeaderValue::from(count));
+            }
+        }
+    }
+    response
 }
 
 pub(in crate::api) async fn write(State(api): State<ApiState>, headers: HeaderMap, body: Bytes) -> Response {
-    if let Err(response) = check_headers(&headers) {
-        return *response;
-    }
+    let version = match version_of(&headers) {
+        Ok(version) => version,
+        Err(response) => return *response,
+    };
     let append = Arc::clone(&api.append);
     let most = api.limits.body_bytes;
     let durability = durability(&api);
     let now_ms = api.env.clock.now_ms();
-    let done = api.env.tasks.blocking(move || write_v1::receive(&body, most, now_ms, &*append, durability)).await;
+    let done = api.env.tasks.blocking(move || receive(version, &body, most, now_ms, &*append, durability)).await;
     match done {
         Ok(Ok(received)) => {
             note(&api.registry, &received);
-            match received.complaint {
+            let response = match &received.complaint {
                 None => StatusCode::NO_CONTENT.into_response(),
-                Some(complaint) => plain(StatusCode::BAD_REQUEST, complaint),
-            }
+                Some(complaint) => plain(StatusCode::BAD_REQUEST, complaint.as_str()),
+            };
+            with_written(response, version, &received)
         }
         Ok(Err(error)) => {
             let status = match &error {
@@ -65,7 +86,7 @@ pub(in crate::api) async fn write(State(api): State<ApiState>, headers: HeaderMa
                     StatusCode::SERVICE_UNAVAILABLE
                 }
             };
-            plain(status, error.to_string())
+            with_written(plain(status, error.to_string()), version, &Received::default())
         }
         Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     }

@@ -1,0 +1,101 @@
+//! Others that send by remote write: Prometheus in both versions of the protocol, vmagent.
+
+use crate::support::server::Server;
+use crate::support::{Process, Scratch, free_port, wait_until};
+use std::process::Command;
+use std::time::Duration;
+
+const BOUND: Duration = Duration::from_secs(30);
+
+/// Returns a peer's program. Where the environment does not name it, that is said, or fails where peers are required.
+fn peer(variable: &str) -> Option<std::ffi::OsString> {
+    let found = std::env::var_os(variable).filter(|name| !name.is_empty());
+    if found.is_none() {
+        assert!(std::env::var_os("WATCHKEEPER_REQUIRE_PEERS").is_none(), "{variable} is not set");
+        println!("NOT TRIED: {variable} is not set");
+    }
+    found
+}
+
+#[test]
+fn prometheus_sends_in_both_versions() {
+    let Some(binary) = peer("PROMETHEUS_BIN") else { return };
+    let scratch = Scratch::new("senders");
+    let server = Server::start(&scratch, None);
+    let port = free_port();
+    let target = |via: &str, message: &str| {
+        format!(
+            "- url: http://{}/api/v1/write
+  protobuf_message: {message}
+  send_exemplars: true
+  send_native_histograms: true
+  metadata_config: {{send_interval: 1s}}
+  queue_config: {{batch_send_deadline: 200ms}}
+  write_relabel_configs: [{{target_label: via, replacement: {via}}}]
+",
+            server.address
+        )
+    };
+    let config = format!(
+        "global: {{scrape_interval: 500ms, scrape_timeout: 500ms}}
+scrape_configs:
+- job_name: prometheus
+  static_configs: [{{targets: ['127.0.0.1:{port}']}}]
+remote_write:
+{}{}",
+        target("first", "prometheus.WriteRequest"),
+        target("second", "io.prometheus.write.v2.Request")
+    );
+    let mut command = Command::new(binary);
+    command.arg(format!("--config.file={}", scratch.write("prometheus.yml", &config).display()));
+    command.arg(format!("--storage.tsdb.path={}", scratch.join("prometheus").display()));
+    command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
+    command.arg("--enable-feature=native-histograms,exemplar-storage,metadata-wal-records,created-timestamp-zero-ingestion");
+    let process = Process::start(&mut command, "prometheus", scratch.join("prometheus.log"));
+    let count = |what: &str, via: &str| server.value(&format!("count({{{what},via=\"{via}\"}})"));
+    for via in ["first", "second"] {
+        wait_until("samples to come", BOUND, || count("__name__=\"up\"", via) == Some(1.0));
+        let native = format!("histogram_count(prometheus_http_request_duration_seconds{{via=\"{via}\",handler=\"/metrics\"}})");
+        wait_until("native histograms to come", BOUND, || server.value(&native).is_some_and(|count| count >= 3.0));
+    }
+    // All that one brings the other brings as well.
+    wait_until("both to have sent the same series", BOUND, || {
+        count("__name__!=\"\"", "first").is_some_and(|count| count > 200.0)
+            && count("__name__!=\"\"", "first") == count("__name__!=\"\"", "second")
+    });
+    let help = server.get("/api/v1/metadata?metric=prometheus_http_requests_total").json();
+    assert_eq!(help["data"]["prometheus_http_requests_total"][0]["type"], "counter", "{help}");
+    // Prometheus itself says whether anything was refused; the version 2 sender also compares what was written with what it sent.
+    let address = format!("127.0.0.1:{port}");
+    let own = crate::support::http::get(&address, "/metrics").unwrap().body;
+    for name in ["prometheus_remote_storage_samples_failed_total", "prometheus_remote_storage_histograms_failed_total"] {
+        let lines: Vec<&str> = own.lines().filter(|line| line.starts_with(name)).collect();
+        assert!(lines.len() == 2 && lines.iter().all(|line| line.ends_with(" 0")), "{lines:?}");
+    }
+    let log = std::fs::read_to_string(&process.log).unwrap();
+    assert!(!log.contains("level=ERROR") && !log.contains("X-Prometheus-Remote-Write"), "{log}");
+}
+
+#[test]
+fn vmagent_sends() {
+    let Some(binary) = peer("VMAGENT_BIN") else { return };
+    let scratch = Scratch::new("vmagent");
+    let server = Server::start(&scratch, None);
+    let port = free_port();
+    let config = format!(
+        "global: {{scrape_interval: 500ms, scrape_timeout: 500ms}}
+scrape_configs:
+- job_name: vmagent
+  static_configs: [{{targets: ['127.0.0.1:{port}']}}]
+"
+    );
+    let mut command = Command::new(binary);
+    command.arg(format!("-promscrape.config={}", scratch.write("vmagent.yml", &config).display()));
+    command.arg(format!("-remoteWrite.tmpDataPath={}", scratch.join("vmagent").display()));
+    command.arg(format!("-remoteWrite.url=http://{}/api/v1/write", server.address));
+    command.arg(format!("-httpListenAddr=127.0.0.1:{port}"));
+    command.arg("-remoteWrite.flushInterval=200ms");
+    let _process = Process::start(&mut command, "vmagent", scratch.join("vmagent.log"));
+    wait_until("samples to come", BOUND, || server.value("up{job=\"vmagent\"}") == Some(1.0));
+    wait_until("a counter to grow", BOUND, || server.value("rate(vm_app_uptime_seconds{job=\"vmagent\"}[5s]) > 0.5").is_some());
+}
