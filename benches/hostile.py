@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """How much memory do hostile exporters cost, and do honest ones notice?
 
-    python3 benches/hostile.py target/release/watchkeeper [SECONDS]
+    python3 benches/hostile.py target/release/watchkeeper [SECONDS [KIND,...]]
 
-Starts 27 hostile targets (endless bodies, endless lines, labels of 50 MB, gzip bombs, bodies that dribble or are nothing but comments) and two honest ones on loopback, lets the binary scrape them every five seconds, and prints its peak
+Starts 33 hostile targets (endless bodies, endless lines, labels of 50 MB, gzip bombs, bodies that dribble or are nothing but comments; protobuf
+with millions of buckets, metrics, exemplars, families or a length that only claims) and two honest ones on loopback, lets the binary scrape them every five seconds, and prints its peak
 resident memory, what each kind of target shows as its error, and how many scrapes of the honest ones failed.
 """
 
@@ -18,15 +19,43 @@ HONEST = b''.join(b'honest_total{n="%d"} %d\n' % (n, n) for n in range(1000))
 LARGE = b''.join(b'large_total{n="%d",pad="%s"} %d\n' % (n, b'p' * 200, n) for n in range(20_000))
 
 
+def varint(number):
+    out = b''
+    while number > 127:
+        out, number = out + bytes([number & 127 | 128]), number >> 7
+    return out + bytes([number])
+
+
+def field(number, body):
+    return varint(number << 3 | 2) + varint(len(body)) + body
+
+
+def family(kind, metrics):
+    body = field(1, b'm') + bytes([3 << 3, kind]) + metrics
+    return varint(len(body)) + body
+
+
+SPAN = field(12, b'\x08\x00\x10\xc0\x84\x3d')  # a million buckets
+PROTOBUF = {
+    'buckets': family(4, field(4, field(7, b'\x08\x01' + SPAN + field(13, b'\x02' * (50 * MB))))),
+    'classic': family(4, field(4, field(7, field(3, b'') * (25 * MB)))),
+    'metrics': family(1, field(4, b'') * (25 * MB)),
+    'timed': family(1, field(4, b'\x30\x01') * (12 * MB)),
+    'exemplars': family(4, field(4, field(7, b'\x08\x00' + field(12, b'') + field(16, field(3, b'')) * 15_000)) * 800),
+    'families': family(1, field(4, b'')) * (5 * MB),
+    'claims': varint(1 << 62) + b'x' * (50 * MB),
+}
+
+
 class Exporter(http.server.BaseHTTPRequestHandler):
     protocol_version = 'HTTP/1.1'
 
     def log_message(self, *_):
         pass
 
-    def whole(self, body, *headers):
+    def whole(self, body, *headers, content_type='text/plain; version=0.0.4'):
         self.send_response(200)
-        self.send_header('Content-Type', 'text/plain; version=0.0.4')
+        self.send_header('Content-Type', content_type)
         self.send_header('Content-Length', str(len(body)))
         for name, value in headers:
             self.send_header(name, value)
@@ -59,6 +88,9 @@ class Exporter(http.server.BaseHTTPRequestHandler):
                 self.whole(COMMENTS)
             elif kind == 'gzip':
                 self.whole(BOMB, ('Content-Encoding', 'gzip'))
+            elif kind in PROTOBUF:
+                media = 'application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited'
+                self.whole(PROTOBUF[kind], content_type=media)
             elif kind == 'large':
                 self.whole(LARGE)
             else:
@@ -75,7 +107,8 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
         pass
 
 
-HOSTILE = [kind for kind in ('endless', 'line', 'dribble', 'label', 'open', 'comments', 'gzip') for _ in range(4)][:27]
+HOSTILE = [kind for kind in ('endless', 'line', 'dribble', 'label', 'open', 'comments', 'gzip') for _ in range(4)][:26]
+HOSTILE += PROTOBUF
 
 
 def main():
@@ -83,10 +116,11 @@ def main():
     server = Server(('127.0.0.1', 0), Exporter)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = '127.0.0.1:%d' % server.server_port
-    jobs = [('%s-%d' % (kind, n), '/%s/%d' % (kind, n)) for n, kind in enumerate(HOSTILE)]
+    kinds = sys.argv[3].split(',') if len(sys.argv) > 3 else HOSTILE
+    jobs = [('%s-%d' % (kind, n), '/%s/%d' % (kind, n)) for n, kind in enumerate(kinds)]
     jobs += [('honest', '/honest/1'), ('large', '/large/1')]
     with tempfile.TemporaryDirectory() as folder:
-        config = 'global: {scrape_interval: 5s, scrape_timeout: 5s}\nscrape_configs:\n'
+        config = 'global: {scrape_interval: 5s, scrape_timeout: 5s, scrape_native_histograms: true}\nscrape_configs:\n'
         for name, path in jobs:
             config += '- {job_name: %s, metrics_path: %s, static_configs: [{targets: ["%s"]}]}\n' % (name, path, address)
         with open(os.path.join(folder, 'w.yml'), 'w') as file:

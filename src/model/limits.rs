@@ -21,6 +21,10 @@ pub const LABEL_NAME_BYTES: usize = 1 << 10;
 pub const LABEL_VALUE_BYTES: usize = 64 << 10;
 /// Buckets, spans and exemplars of one histogram that is scraped, quantiles of one summary.
 pub const HISTOGRAM_BUCKETS: usize = 16 << 10;
+/// Exemplars of one scrape; more are left out.
+pub const SCRAPE_EXEMPLARS: usize = 100_000;
+/// Names and values of an exemplar, characters, as OpenMetrics bounds them; longer ones are left out.
+pub const EXEMPLAR_CHARS: usize = 128;
 /// All names and values of one series together. Even escaped they fit a line of an exposition: what is stored can be exported
 /// and read again.
 pub const LABEL_SET_BYTES: usize = 256 << 10;

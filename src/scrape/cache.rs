@@ -25,7 +25,7 @@ use crate::exposition::number::{parse_decimal, parse_value};
 use crate::exposition::{Dialect, Entry, ParseError, Parser, parser::ensure_newline};
 use crate::model::exemplar::Exemplar;
 use crate::model::histogram::FloatHistogram;
-use crate::model::limits::VALUE_BYTES;
+use crate::model::limits::{SCRAPE_EXEMPLARS, VALUE_BYTES};
 use crate::storage::append::SeriesId;
 use std::sync::Arc;
 
@@ -67,6 +67,14 @@ pub(super) struct Outcome {
     pub(super) histograms: Vec<ScrapedHistogram>,
     /// Start times that were not known yet.
     pub(super) starts: Vec<ScrapedStart>,
+}
+
+impl Outcome {
+    /// Adds exemplars as far as there is room: they are kept best effort.
+    pub(super) fn add_exemplars(&mut self, series: SeriesId, exemplars: impl IntoIterator<Item = Exemplar>) {
+        let room = SCRAPE_EXEMPLARS.saturating_sub(self.exemplars.len());
+        self.exemplars.extend(exemplars.into_iter().take(room).map(|exemplar| (series, exemplar)));
+    }
 }
 
 /// A native histogram; `at_ms` where it has a time of its own.
@@ -491,6 +499,6 @@ fn note_special(parser: &Parser<'_>, kind: u8, series: Option<SeriesId>, outcome
         outcome.timed.push((series, at_ms, parser.value()));
     }
     if let Some(exemplar) = parser.exemplar() {
-        outcome.exemplars.push((series, exemplar));
+        outcome.add_exemplars(series, [exemplar]);
     }
 }

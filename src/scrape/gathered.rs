@@ -317,7 +317,8 @@ impl Sink for Gathering<'_, '_> {
             Place::Beside(series) => series,
         };
         self.outcome.kept += 1;
-        if repeats && at_ms.is_none() {
+        if repeats {
+            // The first one holds, as in the line cache; the formats leave open what it means.
             self.outcome.repeated += 1;
             return Ok(());
         }
@@ -350,8 +351,11 @@ impl Sink for Gathering<'_, '_> {
             self.outcome.starts.push(ScrapedStart { series, at_ms, start_ms: sample.start_ms });
         }
         // An exemplar of a histogram without a time could not be told from itself at the next scrape.
-        let usable = sample.exemplars.into_iter().filter(|exemplar| !is_histogram || exemplar.at_ms.is_some());
-        self.outcome.exemplars.extend(usable.map(|exemplar| (series, exemplar)));
+        let mut exemplars = sample.exemplars;
+        exemplars.retain(|exemplar| !is_histogram || exemplar.at_ms.is_some());
+        // The store takes them by their time.
+        exemplars.sort_by_key(|exemplar| exemplar.at_ms);
+        self.outcome.add_exemplars(series, exemplars);
         Ok(())
     }
 }

@@ -62,6 +62,14 @@ async fn native_histograms_are_scraped() {
     world.say(protobuf(&[body(6.0), histogram()]));
     world.until("back", |world, _| world.recorder.histograms(&h).len() > before).await;
 
+    // Of repeated series the first holds, also where they have times of their own.
+    let timed = |value| Message::default().within(2, Message::default().float(1, value)).number(6, 5000);
+    world.say(protobuf(&[body(6.0), histogram(), histogram(), family("g", 1).within(4, timed(1.0)).within(4, timed(2.0))]));
+    let g = series(&world, "g", "");
+    world.until("repeated", |world, _| !world.recorder.values(&g).is_empty()).await;
+    assert!(world.recorder.values(&g).iter().all(|value| value.to_bits() == 1_f64.to_bits()), "{:?}", world.recorder.values(&g));
+    world.until("kept", |_, view| view.active[0].samples_kept == 5).await;
+
     // A failed scrape ends all.
     let bad = family("h.native", 4).within(4, Message::default().within(7, Message::default().within(12, span(0, 3))));
     world.say(protobuf(&[body(7.0), bad]));

@@ -2,6 +2,7 @@
 
 use super::append::SeriesId;
 use crate::model::exemplar::Exemplar;
+use crate::model::limits::EXEMPLAR_CHARS;
 use std::collections::{BTreeMap, VecDeque};
 
 /// The newest exemplars.
@@ -19,10 +20,10 @@ impl Exemplars {
         Self { ring: VecDeque::new(), newest: BTreeMap::new(), max }
     }
 
-    /// Adds exemplars of a series; repeated and older ones are left out. Returns how many were taken.
+    /// Adds exemplars of a series; repeated, older and too long ones are left out. Returns how many were taken.
     pub(crate) fn add(&mut self, series: SeriesId, fresh: &[Exemplar]) -> usize {
         let mut added = 0;
-        for exemplar in fresh.iter().filter(|_| self.max > 0) {
+        for exemplar in fresh.iter().filter(|exemplar| self.max > 0 && is_short(exemplar)) {
             if self.newest.get(&series).is_some_and(|known| known == exemplar || known.at_ms > exemplar.at_ms) {
                 continue;
             }
@@ -84,6 +85,12 @@ impl Exemplars {
     }
 }
 
+/// Returns whether an exemplar keeps to OpenMetrics' bound.
+fn is_short(exemplar: &Exemplar) -> bool {
+    let chars = exemplar.labels.iter().map(|(name, value)| name.chars().count() + value.chars().count());
+    chars.sum::<usize>() <= EXEMPLAR_CHARS
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,5 +111,16 @@ mod tests {
         ring.add(SeriesId(2), &[exemplar(4)]);
         let all: Vec<_> = ring.all().into_iter().map(|(series, list)| (series.0, list.len())).collect();
         assert_eq!(all, [(1, 2), (2, 1)]);
+    }
+
+    #[test]
+    fn long_ones_are_left_out() {
+        let exemplar = |length: usize| Exemplar {
+            labels: Labels::from_pairs([("id", "ä".repeat(length - 2))]),
+            value: 1.0,
+            at_ms: Some(length as i64),
+        };
+        let mut ring = Exemplars::new(3);
+        assert_eq!(ring.add(SeriesId(1), &[exemplar(EXEMPLAR_CHARS), exemplar(EXEMPLAR_CHARS + 1)]), 1);
     }
 }
