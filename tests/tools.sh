@@ -51,8 +51,8 @@ fi
 
 # Python parts in a folder of their own, so that nothing of the system changes.
 venv=target/test-tools/venv
-if ! "$venv/bin/python3" -c 'import aiosmtpd, prometheus_client' 2>/dev/null; then
+if ! "$venv/bin/python3" -c 'import aiosmtpd; from importlib.metadata import version; assert version("prometheus_client") == "0.26.0"' 2>/dev/null; then
   echo "installing for the tests: aiosmtpd, prometheus_client (into $venv)"
   python3 -m venv "$venv"
-  "$venv/bin/pip" install -q --disable-pip-version-check 'aiosmtpd==1.4.6' 'prometheus_client==0.22.1'
+  "$venv/bin/pip" install -q --disable-pip-version-check 'aiosmtpd==1.4.6' 'prometheus_client==0.26.0'
 fi

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use watchkeeper::model::protobuf::{put_bytes, put_float, put_number, put_signed, put_varint};
 
 const BOUND: Duration = Duration::from_secs(30);
+/// How many targets are up, without the server itself.
+const UP: &str = "sum(up{job!=\"watchkeeper\"})";
 
 /// Starts a Prometheus without targets: a Go program that serves histograms about the requests that it answers.
 fn prometheus(scratch: &Scratch) -> (Process, u16) {
@@ -48,7 +50,7 @@ scrape_configs:
         node = node.port
     );
     let server = Server::start(&scratch, Some(&scratch.write("watchkeeper.yml", &config)));
-    wait_until("all targets to be up", BOUND, || server.value("sum(up)") == Some(4.0));
+    wait_until("all targets to be up", BOUND, || server.value(UP) == Some(4.0));
     for _ in 0..10 {
         assert_eq!(http::get(&format!("127.0.0.1:{prometheus}"), "/api/v1/query?query=1").unwrap().status, 200);
     }
@@ -169,7 +171,7 @@ scrape_configs: [{{job_name: app, static_configs: [{{targets: ['127.0.0.1:{port}
     assert!(before >= 3.0, "{before}");
     wait_until("scrapes after the restart", BOUND, || stored(&server) >= before + 3.0);
     exporter.kill();
-    wait_until("the histogram to end", BOUND, || of(&server, "histogram_count").is_none() && server.value("up") == Some(0.0));
+    wait_until("the histogram to end", BOUND, || of(&server, "histogram_count").is_none() && server.value(UP) == Some(0.0));
     assert!(server.value("histogram_count(last_over_time({\"app.latency_seconds\"}[1h]))").is_some());
 }
 
@@ -186,7 +188,7 @@ scrape_configs:
         port = application.port
     );
     let server = Server::start(&scratch, Some(&scratch.write("watchkeeper.yml", &config)));
-    wait_until("both jobs", BOUND, || server.value("sum(up)") == Some(2.0));
+    wait_until("both jobs", BOUND, || server.value(UP) == Some(2.0));
     // OpenMetrics was negotiated: only there the counter has a line of its creation.
     assert_eq!(server.value("app_requests_total{job=\"plain\",code=\"200\"}"), Some(3.0));
     assert!(server.value("app_requests_created{job=\"plain\"}").is_some_and(|seconds| seconds > 1e9));
@@ -196,6 +198,9 @@ scrape_configs:
     assert!(classic.is_some());
     assert_eq!(server.value("histogram_quantile(0.5, app_seconds{job=\"converted\"})"), classic);
     assert!(server.query("app_seconds_bucket{job=\"converted\"}").is_empty());
+    let exemplars = server.get("/api/v1/query_exemplars?query=app_requests_total&start=0&end=9999999999").json();
+    let exemplar = &exemplars["data"][0]["exemplars"][0];
+    assert_eq!((exemplar["labels"]["trace_id"].as_str(), exemplar["value"].as_str()), (Some("abc"), Some("3")), "{exemplars}");
     application.set_queue_length(7.0);
     for job in ["plain", "converted"] {
         wait_until("the gauge to follow", BOUND, || server.value(&format!("app_queue_length{{job=\"{job}\"}}")) == Some(7.0));
@@ -240,4 +245,33 @@ fn jobs_and_targets_come_from_files_of_their_own() {
     let refused = server.post("/-/reload", "text/plain", b"");
     assert!(refused.status == 500 && refused.body.contains("found multiple scrape configs with job name"), "{}", refused.body);
     assert_eq!(shown("other"), 1, "the last good configuration stays");
+}
+
+#[test]
+fn names_are_escaped_as_the_job_wants_them() {
+    let scratch = Scratch::new("escaping");
+    let application = Application::start(&scratch);
+    let jobs = [
+        ("default", ""),
+        ("text", "scrape_protocols: [PrometheusText1.0.0], "),
+        ("legacy", "metric_name_validation_scheme: legacy, "),
+        ("underscores", "metric_name_escaping_scheme: underscores, "),
+        ("dots", "metric_name_escaping_scheme: dots, "),
+        ("values", "metric_name_escaping_scheme: values, "),
+    ];
+    let targets = format!("static_configs: [{{targets: ['127.0.0.1:{}']}}]", application.port);
+    let jobs: String = jobs.iter().map(|(name, keys)| format!("- {{job_name: {name}, {keys}{targets}}}\n")).collect();
+    let config = format!("global: {{scrape_interval: 500ms, scrape_timeout: 500ms}}\nscrape_configs:\n{jobs}");
+    let server = Server::start(&scratch, Some(&scratch.write("watchkeeper.yml", &config)));
+    wait_until("all jobs to be up", BOUND, || server.value(UP) == Some(6.0));
+    for (job, name, label) in [
+        ("default", "app.depth", "queue.name"),
+        ("text", "app.depth", "queue.name"),
+        ("legacy", "app_depth", "queue_name"),
+        ("underscores", "app_depth", "queue_name"),
+        ("dots", "app_dot_depth", "queue_dot_name"),
+        ("values", "U__app_2e_depth", "U__queue_2e_name"),
+    ] {
+        assert_eq!(server.value(&format!("{{\"{name}\",job=\"{job}\",\"{label}\"=\"a\"}}")), Some(4.0), "{job}");
+    }
 }

@@ -13,7 +13,8 @@ def read():
     with open(path) as f:
         return float(f.read())
 Gauge('app_queue_length', 'Jobs that wait.').set_function(read)
-Counter('app_requests', 'Requests.', ['code']).labels('200').inc(3)
+Counter('app_requests', 'Requests.', ['code']).labels('200').inc(3, exemplar={'trace_id': 'abc'})
+Gauge('app.depth', 'Has dots in its name.', ['queue.name']).labels('a').set(4)
 Histogram('app_seconds', 'Durations.').observe(0.3)
 start_http_server(port, addr='127.0.0.1')
 threading.Event().wait()
