@@ -1,7 +1,8 @@
 //! Packs answers by gzip or zstd where the client takes them and it pays.
 
+use super::state::ApiState;
 use axum::body::{Body, HttpBody as _};
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -9,6 +10,8 @@ use std::io::Write as _;
 
 /// Answers below this stay as they are.
 const BYTES_MIN: u64 = 1024;
+/// Answers above this are packed on a thread of their own.
+const BYTES_AT_ONCE: usize = 64 << 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Packing {
@@ -30,7 +33,7 @@ pub(super) fn accepts(headers: &HeaderMap, encoding: &str) -> bool {
 }
 
 /// The middleware.
-pub(super) async fn pack(request: Request, next: Next) -> Response {
+pub(super) async fn pack(State(api): State<ApiState>, request: Request, next: Next) -> Response {
     // Browsers send both; zstd costs less on both sides.
     let packing = if accepts(request.headers(), "zstd") {
         Some(Packing::Zstd)
@@ -54,7 +57,14 @@ pub(super) async fn pack(request: Request, next: Next) -> Response {
     let Ok(bytes) = axum::body::to_bytes(body, usize::MAX).await else {
         return Response::from_parts(parts, Body::empty());
     };
-    match packed(packing, &bytes) {
+    let packed = match bytes.len() {
+        0..=BYTES_AT_ONCE => packed(packing, &bytes),
+        _ => {
+            let bytes = bytes.clone();
+            api.env.tasks.blocking(move || packed(packing, &bytes)).await.unwrap_or(None)
+        }
+    };
+    match packed {
         Some(packed) if packed.len() < bytes.len() => {
             let name = if packing == Packing::Gzip { "gzip" } else { "zstd" };
             parts.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));

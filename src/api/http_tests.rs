@@ -118,3 +118,35 @@ async fn notifications_are_told_live() {
         assert_eq!(event(stream).await, ended);
     }
 }
+
+/// A large answer is evaluated, written and packed while others are served by the same thread.
+#[tokio::test]
+async fn large_answers_keep_nobody_waiting() {
+    let world = world();
+    let samples = "label_replace(vector(1), \"a\", \"1\", \"\", \"\")";
+    let many: Vec<String> = (0..60).map(|at| samples.replace("\"1\"", &format!("\"{at}\""))).collect();
+    let form = format!("nocache=1&start=0&end=10000&step=1&query={}", many.join(" or ").replace(' ', "%20"));
+    let request = Request::post("/api/v1/query_range")
+        .header(header::HOST, "localhost")
+        .header(header::ACCEPT_ENCODING, "gzip")
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(Body::from(form))
+        .unwrap();
+    let clock = Env::real().clock;
+    let (begun, longest) = (clock.monotonic(), std::cell::Cell::new(Duration::ZERO));
+    let beat = async {
+        loop {
+            let before = clock.monotonic();
+            clock.sleep(Duration::from_millis(1)).await;
+            longest.set(longest.get().max(clock.monotonic().saturating_sub(before)));
+        }
+    };
+    let (status, headers, body) = tokio::select! {
+        answer = world.ask(request) => answer,
+        () = beat => unreachable!("it goes on for ever"),
+    };
+    let took = clock.monotonic().saturating_sub(begun);
+    assert_eq!((status, text(&headers, header::CONTENT_ENCODING)), (StatusCode::OK, "gzip".to_owned()));
+    assert!(body.len() > 100_000, "{}", body.len());
+    assert!(longest.get() * 5 < took, "nobody else was served for {:?} of {took:?}", longest.get());
+}

@@ -43,7 +43,7 @@ pub fn router(state: ApiState) -> Router {
         .layer(from_fn(methods::complete))
         .layer(from_fn_with_state(state.clone(), lifecycle::when_ready))
         .layer(from_fn_with_state(state.clone(), access::guard))
-        .layer(from_fn(compress::pack))
+        .layer(from_fn_with_state(state.clone(), compress::pack))
         .layer(from_fn_with_state(state.clone(), measure))
         .with_state(state.clone());
     prefix::around(routes, state)

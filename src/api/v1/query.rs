@@ -99,22 +99,28 @@ pub(in crate::api) async fn instant(
     params: Params,
 ) -> Result<Response, ApiError> {
     let asked = asked(&api, &headers, &params)?;
+    let timeout = asked.timeout;
     let at_ms = params.time("time", api.env.clock.now_ms())?;
     check_length(&api, &asked.text)?;
     let (engine, querier) = (Arc::clone(&api.engine), Arc::clone(&api.querier));
-    let (text, options) = (Arc::clone(&asked.text), asked.options.clone());
-    let started = api.env.clock.monotonic();
-    let result = api
-        .run(asked.timeout, move |cancel| {
-            let expr = parse_query(&text, &cancel)?;
-            if options.explain.is_some() {
-                super::parse::check_height(&expr)?;
-            }
-            let options = QueryOptions { cancel: Some(cancel), ..options };
-            engine.instant(&*querier, &expr, at_ms, &options).map_err(ApiError::from)
-        })
-        .await?;
-    Ok(answer(&asked, result, api.env.clock.monotonic().saturating_sub(started)))
+    let clock = Arc::clone(&api.env.clock);
+    let started = clock.monotonic();
+    let work = move |cancel: Arc<AtomicBool>| {
+        let expr = read(&asked, &cancel)?;
+        let options = QueryOptions { cancel: Some(cancel), ..asked.options.clone() };
+        let result = engine.instant(&*querier, &expr, at_ms, &options)?;
+        Ok(answer(&asked, result, clock.monotonic().saturating_sub(started)))
+    };
+    api.run(timeout, work).await
+}
+
+/// Reads the query that is asked, and refuses what cannot be shown if it is to be explained.
+fn read(asked: &Asked, cancel: &AtomicBool) -> Result<Expr, ApiError> {
+    let expr = parse_query(&asked.text, cancel)?;
+    if asked.options.explain.is_some() {
+        super::parse::check_height(&expr)?;
+    }
+    Ok(expr)
 }
 
 pub(in crate::api) async fn range(State(api): State<ApiState>, headers: HeaderMap, params: Params) -> Result<Response, ApiError> {
@@ -144,27 +150,23 @@ pub(in crate::api) async fn range(State(api): State<ApiState>, headers: HeaderMa
     asked.limit = limit;
     check_length(&api, &asked.text)?;
     let (engine, querier) = (Arc::clone(&api.engine), Arc::clone(&api.querier));
-    let (text, options) = (Arc::clone(&asked.text), asked.options.clone());
+    let timeout = asked.timeout;
     let caches = matches!(params.get("nocache"), "" | "0" | "false");
     let refresh = caches.then(|| Arc::clone(&api.shared().refresh));
-    let started = api.env.clock.monotonic();
-    let result = api
-        .run(asked.timeout, move |cancel| {
-            let expr = parse_query(&text, &cancel)?;
-            if options.explain.is_some() {
-                super::parse::check_height(&expr)?;
-            }
-            check_range_type(&expr)?;
-            let options = QueryOptions { cancel: Some(cancel), ..options };
-            let range = (start_ms, end_ms, step_ms);
-            let answered = match refresh {
-                Some(refresh) => refresh.range(&engine, &*querier, &expr, range, &options),
-                None => engine.range(&*querier, &expr, start_ms, end_ms, step_ms, &options),
-            };
-            answered.map_err(ApiError::from)
-        })
-        .await?;
-    Ok(answer(&asked, result, api.env.clock.monotonic().saturating_sub(started)))
+    let clock = Arc::clone(&api.env.clock);
+    let started = clock.monotonic();
+    let work = move |cancel: Arc<AtomicBool>| {
+        let expr = read(&asked, &cancel)?;
+        check_range_type(&expr)?;
+        let options = QueryOptions { cancel: Some(cancel), ..asked.options.clone() };
+        let range = (start_ms, end_ms, step_ms);
+        let result = match refresh {
+            Some(refresh) => refresh.range(&engine, &*querier, &expr, range, &options)?,
+            None => engine.range(&*querier, &expr, start_ms, end_ms, step_ms, &options)?,
+        };
+        Ok(answer(&asked, result, clock.monotonic().saturating_sub(started)))
+    };
+    api.run(timeout, work).await
 }
 
 fn check_range_type(expr: &Expr) -> Result<(), ApiError> {
@@ -178,6 +180,7 @@ fn check_range_type(expr: &Expr) -> Result<(), ApiError> {
     }
 }
 
+/// Writes the answer, which takes its time where it is large: on the query's own thread, as everything else.
 fn answer(asked: &Asked, mut result: QueryResult, took: Duration) -> Response {
     match &mut result.value {
         QueryValue::Vector(samples) => truncate(samples, asked.limit, &mut result.warnings),

@@ -42,11 +42,10 @@ pub(in crate::api) async fn series(State(api): State<ApiState>, params: Params) 
             found.sort_unstable();
             found.dedup();
         }
-        Ok((found, warnings))
+        truncate(&mut found, limit, &mut warnings);
+        Ok(success_with(&warnings, &[], |out| push_list(out, &found, push_labels)))
     });
-    let (mut found, mut warnings) = found.await?;
-    truncate(&mut found, limit, &mut warnings);
-    Ok(success_with(&warnings, &[], |out| push_list(out, &found, push_labels)))
+    found.await
 }
 
 pub(in crate::api) async fn labels(State(api): State<ApiState>, params: Params) -> Result<Response, ApiError> {

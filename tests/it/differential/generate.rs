@@ -569,7 +569,9 @@ impl<'a> Generator<'a> {
             }
             4 => {
                 let data = self.pick(&["", ", {version=~\".+\"}", ", {__name__=\"target_info\"}", ", {version=\"2\"}"]);
-                let inner = self.selector();
+                // Without `@` and `offset`: 3.5 reads the info series of another time than that of the others.
+                let inner =
+                    Node::leaf(Kind::Vector, self.pick(&["n", "g", "c_total{code=\"500\"}", "still", "nh", "{\"http.size\"}"]));
                 Node::new(Kind::Vector, vec!["info(".into(), format!("{data})")], vec![inner])
             }
             5 => Node::leaf(
