@@ -3,6 +3,7 @@
 use crate::support::exporters::{Application, NodeExporter};
 use crate::support::server::Server;
 use crate::support::{Process, Scratch, free_port, http, wait_until};
+use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use watchkeeper::model::protobuf::{put_bytes, put_float, put_number, put_signed, put_varint};
@@ -11,14 +12,15 @@ const BOUND: Duration = Duration::from_secs(30);
 /// How many targets are up, without the server itself.
 const UP: &str = "sum(up{job!=\"watchkeeper\"})";
 
-/// Starts a Prometheus without targets: a Go program that serves histograms about the requests that it answers.
-fn prometheus(scratch: &Scratch) -> (Process, u16) {
+/// Starts a Prometheus: without targets a Go program that serves histograms about the requests that it answers.
+fn prometheus(scratch: &Scratch, name: &str, config: &str) -> (Process, u16) {
     let port = free_port();
     let mut command = Command::new(std::env::var_os("PROMETHEUS_BIN").unwrap_or_else(|| "prometheus".into()));
-    command.arg(format!("--config.file={}", scratch.write("prometheus.yml", "{}\n").display()));
-    command.arg(format!("--storage.tsdb.path={}", scratch.join("prometheus").display()));
+    command.arg("--enable-feature=native-histograms");
+    command.arg(format!("--config.file={}", scratch.write(&format!("{name}.yml"), config).display()));
+    command.arg(format!("--storage.tsdb.path={}", scratch.join(name).display()));
     command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
-    let process = Process::start(&mut command, "prometheus", scratch.join("prometheus.log"));
+    let process = Process::start(&mut command, name, scratch.join(&format!("{name}.log")));
     let address = format!("127.0.0.1:{port}");
     wait_until("Prometheus to be ready", BOUND, || http::get(&address, "/-/ready").is_ok_and(|answer| answer.status == 200));
     (process, port)
@@ -27,7 +29,7 @@ fn prometheus(scratch: &Scratch) -> (Process, u16) {
 #[test]
 fn go_clients_are_scraped_as_protobuf() {
     let scratch = Scratch::new("protobuf");
-    let (_prometheus, prometheus) = prometheus(&scratch);
+    let (_prometheus, prometheus) = prometheus(&scratch, "prometheus", "{}\n");
     let node = NodeExporter::start(&scratch);
     let config = format!(
         "global: {{scrape_interval: 500ms, scrape_timeout: 500ms}}
@@ -273,5 +275,68 @@ fn names_are_escaped_as_the_job_wants_them() {
         ("values", "U__app_2e_depth", "U__queue_2e_name"),
     ] {
         assert_eq!(server.value(&format!("{{\"{name}\",job=\"{job}\",\"{label}\"=\"a\"}}")), Some(4.0), "{job}");
+    }
+}
+
+/// The series of a job as an instant query shows them: labels, and whether they are histograms. Without lines of creation: a
+/// Prometheus 3.5 that converts histograms leaves out those behind the first histogram of a body.
+fn series_of(address: &str, job: &str) -> BTreeSet<(String, bool)> {
+    let selector = http::encode(&format!("{{job=\"{job}\",__name__!~\".*_created\"}}"));
+    let answer = http::get(address, &format!("/api/v1/query?query={selector}")).unwrap().json();
+    let rows = answer["data"]["result"].as_array().unwrap();
+    rows.iter().map(|row| (row["metric"].to_string(), row.get("histogram").is_some())).collect()
+}
+
+#[test]
+fn a_real_prometheus_makes_the_same_series_of_the_same_targets() {
+    if std::env::var_os("PROMETHEUS_BIN").is_none_or(|name| name.is_empty()) {
+        println!("NOT COMPARED with Prometheus: PROMETHEUS_BIN is not set; it names a Prometheus of 3.5 or newer");
+        return;
+    }
+    let scratch = Scratch::new("same-series");
+    let (_target, target) = prometheus(&scratch, "target", "{}\n");
+    let application = Application::start(&scratch);
+    let ways = [
+        ("native", "scrape_protocols: [PrometheusProto]"),
+        ("both", "scrape_protocols: [PrometheusProto], always_scrape_classic_histograms: true"),
+        ("converted", "scrape_protocols: [PrometheusProto], convert_classic_histograms_to_nhcb: true"),
+        (
+            "converted_both",
+            "scrape_protocols: [PrometheusProto], convert_classic_histograms_to_nhcb: true, always_scrape_classic_histograms: true",
+        ),
+        ("converted_text", "scrape_protocols: [PrometheusText0.0.4], convert_classic_histograms_to_nhcb: true"),
+        ("converted_open", "scrape_protocols: [OpenMetricsText1.0.0], convert_classic_histograms_to_nhcb: true"),
+        ("dots", "scrape_protocols: [OpenMetricsText1.0.0], metric_name_escaping_scheme: dots"),
+        ("text", "scrape_protocols: [PrometheusText1.0.0]"),
+    ];
+    let targets = format!("static_configs: [{{targets: ['127.0.0.1:{target}', '127.0.0.1:{}']}}]", application.port);
+    let jobs: String = ways.iter().map(|(name, keys)| format!("- {{job_name: {name}, {keys}, {targets}}}\n")).collect();
+    let config = |more: &str| format!("global: {{scrape_interval: 500ms, scrape_timeout: 500ms{more}}}\nscrape_configs:\n{jobs}");
+    let (_theirs, theirs) = prometheus(&scratch, "prometheus", &config(""));
+    let ours = config(", scrape_native_histograms: true");
+    let server = Server::start(&scratch, Some(&scratch.write("watchkeeper.yml", &ours)));
+    let theirs = format!("127.0.0.1:{theirs}");
+    for (job, _) in ways {
+        wait_until(&format!("both to have the same series of {job}"), BOUND, || {
+            let (mine, other) = (series_of(&server.address, job), series_of(&theirs, job));
+            if mine != other {
+                let (here, there): (Vec<_>, Vec<_>) =
+                    (mine.difference(&other).take(3).collect(), other.difference(&mine).take(3).collect());
+                println!("{job}: here alone {here:?}, there alone {there:?}");
+            }
+            mine.len() > 100 && mine == other
+        });
+        // What does not change any more has the same value.
+        for histogram in ["app_seconds", "prometheus_tsdb_compaction_chunk_size_bytes"] {
+            for function in ["histogram_count", "histogram_sum"] {
+                let query = http::encode(&format!("{function}({histogram}{{job=\"{job}\"}})"));
+                let value = |address: &str| {
+                    let answer = http::get(address, &format!("/api/v1/query?query={query}")).unwrap().json();
+                    let rows = answer["data"]["result"].as_array().unwrap();
+                    rows.iter().map(|row| row["value"][1].to_string()).collect::<Vec<_>>()
+                };
+                assert_eq!(value(&server.address), value(&theirs), "{job}: {function}({histogram})");
+            }
+        }
     }
 }
