@@ -124,7 +124,7 @@ async fn notifications_are_told_live() {
 async fn large_answers_keep_nobody_waiting() {
     let world = world();
     let samples = "label_replace(vector(1), \"a\", \"1\", \"\", \"\")";
-    let many: Vec<String> = (0..60).map(|at| samples.replace("\"1\"", &format!("\"{at}\""))).collect();
+    let many: Vec<String> = (0..150).map(|at| samples.replace("\"1\"", &format!("\"{at}\""))).collect();
     let form = format!("nocache=1&start=0&end=10000&step=1&query={}", many.join(" or ").replace(' ', "%20"));
     let request = Request::post("/api/v1/query_range")
         .header(header::HOST, "localhost")
@@ -148,5 +148,6 @@ async fn large_answers_keep_nobody_waiting() {
     let took = clock.monotonic().saturating_sub(begun);
     assert_eq!((status, text(&headers, header::CONTENT_ENCODING)), (StatusCode::OK, "gzip".to_owned()));
     assert!(body.len() > 100_000, "{}", body.len());
-    assert!(longest.get() * 5 < took, "nobody else was served for {:?} of {took:?}", longest.get());
+    // Writing takes about a third of it, packing a sixth.
+    assert!(longest.get() * 8 < took, "nobody else was served for {:?} of {took:?}", longest.get());
 }

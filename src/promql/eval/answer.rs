@@ -35,6 +35,9 @@ fn instant_value(context: &Context<'_>, grid: Grid, expr: &Expr) -> Outcome<Quer
     })
 }
 
+/// Cells of an answer that are not worth counting once more.
+const LISTED_UNCOUNTED: u64 = 1 << 16;
+
 pub(in crate::promql) fn range(
     frame: Frame<'_>,
     expr: &Expr,
@@ -60,6 +63,11 @@ pub(in crate::promql) fn range(
             return Err(QueryError::Execution(wanted.to_owned()));
         }
     };
+    // As a list of points the answer takes twice what is in its columns, which go one by one.
+    if context.held.get() > LISTED_UNCOUNTED {
+        let listed: u64 = series.iter().map(|one| one.column.size()).sum();
+        context.hold_cells(context.held.get().max(listed.saturating_mul(2)))?;
+    }
     let mut matrix = Vec::with_capacity(series.len());
     for one in series {
         context.breathe()?;

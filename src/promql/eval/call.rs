@@ -161,8 +161,14 @@ impl Context<'_> {
 
     fn absent(&self, grid: Grid, vector: &Expr) -> Outcome<Vec<Series>> {
         let series = self.vector(grid, vector)?;
-        let missing = |step: &usize| !series.iter().any(|one| one.column.has(*step));
-        Ok(self.absence(grid, vector, (0..grid.steps).filter(missing)))
+        let mut missing = Vec::new();
+        for step in 0..grid.steps {
+            self.breathe()?;
+            if !series.iter().any(|one| one.column.has(step)) {
+                missing.push(step);
+            }
+        }
+        Ok(self.absence(grid, vector, missing.into_iter()))
     }
 
     fn absent_over_time(&self, grid: Grid, range: &Expr) -> Outcome<Vec<Series>> {

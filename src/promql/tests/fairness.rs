@@ -76,9 +76,17 @@ fn what_comes_after_the_reading_sees_that_nobody_waits() {
     let store = CancelsWhenRead { store, cancel: Arc::clone(&cancel) };
     let engine = Engine::new(EngineOptions::default());
     let options = QueryOptions { cancel: Some(Arc::clone(&cancel)), ..QueryOptions::default() };
-    for text in
-        ["m", "abs(m)", "clamp_max(m, 3)", "topk(2, m)", "limitk(2, m)", "quantile(0.5, m)", "sort(m)", "sort_by_label(m, \"i\")"]
-    {
+    for text in [
+        "m",
+        "abs(m)",
+        "absent(m)",
+        "clamp_max(m, 3)",
+        "topk(2, m)",
+        "limitk(2, m)",
+        "quantile(0.5, m)",
+        "sort(m)",
+        "sort_by_label(m, \"i\")",
+    ] {
         for instant in [true, false] {
             cancel.store(false, Ordering::SeqCst);
             let expr = parse(text).expect("parses");
@@ -103,6 +111,22 @@ fn patterns_within_each_other_count_as_memory() {
     assert!(nested(2).is_ok());
     let refused = nested(150);
     assert!(matches!(refused, Err(QueryError::TooMuchMemory { .. })), "{refused:?}");
+}
+
+#[test]
+fn an_answer_counts_as_the_list_that_it_becomes() {
+    let store = MemoryStore::new();
+    for at in 0..100 {
+        store.add(&Labels::from_pairs([("__name__", "m".to_owned()), ("i", at.to_string())]), 0, Value::Float(1.0));
+    }
+    let ask = |max_query_bytes: u64, text: &str| {
+        let engine = Engine::new(EngineOptions { max_query_bytes, lookback_ms: 2_000_000, ..EngineOptions::default() });
+        engine.range(&store, &parse(text).expect("parses"), 0, 1_000_000, 1000, &QueryOptions::default()).map(drop)
+    };
+    // 100 columns of 1001 steps are 800 kB, and twice that as a list.
+    assert!(ask(1_700_000, "m").is_ok());
+    assert!(matches!(ask(1_300_000, "m"), Err(QueryError::TooMuchMemory { .. })));
+    assert!(ask(1_300_000, "sum(m)").is_ok());
 }
 
 #[test]
