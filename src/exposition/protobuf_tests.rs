@@ -54,7 +54,7 @@ fn decode(body: &[u8], options: Options) -> Result<Samples, ReadError> {
 }
 
 /// A message under construction.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Message(Vec<u8>);
 
 impl Message {

@@ -15,7 +15,7 @@ use crate::model::histogram::FloatHistogram;
 use crate::model::metadata::Metadata;
 use crate::storage::append::SeriesId;
 use hashbrown::HashMap;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// How the values of a job's histograms are taken.
@@ -201,9 +201,14 @@ impl Gathered {
         let (timed_histograms, histograms): (Vec<_>, Vec<_>) = outcome.histograms.iter().partition(|found| found.at_ms.is_some());
         outcome.vanished_timed = gone(&mut self.timed, timed.chain(timed_histograms.iter().map(|found| found.series)).collect());
         let vanished = gone(&mut self.histograms, histograms.iter().map(|found| found.series).collect());
-        // What is a float now has its value in the row.
+        // What is a histogram now, or a float now, does not end.
+        let beside: BTreeSet<SeriesId> = self.histograms.iter().copied().collect();
+        outcome.vanished.retain(|series| !beside.contains(series));
         let is_float = |series: &SeriesId| self.slots.by_series.contains_key(series);
         outcome.vanished.extend(vanished.into_iter().filter(|series| !is_float(series)));
+        // One that was both ends once.
+        outcome.vanished.sort_unstable();
+        outcome.vanished.dedup();
     }
 }
 

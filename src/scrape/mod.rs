@@ -24,6 +24,8 @@ mod failure_log;
 mod fetch;
 mod gathered;
 #[cfg(test)]
+mod gathered_tests;
+#[cfg(test)]
 mod histogram_tests;
 pub mod in_process;
 mod manager;
