@@ -51,8 +51,9 @@ fi
 
 # Python parts in a folder of their own, so that nothing of the system changes.
 venv=target/test-tools/venv
-if ! "$venv/bin/python3" -c 'import aiosmtpd; from importlib.metadata import version; assert version("prometheus_client") == "0.26.0"' 2>/dev/null; then
-  echo "installing for the tests: aiosmtpd, prometheus_client (into $venv)"
+if ! "$venv/bin/python3" -c 'import aiosmtpd, opentelemetry.exporter.otlp.proto.http; from importlib.metadata import version; assert version("prometheus_client") == "0.26.0"' 2>/dev/null; then
+  echo "installing for the tests: aiosmtpd, prometheus_client, opentelemetry (into $venv)"
   python3 -m venv "$venv"
-  "$venv/bin/pip" install -q --disable-pip-version-check 'aiosmtpd==1.4.6' 'prometheus_client==0.26.0'
+  "$venv/bin/pip" install -q --disable-pip-version-check 'aiosmtpd==1.4.6' 'prometheus_client==0.26.0' \
+    'opentelemetry-sdk==1.45.2' 'opentelemetry-exporter-otlp-proto-http==1.45.2'
 fi

@@ -2,6 +2,7 @@
 
 mod histogram_chunk;
 mod messages;
+pub mod otlp;
 pub mod read;
 mod read_answer;
 pub mod receive;

@@ -15,7 +15,7 @@ use super::{write_v1, write_v2};
 use crate::model::exemplar::Exemplar;
 use crate::model::histogram::FloatHistogram;
 use crate::model::metadata::Metadata;
-use crate::model::protobuf::Malformed;
+use crate::model::protobuf::{Malformed, put_bytes};
 use crate::storage::append::{Append, AppendError, Appended, BatchSample, BatchValue, Durability, SeriesId};
 use std::cell::RefCell;
 use std::ops::Range;
@@ -99,6 +99,51 @@ pub(super) struct Request<'a> {
     pub(super) metadata: Vec<(String, Metadata)>,
 }
 
+/// A request whose labels do not lie in its body: they are gathered in the form of version 1, by which the store knows series.
+#[derive(Default)]
+pub(super) struct Gathered {
+    labels: Vec<u8>,
+    /// Where labels and samples of each series lie, and why it is to be left out.
+    series: Vec<(Range<usize>, Range<usize>, Option<&'static str>)>,
+    /// All else.
+    pub(super) rest: Request<'static>,
+}
+
+impl Gathered {
+    /// Returns the place of the series that comes next.
+    pub(super) fn place(&self) -> usize {
+        self.series.len()
+    }
+
+    /// Adds a series; its samples are those from `from` on.
+    pub(super) fn series<'p>(
+        &mut self,
+        labels: impl Iterator<Item = (&'p str, &'p str)>,
+        from: usize,
+        flaw: Option<&'static str>,
+    ) {
+        let start = self.labels.len();
+        let mut pair = Vec::new();
+        for (name, value) in labels {
+            pair.clear();
+            put_bytes(&mut pair, 1, name.as_bytes());
+            put_bytes(&mut pair, 2, value.as_bytes());
+            put_bytes(&mut self.labels, 1, &pair);
+        }
+        self.series.push((start..self.labels.len(), from..self.rest.samples.len(), flaw));
+    }
+
+    /// Stores what was gathered; see [`Request::store`].
+    pub(super) fn store(self, now_ms: i64, append: &dyn Append, durability: Durability) -> Result<Received, WriteError> {
+        let received = |(labels, samples, flaw): (Range<usize>, Range<usize>, Option<&'static str>)| {
+            let encoded = self.labels.get(labels).unwrap_or_default();
+            ReceivedSeries { message: encoded, encoded, samples, flaw }
+        };
+        let request = Request { series: self.series.into_iter().map(received).collect(), ..self.rest };
+        request.store(now_ms, append, durability)
+    }
+}
+
 /// Reads a body and stores it at `now_ms`. Blocks until it is as durable as asked.
 ///
 /// # Errors
@@ -124,10 +169,7 @@ pub fn receive(
         let message = unpacked.get(..filled).unwrap_or_default();
         let store = || match version {
             Version::V1 => write_v1::read(message)?.store(now_ms, append, durability),
-            Version::V2 => {
-                let mut labels = Vec::new();
-                write_v2::read(message, &mut labels)?.store(now_ms, append, durability)
-            }
+            Version::V2 => write_v2::read(message)?.store(now_ms, append, durability),
         };
         let mut done = store();
         if matches!(done, Err(WriteError::Append(AppendError::Forgotten))) {

@@ -5,12 +5,11 @@
 //! candidates had one start timestamp for a series; now each sample has its own. Both are read.
 
 use super::messages;
-use super::receive::{ReceivedSeries, Request};
+use super::receive::{Gathered, Request};
 use crate::model::exemplar::Exemplar;
 use crate::model::labels::LabelsBuilder;
 use crate::model::metadata::{Metadata, MetricType};
-use crate::model::protobuf::{Field, Fields, Malformed, put_bytes};
-use std::ops::Range;
+use crate::model::protobuf::{Field, Fields, Malformed};
 
 const NO_SYMBOL: Malformed = Malformed("a reference names no symbol");
 
@@ -31,15 +30,8 @@ impl<'a> Symbols<'a> {
     }
 }
 
-/// What was read of a series before its labels lie where they stay.
-struct Series {
-    labels: Range<usize>,
-    samples: Range<usize>,
-    flaw: Option<&'static str>,
-}
-
-/// Reads a request. `labels` is where the labels of all series come to lie.
-pub(super) fn read<'a>(message: &'a [u8], labels: &'a mut Vec<u8>) -> Result<Request<'a>, Malformed> {
+/// Reads a request.
+pub(super) fn read(message: &[u8]) -> Result<Gathered, Malformed> {
     let mut symbols = Symbols(Vec::new());
     let mut fields = Fields::new(message);
     while let Some((number, field)) = fields.next()? {
@@ -50,22 +42,14 @@ pub(super) fn read<'a>(message: &'a [u8], labels: &'a mut Vec<u8>) -> Result<Req
     if symbols.0.first().is_some_and(|first| !first.is_empty()) {
         return Err(Malformed("the first symbol is not empty"));
     }
-    let mut request = Request::default();
-    let mut all = Vec::new();
+    let mut gathered = Gathered::default();
     let mut fields = Fields::new(message);
     while let Some((number, field)) = fields.next()? {
         if number == 5 {
-            let series = time_series(&mut request, all.len(), field.bytes()?, &symbols, labels)?;
-            all.push(series);
+            time_series(&mut gathered, field.bytes()?, &symbols)?;
         }
     }
-    let labels: &'a [u8] = labels;
-    let received = |series: Series| {
-        let encoded = labels.get(series.labels).unwrap_or_default();
-        ReceivedSeries { message: encoded, encoded, samples: series.samples, flaw: series.flaw }
-    };
-    request.series = all.into_iter().map(received).collect();
-    Ok(request)
+    Ok(gathered)
 }
 
 /// Adds the numbers of a repeated field, packed or single.
@@ -81,14 +65,10 @@ fn push_numbers(field: Field<'_>, into: &mut Vec<u64>) -> Result<(), Malformed> 
     Ok(())
 }
 
-fn time_series(
-    request: &mut Request<'_>,
-    place: usize,
-    message: &[u8],
-    symbols: &Symbols<'_>,
-    labels: &mut Vec<u8>,
-) -> Result<Series, Malformed> {
-    let (samples_from, histograms_from, labels_from) = (request.samples.len(), request.histograms.len(), labels.len());
+fn time_series(gathered: &mut Gathered, message: &[u8], symbols: &Symbols<'_>) -> Result<(), Malformed> {
+    let place = gathered.place();
+    let request = &mut gathered.rest;
+    let (samples_from, histograms_from) = (request.samples.len(), request.histograms.len());
     let mut references = Vec::new();
     let (mut starts, mut start_ms, mut metadata) = (Vec::new(), 0, None);
     let mut fields = Fields::new(message);
@@ -114,23 +94,17 @@ fn time_series(
         }
     }
     let pairs = symbols.pairs(&references)?;
-    for (name, value) in &pairs {
-        let mut pair = Vec::with_capacity(name.len() + value.len() + 8);
-        put_bytes(&mut pair, 1, name.as_bytes());
-        put_bytes(&mut pair, 2, value.as_bytes());
-        put_bytes(labels, 1, &pair);
-    }
     let own_start = |(at_ms, own_ms): (i64, i64)| (place, at_ms, if own_ms == 0 { start_ms } else { own_ms });
     request.starts.extend(starts.into_iter().map(own_start).filter(|(_, _, start_ms)| *start_ms != 0));
     let name = pairs.iter().find(|(name, _)| *name == "__name__").map_or("", |(_, value)| *value);
     note_metadata(request, name, metadata);
-    let (floats, histograms) = (request.samples.len() - samples_from, request.histograms.len() - histograms_from);
-    let flaw = match (floats, histograms) {
+    let flaw = match (request.samples.len() - samples_from, request.histograms.len() - histograms_from) {
         (0, 0) => Some("a series must have at least one sample or histogram"),
         (1.., 1..) => Some("a series must have samples or histograms, not both"),
         _ => None,
     };
-    Ok(Series { labels: labels_from..labels.len(), samples: samples_from..request.samples.len(), flaw })
+    gathered.series(pairs.into_iter(), samples_from, flaw);
+    Ok(())
 }
 
 /// Returns a whole number of a message; 0 where it is not there.
@@ -198,7 +172,7 @@ mod tests {
     use crate::env::Env;
     use crate::env::memory_disk::MemoryDisk;
     use crate::model::matcher::Matcher;
-    use crate::model::protobuf::{put_float, put_number, put_signed, put_varint};
+    use crate::model::protobuf::{put_bytes, put_float, put_number, put_signed, put_varint};
     use crate::model::sample::Value;
     use crate::remote::receive::{Received, Version, WriteError, receive};
     use crate::storage::append::Durability;

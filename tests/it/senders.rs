@@ -1,4 +1,4 @@
-//! Others that send by remote write: Prometheus in both versions of the protocol, vmagent.
+//! Others that send: Prometheus by remote write in both versions, vmagent, OpenTelemetry's SDK.
 
 use crate::support::server::Server;
 use crate::support::{Process, Scratch, free_port, wait_until};
@@ -98,4 +98,53 @@ scrape_configs:
     let _process = Process::start(&mut command, "vmagent", scratch.join("vmagent.log"));
     wait_until("samples to come", BOUND, || server.value("up{job=\"vmagent\"}") == Some(1.0));
     wait_until("a counter to grow", BOUND, || server.value("rate(vm_app_uptime_seconds{job=\"vmagent\"}[5s]) > 0.5").is_some());
+}
+
+/// Counts, measures and observes once, and sends it.
+const OPENTELEMETRY: &str = r#"
+import sys
+from opentelemetry.exporter.otlp.proto.http import Compression
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.sdk.metrics import Histogram, MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
+from opentelemetry.sdk.resources import Resource
+exporter = OTLPMetricExporter(endpoint=sys.argv[1], compression=Compression.Gzip)
+provider = MeterProvider(
+    resource=Resource({"service.name": "shop", "service.instance.id": "i-1", "host.name": "db1"}),
+    metric_readers=[PeriodicExportingMetricReader(exporter, export_interval_millis=60000)],
+    views=[View(instrument_name="sizes", aggregation=ExponentialBucketHistogramAggregation())],
+)
+meter = provider.get_meter("lib", "1.0")
+meter.create_counter("orders", unit="1").add(7, {"payment.kind": "card"})
+meter.create_gauge("room.temperature", unit="Cel").set(21.5)
+latency = meter.create_histogram("latency", unit="s", explicit_bucket_boundaries_advisory=[0.5, 1])
+sizes = meter.create_histogram("sizes", unit="By")
+for value in [0.1, 0.7, 3]:
+    latency.record(value)
+    sizes.record(value)
+if not provider.force_flush():
+    sys.exit("the export failed")
+provider.shutdown()
+"#;
+
+#[test]
+fn opentelemetry_sends() {
+    let scratch = Scratch::new("opentelemetry");
+    let server = Server::start(&scratch, None);
+    let script = scratch.write("send.py", OPENTELEMETRY);
+    let mut command = Command::new("python3");
+    command.arg(script).arg(format!("http://{}/api/v1/otlp/v1/metrics", server.address));
+    let output = command.output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    let who = "job=\"shop\",instance=\"i-1\"";
+    assert_eq!(server.value(&format!("orders_total{{{who},payment_kind=\"card\"}}")), Some(7.0));
+    assert_eq!(server.value(&format!("room_temperature_celsius{{{who}}}")), Some(21.5));
+    assert_eq!(server.value(&format!("latency_seconds_bucket{{{who},le=\"1\"}}")), Some(2.0));
+    assert_eq!(server.value(&format!("latency_seconds_sum{{{who}}}")), Some(3.8));
+    assert_eq!(server.value(&format!("histogram_count(sizes_bytes{{{who}}})")), Some(3.0));
+    // The upper bound of the bucket in which the largest value lies.
+    let largest = server.value(&format!("histogram_quantile(1, sizes_bytes{{{who}}})"));
+    assert!(largest.is_some_and(|largest| (3.0..3.1).contains(&largest)), "{largest:?}");
+    assert_eq!(server.value(&format!("target_info{{{who},host_name=\"db1\"}}")), Some(1.0));
 }

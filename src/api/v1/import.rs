@@ -40,7 +40,7 @@ pub(in crate::api) async fn import(
     let append = Arc::clone(&api.append);
     let durability = super::write::durability(&api);
     let done = api.env.tasks.blocking(move || {
-        let mut text = if packed { unpacked(&body, most)? } else { body.to_vec() };
+        let mut text = if packed { unpacked(&body, most).map_err(ApiError::bad_data)? } else { body.to_vec() };
         ensure_newline(&mut text);
         store(&text, at_ms, &extra, &*append, durability)
     });
@@ -48,14 +48,12 @@ pub(in crate::api) async fn import(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-fn unpacked(body: &[u8], most: usize) -> Result<Vec<u8>, ApiError> {
+/// Unpacks a body that gzip packed.
+pub(super) fn unpacked(body: &[u8], most: usize) -> Result<Vec<u8>, String> {
     let mut text = Vec::new();
     let mut reader = flate2::read::MultiGzDecoder::new(body).take(most as u64 + 1);
-    reader.read_to_end(&mut text).map_err(|error| ApiError::bad_data(format!("cannot unpack the body: {error}")))?;
-    if text.len() > most {
-        return Err(ApiError::bad_data(format!("the body is larger than {most} bytes")));
-    }
-    Ok(text)
+    reader.read_to_end(&mut text).map_err(|error| format!("cannot unpack the body: {error}"))?;
+    if text.len() > most { Err(format!("the body is larger than {most} bytes")) } else { Ok(text) }
 }
 
 fn store(

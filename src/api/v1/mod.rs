@@ -5,6 +5,7 @@ mod exemplars;
 mod import;
 mod metadata;
 mod notifications;
+mod otlp;
 mod parse;
 mod query;
 mod read;
@@ -66,6 +67,7 @@ pub(super) fn router(body_bytes: usize) -> Router<ApiState> {
         .route("/api/v1/admin/tsdb/snapshot", post(admin::snapshot).put(admin::snapshot))
         .route("/api/v1/read", post(read::read))
         .route("/api/v1/write", post(write::write))
+        .route("/api/v1/otlp/v1/metrics", post(otlp::metrics))
         .route("/api/v1/import/prometheus", post(import::import).put(import::import))
         .layer(DefaultBodyLimit::max(body_bytes))
 }

@@ -78,17 +78,20 @@ pub(in crate::api) async fn write(State(api): State<ApiState>, headers: HeaderMa
             with_written(response, version, &received)
         }
         Ok(Err(error)) => {
-            let status = match &error {
-                WriteError::Bad(_) => StatusCode::BAD_REQUEST,
-                WriteError::Append(AppendError::Limit(_)) => StatusCode::TOO_MANY_REQUESTS,
-                // Senders keep what they have and come again.
-                WriteError::Append(AppendError::Closed | AppendError::Forgotten | AppendError::Log(_)) => {
-                    StatusCode::SERVICE_UNAVAILABLE
-                }
-            };
+            let status = status_of(&error);
             with_written(plain(status, error.to_string()), version, &Received::default())
         }
         Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    }
+}
+
+/// Which status tells a sender whether to come again.
+pub(super) const fn status_of(error: &WriteError) -> StatusCode {
+    match error {
+        WriteError::Bad(_) => StatusCode::BAD_REQUEST,
+        WriteError::Append(AppendError::Limit(_)) => StatusCode::TOO_MANY_REQUESTS,
+        // Senders keep what they have and come again.
+        WriteError::Append(AppendError::Closed | AppendError::Forgotten | AppendError::Log(_)) => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 

@@ -67,7 +67,8 @@ pub fn add_differences(differences: &[i64], into: &mut Vec<f64>) {
 }
 
 /// Packs ascending pairs into spans and counts; empty buckets drop out.
-pub(super) fn pack(pairs: impl IntoIterator<Item = (i32, f64)>) -> (Vec<Span>, Vec<f64>) {
+#[must_use]
+pub fn pack(pairs: impl IntoIterator<Item = (i32, f64)>) -> (Vec<Span>, Vec<f64>) {
     let mut spans: Vec<Span> = Vec::new();
     let mut counts = Vec::new();
     let mut next = 0;
