@@ -2,10 +2,10 @@
 //!
 //! | part | module |
 //! | --- | --- |
-//! | what an export says | [`message`] |
-//! | how it is written | [`binary`], [`json`] |
-//! | names of metrics and labels | [`names`] |
-//! | points to series | [`translate`] |
+//! | what an export says | `message` |
+//! | how it is written | `binary`, `json` |
+//! | names of metrics and labels | `names` |
+//! | points to series | `translate` |
 
 mod binary;
 mod json;
