@@ -320,6 +320,10 @@ async fn pushed_text_and_remote_write_are_stored() {
     let headers = [("content-type", "application/x-protobuf"), ("content-encoding", "snappy")];
     let (status, body) = world.post("/api/v1/write", &headers, packed.clone()).await;
     assert_eq!((status, body.as_str()), (StatusCode::NO_CONTENT, ""));
+    let capital = [("content-type", "application/x-protobuf"), ("content-encoding", "Snappy")];
+    assert_eq!(world.post("/api/v1/write", &capital, packed.clone()).await.0, StatusCode::NO_CONTENT);
+    let gzip = [("content-type", "application/x-protobuf"), ("content-encoding", "gzip")];
+    assert_eq!(world.post("/api/v1/write", &gzip, packed.clone()).await.0, StatusCode::UNSUPPORTED_MEDIA_TYPE);
     let found = world.data("/api/v1/query?query=written&time=1700000001").await;
     assert_eq!(found["result"][0]["value"][1], json!("5.5"));
     let (status, _) = world.post("/api/v1/write", &[("content-type", "text/plain")], packed).await;

@@ -37,7 +37,7 @@ fn version_of(headers: &HeaderMap) -> Result<Version, Box<Response>> {
         }
     };
     let encoding = text(header::CONTENT_ENCODING);
-    if !encoding.is_empty() && encoding != "snappy" {
+    if !encoding.is_empty() && !encoding.eq_ignore_ascii_case("snappy") {
         let text = format!("{encoding} encoding (compression) is not accepted by this server; only snappy is acceptable");
         return Err(Box::new(plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, text)));
     }
