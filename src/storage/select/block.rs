@@ -31,10 +31,19 @@ struct Window {
 /// The columns of times that a reader uses of a block, and their rows within its range. They are loaded while it is planned
 /// what to read, and kept alive so that their addresses mean something; those who read ask nobody.
 #[derive(Debug, Default)]
-pub(crate) struct Windows(Vec<Option<Box<Window>>>);
+pub(crate) struct Windows {
+    loaded: Vec<Option<Box<Window>>>,
+    /// How many rows of each lie within the range, where it was loaded: a series has a column for each stretch of a block, and
+    /// all of them are asked for, whichever few are within.
+    inside: Vec<u32>,
+}
+
+/// A column of times that was not loaded.
+const NOT_LOADED: u32 = u32::MAX;
 
 impl Windows {
     /// Loads a column of times; returns how many of its rows lie within the range, which is the same in each call.
+    #[inline]
     pub(crate) fn load(
         &mut self,
         block: &Block,
@@ -42,19 +51,26 @@ impl Windows {
         number: u32,
         range: (i64, i64),
     ) -> Result<usize, StoreError> {
-        let place = number as usize;
-        if let Some(Some(known)) = self.0.get(place) {
-            return Ok(known.rows.len());
+        match self.inside.get(number as usize) {
+            Some(known) if *known != NOT_LOADED => Ok(*known as usize),
+            _ => self.load_first(block, index, number, range),
         }
+    }
+
+    #[cold]
+    fn load_first(&mut self, block: &Block, index: &BlockIndex, number: u32, range: (i64, i64)) -> Result<usize, StoreError> {
+        let place = number as usize;
         let whole = block.times(index, number)?;
         let from = whole.partition_point(|at_ms| *at_ms < range.0);
         let to = whole.partition_point(|at_ms| *at_ms <= range.1);
         let part = if to - from == whole.len() { Arc::clone(&whole) } else { whole.get(from..to).unwrap_or_default().into() };
-        if self.0.len() <= place {
+        if self.loaded.len() <= place {
             // A number beyond all times was an error above, not a wish for memory.
-            self.0.resize_with(place + 1, || None);
+            self.loaded.resize_with(place + 1, || None);
+            self.inside.resize(place + 1, NOT_LOADED);
         }
-        self.0[place] = Some(Box::new(Window { whole, rows: from..to, part }));
+        self.inside[place] = (to - from) as u32;
+        self.loaded[place] = Some(Box::new(Window { whole, rows: from..to, part }));
         Ok(to - from)
     }
 
@@ -65,7 +81,7 @@ impl Windows {
     }
 
     fn get(&self, number: u32) -> Option<&Window> {
-        self.0.get(number as usize)?.as_deref()
+        self.loaded.get(number as usize)?.as_deref()
     }
 }
 

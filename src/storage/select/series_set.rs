@@ -102,23 +102,12 @@ impl Building {
         let number = self.blocks.len() as u32;
         let (mut windows, bounds) = (Windows::default(), (range.start_ms, range.end_ms));
         let mut projection = Projection::new(&hints.labels);
-        // Neighbours most often have the same times.
-        let mut known_time = None;
         let visited = index.visit(found.iter(), |place, pairs, columns| {
             let from = self.columns.len() as u32;
             let mut rows = 0;
             for column in columns {
-                let inside = match known_time {
-                    Some((time, inside)) if time == column.time => inside,
-                    _ => match windows.load(block, &index, column.time, bounds) {
-                        Ok(inside) => {
-                            known_time = Some((column.time, inside));
-                            inside
-                        }
-                        // What cannot be read now is left to the reader, who tells.
-                        Err(_) => column.rows as usize,
-                    },
-                };
+                // What cannot be read now is left to the reader, who tells.
+                let inside = windows.load(block, &index, column.time, bounds).unwrap_or(column.rows as usize);
                 if inside > 0 {
                     rows += inside as u64;
                     self.columns.push(*column);
