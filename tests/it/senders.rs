@@ -1,21 +1,11 @@
 //! Others that send: Prometheus by remote write in both versions, vmagent, OpenTelemetry's SDK.
 
 use crate::support::server::Server;
-use crate::support::{Process, Scratch, free_port, wait_until};
+use crate::support::{Process, Scratch, free_port, peer, wait_until};
 use std::process::Command;
 use std::time::Duration;
 
 const BOUND: Duration = Duration::from_secs(30);
-
-/// Returns a peer's program. Where the environment does not name it, that is said, or fails where peers are required.
-fn peer(variable: &str) -> Option<std::ffi::OsString> {
-    let found = std::env::var_os(variable).filter(|name| !name.is_empty());
-    if found.is_none() {
-        assert!(std::env::var_os("WATCHKEEPER_REQUIRE_PEERS").is_none(), "{variable} is not set");
-        println!("NOT TRIED: {variable} is not set");
-    }
-    found
-}
 
 #[test]
 fn prometheus_sends_in_both_versions() {

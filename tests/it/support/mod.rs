@@ -15,6 +15,18 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+/// Returns the program of a peer that a variable of the environment names. Where it names none, that is said, or fails where
+/// peers are required.
+pub(crate) fn peer(variable: &str) -> Option<std::ffi::OsString> {
+    let found = std::env::var_os(variable).filter(|name| !name.is_empty());
+    if found.is_none() {
+        let is_required = std::env::var_os("WATCHKEEPER_REQUIRE_PEERS").is_some_and(|value| value == "1");
+        assert!(!is_required, "{variable} is not set: it names the peer's program (a Prometheus must be 3.5 or newer)");
+        println!("NOT TRIED with the peer: {variable} is not set");
+    }
+    found
+}
+
 /// A folder that goes with the test.
 pub(crate) struct Scratch(PathBuf);
 
