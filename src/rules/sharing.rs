@@ -8,20 +8,15 @@ use crate::model::exemplar::Exemplar;
 use crate::model::labels::{Labels, METRIC_NAME};
 use crate::model::matcher::{MatchOp, Matcher};
 use crate::model::metadata::Metadata;
-use crate::model::sample::Value;
 use crate::storage::changes::ChangeLog;
-use crate::storage::select::{
-    Hints, LabelNeed, Querier, SelectError, SelectedSeries, Selection, SeriesReader, SeriesSamples, TimeRange, Values,
-};
+use crate::storage::select::held::{Held, bytes_of};
+use crate::storage::select::{Hints, LabelNeed, Querier, SelectError, Selection, TimeRange};
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
-use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Bytes that a group may hold, by the estimate of its selections.
 const BYTES_MAX: u64 = 32 << 20;
-/// What a held series costs beside its samples.
-const SERIES_BYTES: u64 = 160;
 
 /// What is asked for: selections of one key differ in their start alone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -57,25 +52,6 @@ pub(super) struct Sharing {
     state: Mutex<State>,
 }
 
-/// Cut times by address and first place: what shares its times goes on sharing them.
-type CutTimes = HashMap<(usize, usize), Arc<[i64]>>;
-
-/// A selection that several ask for, and what was read of it.
-struct Held {
-    selection: Selection,
-    range: TimeRange,
-    bytes: u64,
-    samples: Vec<OnceLock<SeriesSamples>>,
-    newest: Vec<OnceLock<Option<(i64, Value)>>>,
-    cut: Mutex<CutTimes>,
-}
-
-/// A held selection as one reader asked for it.
-struct View {
-    held: Arc<Held>,
-    start_ms: i64,
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -108,7 +84,7 @@ impl Sharing {
         let mut freed = 0;
         state.held.retain(|_, (matchers, held)| {
             let stays = !names.iter().any(|name| may_have(matchers, name));
-            freed += if stays { 0 } else { held.bytes };
+            freed += if stays { 0 } else { held.bytes() };
             stays
         });
         state.bytes -= freed;
@@ -126,12 +102,12 @@ impl Sharing {
         uses.too_large |= expected.too_large;
         let is_last = uses.count >= expected.count;
         if let Some((_, held)) = state.held.get(key)
-            && held.range.start_ms <= range.start_ms
+            && held.covers(range)
         {
             let held = Arc::clone(held);
             if is_last {
                 state.held.remove(key);
-                state.bytes -= held.bytes;
+                state.bytes -= held.bytes();
             }
             return Ok(held);
         }
@@ -156,7 +132,7 @@ impl Querier for Sharing {
             Err(Some(wide)) => wide,
         };
         let selection = self.inner.select(matchers, wide, hints)?;
-        let bytes = selection.series.iter().map(|one| one.samples_estimated * 8 + SERIES_BYTES).sum::<u64>();
+        let bytes = bytes_of(&selection);
         let mut state = lock(&self.state);
         if state.bytes.saturating_add(bytes) > BYTES_MAX {
             state.now.entry(key).or_default().too_large = true;
@@ -164,9 +140,9 @@ impl Querier for Sharing {
             return self.inner.select(matchers, range, hints);
         }
         state.bytes += bytes;
-        let held = Arc::new(Held::new(selection, wide, bytes));
+        let held = Arc::new(Held::new(selection, wide));
         if let Some((_, replaced)) = state.held.insert(key, (matchers.to_vec(), Arc::clone(&held))) {
-            state.bytes -= replaced.bytes;
+            state.bytes -= replaced.bytes();
         }
         Ok(held.view(range))
     }
@@ -198,117 +174,14 @@ impl Querier for Sharing {
     }
 }
 
-impl Held {
-    fn new(selection: Selection, range: TimeRange, bytes: u64) -> Self {
-        let count = selection.series.len();
-        let (mut samples, mut newest) = (Vec::new(), Vec::new());
-        samples.resize_with(count, OnceLock::new);
-        newest.resize_with(count, OnceLock::new);
-        Self { selection, range, bytes, samples, newest, cut: Mutex::default() }
-    }
-
-    /// Returns the selection as if it had been asked for with this range.
-    fn view(self: &Arc<Self>, range: TimeRange) -> Selection {
-        let width = |range: TimeRange| range.end_ms.saturating_sub(range.start_ms).max(1).unsigned_abs();
-        let (asked, whole) = (width(range), width(self.range));
-        let estimate = |samples: u64| if asked == whole { samples } else { samples.saturating_mul(asked) / whole + 1 };
-        let series = self
-            .selection
-            .series
-            .iter()
-            .map(|one| SelectedSeries { labels: one.labels.clone(), samples_estimated: estimate(one.samples_estimated) });
-        Selection {
-            series: series.collect(),
-            warnings: self.selection.warnings.clone(),
-            reader: Arc::new(View { held: Arc::clone(self), start_ms: range.start_ms }),
-        }
-    }
-
-    fn cut_times(&self, times: &Arc<[i64]>, from: usize) -> Arc<[i64]> {
-        let key = (Arc::as_ptr(times).addr(), from);
-        // The whole times live as long as the samples that are held: their address stays theirs.
-        let cut = || times.get(from..).unwrap_or_default().into();
-        Arc::clone(lock(&self.cut).entry(key).or_insert_with(cut))
-    }
-
-    /// Leaves out what is older than `start_ms`.
-    fn cut(&self, samples: &SeriesSamples, start_ms: i64) -> SeriesSamples {
-        let from = samples.times.partition_point(|at_ms| *at_ms < start_ms);
-        if from == 0 {
-            return samples.clone();
-        }
-        let values = match &samples.values {
-            Values::Constant(value) => Values::Constant(*value),
-            Values::Linear { first, step } => Values::Linear { first: first + step * from as f64, step: *step },
-            Values::Floats(values) => Values::Floats(values.get(from..).unwrap_or_default().to_vec()),
-            Values::Mixed(values) => Values::Mixed(values.get(from..).unwrap_or_default().into()),
-        };
-        let starts = samples.starts.as_ref().map(|starts| starts.get(from..).unwrap_or_default().into());
-        SeriesSamples { times: self.cut_times(&samples.times, from), values, starts }
-    }
-}
-
-impl SeriesReader for View {
-    fn read(&self, places: Range<usize>) -> Result<Vec<SeriesSamples>, SelectError> {
-        let cells = self.held.samples.get(places.clone()).unwrap_or_default();
-        if cells.iter().any(|cell| cell.get().is_none()) {
-            for (cell, samples) in cells.iter().zip(self.held.selection.reader.read(places)?) {
-                cell.get_or_init(|| samples);
-            }
-        }
-        Ok(cells.iter().filter_map(OnceLock::get).map(|samples| self.held.cut(samples, self.start_ms)).collect())
-    }
-
-    fn newest(&self, places: Range<usize>) -> Result<Vec<Option<(i64, Value)>>, SelectError> {
-        let cells = self.held.newest.get(places.clone()).unwrap_or_default();
-        if cells.iter().any(|cell| cell.get().is_none()) {
-            for (cell, newest) in cells.iter().zip(self.held.selection.reader.newest(places)?) {
-                cell.get_or_init(|| newest);
-            }
-        }
-        let inside = |newest: &Option<(i64, Value)>| newest.clone().filter(|(at_ms, _)| *at_ms >= self.start_ms);
-        Ok(cells.iter().filter_map(OnceLock::get).map(inside).collect())
-    }
-
-    fn warnings(&self) -> Vec<String> {
-        self.held.selection.reader.warnings()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::sample::Value;
+    use crate::storage::select::SeriesSamples;
+    use crate::storage::select::counting::Counting;
     use crate::storage::select::memory::MemoryStore;
     use proptest::prelude::*;
-
-    /// Counts what it is asked for.
-    struct Counting {
-        store: MemoryStore,
-        ranges: Mutex<Vec<TimeRange>>,
-    }
-
-    impl Querier for Counting {
-        fn select(&self, matchers: &[Matcher], range: TimeRange, hints: &Hints) -> Result<Selection, SelectError> {
-            lock(&self.ranges).push(range);
-            self.store.select(matchers, range, hints)
-        }
-
-        fn label_names(&self, _: &[Vec<Matcher>], _: TimeRange, _: usize) -> Result<Vec<String>, SelectError> {
-            Ok(Vec::new())
-        }
-
-        fn label_values(&self, _: &str, _: &[Vec<Matcher>], _: TimeRange, _: usize) -> Result<Vec<String>, SelectError> {
-            Ok(Vec::new())
-        }
-
-        fn metadata(&self, _: Option<&str>) -> BTreeMap<String, Vec<Metadata>> {
-            BTreeMap::new()
-        }
-
-        fn exemplars(&self, _: &[Vec<Matcher>], _: TimeRange) -> Result<Vec<(Labels, Vec<Exemplar>)>, SelectError> {
-            Ok(Vec::new())
-        }
-    }
 
     fn counting() -> Arc<Counting> {
         let store = MemoryStore::new();
@@ -318,7 +191,7 @@ mod tests {
                 store.add(&labels, at_ms, Value::Float(if changes { at_ms as f64 } else { 7.0 }));
             }
         }
-        Arc::new(Counting { store, ranges: Mutex::default() })
+        Arc::new(Counting::new(store))
     }
 
     /// What a selection has, as words.
@@ -346,13 +219,13 @@ mod tests {
         let sharing = Sharing::new(Arc::clone(&counting) as Arc<dyn Querier>);
         for (round, at_ms) in [300_000, 330_000].into_iter().enumerate() {
             sharing.begin(at_ms);
-            lock(&counting.ranges).clear();
+            let before = counting.ranges().len();
             for window_ms in [60_000, 120_000, 30_000] {
                 let range = TimeRange { start_ms: at_ms - window_ms + 1, end_ms: at_ms };
                 assert_eq!(told(&sharing, "a", range), told(&counting.store, "a", range));
             }
             let widest = TimeRange { start_ms: at_ms - 119_999, end_ms: at_ms };
-            let ranges = lock(&counting.ranges).clone();
+            let ranges = counting.ranges().split_off(before);
             assert_eq!(ranges.len(), if round == 0 { 3 } else { 1 });
             assert!(round == 0 || ranges == [widest]);
             assert_eq!(holds(&sharing), (0, 0), "the last has asked");

@@ -2,6 +2,7 @@
 
 use super::Evaluated;
 use super::context::{Context, Grid, Outcome, drop_names};
+use super::repeats::Repeats;
 use crate::promql::column::Series;
 use crate::promql::engine::{Frame, QueryError};
 use crate::promql::expr::{Expr, ExprKind};
@@ -11,10 +12,20 @@ use std::sync::Arc;
 pub(in crate::promql) fn instant(frame: Frame<'_>, expr: &Expr, at_ms: i64) -> Result<QueryResult, QueryError> {
     let grid = Grid { start_ms: at_ms, step_ms: 0, steps: 1 };
     let mut context = Context::new(frame, grid, at_ms);
-    context.ordered = super::order::matters(expr);
+    context.prepare(expr);
     let (value, tally) = context.apart(1, || instant_value(&context, grid, expr));
     context.tally.replace(tally);
     Ok(result(&context, value?))
+}
+
+impl Context<'_> {
+    /// Looks at the whole expression before any of it is evaluated.
+    fn prepare(&mut self, expr: &Expr) {
+        self.ordered = super::order::matters(expr);
+        if self.engine.rewrites {
+            self.repeats = Repeats::of(self, expr);
+        }
+    }
 }
 
 fn instant_value(context: &Context<'_>, grid: Grid, expr: &Expr) -> Outcome<QueryValue> {
@@ -49,7 +60,7 @@ pub(in crate::promql) fn range(
     let grid = Grid::new(start_ms, end_ms, step_ms);
     let mut context = Context::new(frame, grid, end_ms);
     context.is_range = true;
-    context.ordered = super::order::matters(expr);
+    context.prepare(expr);
     let (value, tally) = context.apart(grid.steps, || context.eval(grid, expr));
     context.tally.replace(tally);
     let series = match value? {

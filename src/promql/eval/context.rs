@@ -1,5 +1,6 @@
 //! What a query carries along while it is evaluated.
 
+use super::repeats::Repeats;
 use super::tally::Tally;
 use crate::model::labels::{Labels, METRIC_NAME};
 use crate::promql::annotations::{Annotations, Note};
@@ -94,6 +95,7 @@ pub(in crate::promql) struct Context<'a> {
     pub(in crate::promql) is_range: bool,
     /// Whether the order of series matters to what is evaluated: see [`super::order`].
     pub(in crate::promql) ordered: bool,
+    pub(super) repeats: Repeats,
     notes: RefCell<Annotations>,
     store_warnings: RefCell<Vec<String>>,
     /// Samples of all values that are alive.
@@ -127,6 +129,7 @@ impl<'a> Context<'a> {
             end_ms,
             is_range: false,
             ordered: false,
+            repeats: Repeats::default(),
             notes: RefCell::default(),
             store_warnings: RefCell::default(),
             held: Cell::new(0),

@@ -3,6 +3,7 @@
 //! * [`context`]: what a query carries along: settings, limits, notes
 //! * [`batches`]: several threads at one selector, where cores are idle
 //! * [`select`]: selectors become columns; [`window`] slides ranges over samples; [`subquery`] makes samples of columns
+//! * [`repeats`]: what several selectors ask for is read once
 //! * [`stream`]: columns one after the other, for aggregations
 //! * [`binary`], [`sets`], [`aggregate`]: operators
 //! * [`call`]: functions that work on columns, by name
@@ -20,6 +21,7 @@ mod durations;
 mod info;
 mod matching;
 mod order;
+mod repeats;
 mod select;
 mod sets;
 mod smooth;

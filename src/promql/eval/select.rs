@@ -181,16 +181,16 @@ impl Context<'_> {
         hints: &Hints,
         no_metadata: bool,
     ) -> Outcome<Option<Selection>> {
-        let selection = self.querier.select(&selector.matchers, range, hints)?;
-        self.check_selection(&selection.series)?;
+        let (selection, read_before) = self.select(selector, range, hints)?;
+        self.check_selection(&selection.series, read_before)?;
         Ok(if no_metadata && any_metadata(&selection.series) { None } else { Some(selection) })
     }
 
     /// Refuses a selection that is too much before anything of it is read.
-    fn check_selection(&self, series: &[SelectedSeries]) -> Outcome<()> {
+    fn check_selection(&self, series: &[SelectedSeries], read_before: bool) -> Outcome<()> {
         let wanted = series.iter().map(|one| one.samples_estimated).sum();
         if let Some((mut recorder, _)) = self.explaining() {
-            recorder.read(series.len() as u64, wanted);
+            recorder.read(series.len() as u64, if read_before { 0 } else { wanted });
         }
         let (found, limit) = (series.len(), self.engine.max_series);
         if found > limit {

@@ -4,7 +4,10 @@
 //! "same times as before?" by comparing pointers and find window edges once for a thousand series.
 
 pub(crate) mod block;
+#[cfg(test)]
+pub(crate) mod counting;
 pub(crate) mod head;
+pub(crate) mod held;
 pub(crate) mod join;
 pub(crate) mod label_values;
 pub mod memory;
