@@ -230,7 +230,20 @@ pub struct LabelsIter<'a> {
 }
 
 impl<'a> LabelsIter<'a> {
+    #[inline]
     fn take(&mut self) -> Option<&'a str> {
+        match self.rest.as_bytes().first() {
+            // Most texts are short: their length is one byte.
+            Some(length) if length & 0x40 == 0 => {
+                let (text, rest) = self.rest.split_at(1).1.split_at(usize::from(length & 0x3f));
+                self.rest = rest;
+                Some(text)
+            }
+            _ => self.take_long(),
+        }
+    }
+
+    fn take_long(&mut self) -> Option<&'a str> {
         let mut length = 0_usize;
         let mut used = 0;
         for byte in self.rest.bytes() {

@@ -37,8 +37,8 @@ pub(super) enum Worked {
     Nothing,
     /// Its column.
     Column(Column),
-    /// What only the query's own thread can compute.
-    Samples(Samples),
+    /// What only the query's own thread can compute; boxed, as columns alone are moved about in numbers.
+    Samples(Box<Samples>),
 }
 
 /// Turns the samples of one series after the other into columns.

@@ -219,7 +219,7 @@ impl Context<'_> {
         sink: &mut WindowSink<'_>,
     ) -> Outcome<bool> {
         let (references, range_ms, range, hints) = self.window_of(grid, matrix, wanted)?;
-        let maker: Maker = Arc::new(|| Box::new(|samples| Worked::Samples(Samples::from(samples))));
+        let maker: Maker = Arc::new(|| Box::new(|samples| Worked::Samples(Box::new(Samples::from(samples)))));
         let mut windower = Windower::new(references, range_ms);
         let job = self.job(maker, grid.steps);
         self.read(&matrix.selector, range, &hints, wanted.no_metadata, &job, &mut |labels, worked| match worked {
@@ -247,7 +247,7 @@ impl Context<'_> {
                 let samples = Samples::from(samples);
                 match quick.column(&windower.windows(&samples)) {
                     Some(floats) => Worked::Column(Column::of(floats)),
-                    None => Worked::Samples(samples),
+                    None => Worked::Samples(Box::new(samples)),
                 }
             })
         });

@@ -19,7 +19,7 @@ impl Context<'_> {
             end_ms: references.last().saturating_add(self.lookback_ms),
         };
         let mut out = Vec::new();
-        let maker: Maker = Arc::new(|| Box::new(|samples| Worked::Samples(Samples::from(samples))));
+        let maker: Maker = Arc::new(|| Box::new(|samples| Worked::Samples(Box::new(Samples::from(samples)))));
         let job = self.job(maker, grid.steps);
         self.read(selector, range, &Hints { sorted: true, ..Hints::default() }, false, &job, &mut |labels, worked| {
             let Worked::Samples(samples) = worked else { return Ok(()) };

@@ -116,7 +116,25 @@ impl<'a> ByteReader<'a> {
     }
 
     /// Reads a varint of at most ten bytes.
+    #[inline]
     pub(crate) fn varint(&mut self) -> Option<u64> {
+        // One of up to eight bytes, all at once: how many it has is not to be guessed, and a wrong guess costs more.
+        if let Some(first) = self.rest.first_chunk::<8>() {
+            let word = u64::from_le_bytes(*first);
+            let ends = !word & 0x8080_8080_8080_8080;
+            if ends != 0 {
+                let bits = ends.trailing_zeros() + 1;
+                let sevens = word & (u64::MAX >> (64 - bits)) & 0x7f7f_7f7f_7f7f_7f7f;
+                let pairs = (sevens & 0x007f_007f_007f_007f) | (sevens & 0x7f00_7f00_7f00_7f00) >> 1;
+                let fours = (pairs & 0x0000_3fff_0000_3fff) | (pairs & 0x3fff_0000_3fff_0000) >> 2;
+                self.rest = self.rest.get(bits as usize / 8..)?;
+                return Some((fours & 0x0fff_ffff) | (fours & 0x0fff_ffff_0000_0000) >> 4);
+            }
+        }
+        self.long_varint()
+    }
+
+    fn long_varint(&mut self) -> Option<u64> {
         let mut value = 0;
         for shift in (0..70).step_by(7) {
             let byte = self.u8()?;
@@ -188,6 +206,18 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn at_once_is_byte_by_byte(value: u64, shift in 0_u32..64, behind in prop::collection::vec(any::<u8>(), 0..12)) {
+            let mut out = Vec::new();
+            put_varint(&mut out, value >> shift);
+            out.extend(&behind);
+            let (mut at_once, mut byte_by_byte) = (ByteReader::new(&out), ByteReader::new(&out));
+            prop_assert_eq!(at_once.varint(), Some(value >> shift));
+            prop_assert_eq!(byte_by_byte.long_varint(), Some(value >> shift));
+            prop_assert_eq!(at_once.rest(), &behind);
+            prop_assert_eq!(byte_by_byte.rest(), &behind);
+        }
+
         #[test]
         fn numbers_come_back(value: u64, signed: i64) {
             let mut out = Vec::new();

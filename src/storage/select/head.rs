@@ -46,7 +46,11 @@ impl Found {
             self.values.reserve_exact(rows_max);
             self.values.extend(std::iter::repeat_n(f64::from_bits(first), self.same));
         }
-        self.values.extend(std::iter::repeat_n(f64::from_bits(bits), count));
+        if count == 1 {
+            self.values.push(f64::from_bits(bits));
+        } else {
+            self.values.extend(std::iter::repeat_n(f64::from_bits(bits), count));
+        }
     }
 }
 
