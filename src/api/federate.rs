@@ -48,7 +48,7 @@ fn collect(
     range: TimeRange,
     newest: &mut BTreeMap<(String, Labels), (i64, f64)>,
 ) -> Result<(), SelectError> {
-    let hints = Hints { last_only: true, sorted: true, ..Hints::default() };
+    let hints = Hints { last_only: true, sorted: true, local_only: true, ..Hints::default() };
     let selection = querier.select(matchers, range, &hints)?;
     let count = selection.series.len();
     for first in (0..count).step_by(BATCH) {

@@ -11,6 +11,7 @@ use crate::env::Env;
 use crate::env::network::Listener;
 use crate::env::tasks::TaskHandle;
 use crate::promql::engine::{Engine, EngineOptions, Spawn, Stopwatch};
+use crate::remote::fanout::Fanout;
 use crate::rules::{self, RuleDeps, RuleManager};
 use crate::scrape::{ScrapeDeps, ScrapeManager};
 use crate::state::State;
@@ -144,7 +145,10 @@ pub(super) async fn start(
     let external_url = external_url(&present, &listen);
     let state: Arc<dyn State> = Arc::clone(&data.state) as Arc<dyn State>;
     let append: Arc<dyn Append> = Arc::new(data.store.clone());
-    let querier: Arc<dyn Querier> = Arc::new(data.store.clone());
+    let store = data.store.clone();
+    let local_from_ms = Arc::new(move || store.held().start_ms);
+    let querier: Arc<dyn Querier> =
+        Arc::new(Fanout::new(&env, &registry, config.clone(), Arc::new(data.store.clone()), local_from_ms));
     let tasks = env.tasks.clone();
     let workers: Spawn = Arc::new(move |work| drop(tasks.blocking(work)));
     let clock = Arc::clone(&env.clock);

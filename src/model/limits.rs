@@ -34,6 +34,10 @@ pub const ALERT_LABELS: usize = 128;
 pub const ALERT_BYTES: usize = 256 << 10;
 /// A body that is pushed to us, packed or unpacked.
 pub const PUSH_BODY_BYTES: usize = 64 << 20;
+/// What another server answers to one remote read, packed or unpacked.
+pub const READ_BODY_BYTES: u64 = 128 << 20;
+/// All answers to remote reads that queries hold at one moment, together.
+pub const READ_BODIES_BYTES: u64 = 256 << 20;
 /// A form or a JSON text that the API takes.
 pub const FORM_BYTES: usize = 10 << 20;
 /// The text of a query.

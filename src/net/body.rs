@@ -17,6 +17,8 @@ pub enum Encoding {
     Gzip,
     /// Zstandard.
     Zstd,
+    /// snappy's block form, as remote read's answers come.
+    Snappy,
 }
 
 impl Encoding {
@@ -30,6 +32,7 @@ impl Encoding {
             b"" | b"identity" => Ok(Self::Identity),
             b"gzip" | b"x-gzip" => Ok(Self::Gzip),
             b"zstd" => Ok(Self::Zstd),
+            b"snappy" => Ok(Self::Snappy),
             other => Err(ClientError::Http(format!("unknown Content-Encoding {:?}", String::from_utf8_lossy(other)))),
         }
     }
@@ -94,6 +97,14 @@ pub async fn unpack(
         Encoding::Identity => {
             room(out, packed.len(), limit, claim).await?;
             out.extend_from_slice(packed);
+            Ok(())
+        }
+        Encoding::Snappy => {
+            let failed = |error: snap::Error| ClientError::Unpack { encoding: "snappy", message: error.to_string() };
+            let length = snap::raw::decompress_len(packed).map_err(failed)?;
+            room(out, length, limit, claim).await?;
+            out.resize(length, 0);
+            snap::raw::Decoder::new().decompress(packed, out).map_err(failed)?;
             Ok(())
         }
         Encoding::Gzip => pour("gzip", flate2::bufread::MultiGzDecoder::new(packed), packed.len(), out, limit, claim).await,

@@ -36,8 +36,8 @@ struct Shared {
 struct Held {
     used: u64,
     next: u64,
-    /// Of each body: its bytes, and how to tell it that it is given up.
-    bodies: BTreeMap<u64, (u64, CancellationToken)>,
+    /// Of each body: its bytes, and how to tell it that it is given up, as long as it can be.
+    bodies: BTreeMap<u64, (u64, Option<CancellationToken>)>,
 }
 
 impl std::fmt::Debug for Budget {
@@ -79,7 +79,7 @@ impl Budget {
         let mut held = self.held();
         held.next += 1;
         let number = held.next;
-        held.bodies.insert(number, (0, given_up.clone()));
+        held.bodies.insert(number, (0, Some(given_up.clone())));
         drop(held);
         Claim { budget: self.clone(), number, bytes: 0, given_up }
     }
@@ -100,7 +100,9 @@ impl Budget {
     }
 
     fn give_up_largest(&self) {
-        if let Some((_, given_up)) = self.held().bodies.values().max_by_key(|(bytes, _)| *bytes) {
+        let held = self.held();
+        let under_way = held.bodies.values().filter_map(|(bytes, given_up)| Some((bytes, given_up.as_ref()?)));
+        if let Some((_, given_up)) = under_way.max_by_key(|(bytes, _)| **bytes) {
             given_up.cancel();
         }
     }
@@ -174,6 +176,13 @@ impl Claim {
                 }
                 () = released => {}
             }
+        }
+    }
+
+    /// Tells that the body is whole and kept: it is not given up for others any more.
+    pub fn settle(&self) {
+        if let Some((_, given_up)) = self.budget.held().bodies.get_mut(&self.number) {
+            *given_up = None;
         }
     }
 

@@ -159,7 +159,8 @@ impl Client {
             let repeatable = matches!(request.method, Method::GET | Method::HEAD);
             match self.exchange(connection, request, buffer).await {
                 Err(ClientError::Http(_) | ClientError::Io(_)) if repeatable => {}
-                Err(ClientError::Http(words)) if words.contains("not ready") || words.contains("canceled") => {}
+                Err(ClientError::Http(words))
+                    if ["not ready", "canceled", "channel closed"].iter().any(|one| words.contains(one)) => {}
                 other => return other,
             }
             return self.fresh(&server, request, Vec::new()).await;

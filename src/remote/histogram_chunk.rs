@@ -113,7 +113,7 @@ fn custom_bound(bits: &mut Bits, bound: f64) {
 }
 
 /// Lengths of the numbers, the first by a prefix of one bit that is set, the next by two, and so on.
-const LENGTHS: [u32; 8] = [3, 6, 9, 12, 18, 25, 56, 64];
+pub(super) const LENGTHS: [u32; 8] = [3, 6, 9, 12, 18, 25, 56, 64];
 
 fn prefixed(bits: &mut Bits, place: usize, value: u64) {
     let ones = place as u32 + 1;
@@ -125,7 +125,7 @@ fn prefixed(bits: &mut Bits, place: usize, value: u64) {
     bits.put(value, LENGTHS.get(place).copied().unwrap_or(64));
 }
 
-fn varbit(bits: &mut Bits, value: i64) {
+pub(super) fn varbit(bits: &mut Bits, value: i64) {
     if value == 0 {
         return bits.put(0, 1);
     }
@@ -134,7 +134,7 @@ fn varbit(bits: &mut Bits, value: i64) {
     prefixed(bits, place, value as u64);
 }
 
-fn varbit_unsigned(bits: &mut Bits, value: u64) {
+pub(super) fn varbit_unsigned(bits: &mut Bits, value: u64) {
     if value == 0 {
         return bits.put(0, 1);
     }
@@ -144,94 +144,13 @@ fn varbit_unsigned(bits: &mut Bits, value: u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::xor::Reader;
     use super::*;
+    use crate::remote::chunk_reader::{Room, histograms};
 
-    fn signed(reader: &mut Reader) -> i64 {
-        let ones = reader.ones(8);
-        let Some(place) = ones.checked_sub(1) else { return 0 };
-        let (length, value) = (LENGTHS[place], reader.take(LENGTHS[place] as usize));
-        // The range is one further up than down.
-        if length < 64 && value > 1 << (length - 1) { value as i64 - (1 << length) } else { value as i64 }
-    }
-
-    fn unsigned(reader: &mut Reader) -> u64 {
-        let ones = reader.ones(8);
-        ones.checked_sub(1).map_or(0, |place| reader.take(LENGTHS[place] as usize))
-    }
-
-    fn read_spans(reader: &mut Reader) -> Vec<Span> {
-        let count = unsigned(reader);
-        (0..count)
-            .map(|_| {
-                let length = unsigned(reader) as u32;
-                Span { offset: signed(reader) as i32, length }
-            })
-            .collect()
-    }
-
-    /// Reads a chunk as the format's description has it.
     fn decode(chunk: &[u8]) -> Vec<(i64, FloatHistogram)> {
-        let mut reader = Reader::new(chunk);
-        let count = reader.take(16) as usize;
-        let first_hint = match reader.take(2) {
-            0 => CounterResetHint::Unknown,
-            1 => CounterResetHint::NotReset,
-            2 => CounterResetHint::Reset,
-            _ => CounterResetHint::Gauge,
-        };
-        assert_eq!(reader.take(6), 0);
-        let zero_threshold = match reader.take(8) {
-            0 => 0.0,
-            255 => f64::from_bits(reader.take(64)),
-            byte => 2_f64.powi(byte as i32 - 244),
-        };
-        let schema = signed(&mut reader) as i32;
-        let (positive_spans, negative_spans) = (read_spans(&mut reader), read_spans(&mut reader));
-        let mut custom_values = Vec::new();
-        if schema == CUSTOM_BUCKETS_SCHEMA {
-            for _ in 0..unsigned(&mut reader) {
-                custom_values.push(match unsigned(&mut reader) {
-                    0 => f64::from_bits(reader.take(64)),
-                    more => (more - 1) as f64 / 1000.0,
-                });
-            }
-        }
-        let length = |spans: &[Span]| spans.iter().map(|span| span.length as usize).sum::<usize>();
-        let (positive, negative) = (length(&positive_spans), length(&negative_spans));
-        let (mut at_ms, mut step) = (0, 0);
-        let mut values = vec![(0_u64, 0, 0); 3 + positive + negative];
         let mut found = Vec::new();
-        for place in 0..count {
-            if place == 0 {
-                at_ms = signed(&mut reader);
-                values.iter_mut().for_each(|(value, ..)| *value = reader.take(64));
-            } else {
-                step += signed(&mut reader);
-                at_ms += step;
-                values.iter_mut().for_each(|(value, leading, length)| *value ^= reader.difference(leading, length));
-            }
-            let floats: Vec<f64> = values.iter().map(|(value, ..)| f64::from_bits(*value)).collect();
-            let hint = match first_hint {
-                CounterResetHint::Gauge => CounterResetHint::Gauge,
-                hint if place == 0 => hint,
-                _ => CounterResetHint::NotReset,
-            };
-            let histogram = FloatHistogram {
-                counter_reset_hint: hint,
-                schema,
-                zero_threshold,
-                count: floats[0],
-                zero_count: floats[1],
-                sum: floats[2],
-                positive_spans: positive_spans.clone(),
-                negative_spans: negative_spans.clone(),
-                positive_buckets: floats[3..3 + positive].to_vec(),
-                negative_buckets: floats[3 + positive..].to_vec(),
-                custom_values: custom_values.clone(),
-            };
-            found.push((at_ms, histogram));
-        }
+        let read = histograms(chunk, false, &mut Room(1 << 20), &mut |at_ms, histogram| found.push((at_ms, histogram)));
+        assert_eq!(read, Ok(()));
         found
     }
 

@@ -1,5 +1,7 @@
 //! Remote write, remote read and OTLP.
 
+mod chunk_reader;
+pub mod fanout;
 mod histogram_chunk;
 mod messages;
 pub mod otlp;

@@ -111,93 +111,15 @@ pub(super) fn exclusive_or(bits: &mut Bits, difference: u64, window: &mut Option
     bits.put(difference >> trailing, count);
 }
 
-/// Reads chunks as the format's description has it, not as the writer does it.
-#[cfg(test)]
-pub(super) struct Reader {
-    bits: Vec<bool>,
-    at: usize,
-}
-
-#[cfg(test)]
-impl Reader {
-    pub(super) fn new(chunk: &[u8]) -> Self {
-        let bits = chunk.iter().flat_map(|byte| (0..8).rev().map(move |place| byte >> place & 1 == 1)).collect();
-        Self { bits, at: 0 }
-    }
-
-    pub(super) fn take(&mut self, count: usize) -> u64 {
-        let taken = &self.bits[self.at..self.at + count];
-        self.at += count;
-        taken.iter().fold(0, |value, bit| value << 1 | u64::from(*bit))
-    }
-
-    pub(super) fn ones(&mut self, most: usize) -> usize {
-        (0..most).take_while(|_| self.take(1) == 1).count()
-    }
-
-    /// Reads in which bits a value differs from the one before, whose place and length are told.
-    pub(super) fn difference(&mut self, leading: &mut u64, length: &mut u64) -> u64 {
-        if self.take(1) == 0 {
-            return 0;
-        }
-        if self.take(1) == 1 {
-            *leading = self.take(5);
-            *length = match self.take(6) {
-                0 => 64,
-                length => length,
-            };
-        }
-        self.take(*length as usize) << (64 - *leading - *length)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    impl Reader {
-        fn varint(&mut self) -> u64 {
-            let mut value = 0;
-            for shift in (0..).step_by(7) {
-                let byte = self.take(8);
-                value |= (byte & 0x7f) << shift;
-                if byte < 0x80 {
-                    break;
-                }
-            }
-            value
-        }
-    }
+    use crate::remote::chunk_reader::{Room, floats};
 
     fn decode(chunk: &[u8]) -> Vec<(i64, u64)> {
-        let mut reader = Reader::new(chunk);
-        let count = reader.take(16);
-        let (mut at_ms, mut step, mut value) = (0_i64, 0_i64, 0_u64);
-        let (mut leading, mut length) = (0, 0);
         let mut points = Vec::new();
-        for place in 0..count {
-            match place {
-                0 => {
-                    let coded = reader.varint();
-                    at_ms = (coded >> 1) as i64 ^ -((coded & 1) as i64);
-                    value = reader.take(64);
-                    points.push((at_ms, value));
-                    continue;
-                }
-                1 => step = reader.varint() as i64,
-                _ => {
-                    let size = [0, 14, 17, 20, 64][reader.ones(4)];
-                    let mut change = reader.take(size) as i64;
-                    if size > 0 && size < 64 && change > 1 << (size - 1) {
-                        change -= 1 << size;
-                    }
-                    step += change;
-                }
-            }
-            at_ms += step;
-            value ^= reader.difference(&mut leading, &mut length);
-            points.push((at_ms, value));
-        }
+        let read = floats(chunk, &mut Room(1 << 20), &mut |at_ms, value| points.push((at_ms, value.to_bits())));
+        assert_eq!(read, Ok(()));
         points
     }
 

@@ -46,7 +46,7 @@ pub struct Last {
 pub fn for_state(querier: &dyn Querier, rule: &RuleSpec, at_ms: i64) -> Result<BTreeMap<Labels, Last>, SelectError> {
     let matchers = [Matcher::equal(METRIC_NAME, "ALERTS_FOR_STATE"), Matcher::equal(ALERT_NAME, rule.name.as_str())];
     let range = TimeRange { start_ms: at_ms - OUTAGE_TOLERANCE_MS, end_ms: at_ms };
-    let selection = querier.select(&matchers, range, &Hints::default())?;
+    let selection = querier.select(&matchers, range, &Hints { local_only: true, ..Hints::default() })?;
     let columns = selection.reader.read(0..selection.series.len())?;
     let mut found = BTreeMap::new();
     for (series, samples) in selection.series.iter().zip(columns) {

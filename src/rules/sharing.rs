@@ -13,6 +13,7 @@ use crate::storage::select::held::{Held, bytes_of};
 use crate::storage::select::{Hints, LabelNeed, Querier, SelectError, Selection, TimeRange};
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Bytes that a group may hold, by the estimate of its selections.
@@ -25,6 +26,7 @@ struct Key {
     labels: LabelNeed,
     sorted: bool,
     last_only: bool,
+    local_only: bool,
     /// From the end of the range to the group's instant.
     age_ms: i64,
 }
@@ -118,26 +120,37 @@ impl Sharing {
 
 impl Querier for Sharing {
     fn select(&self, matchers: &[Matcher], range: TimeRange, hints: &Hints) -> Result<Selection, SelectError> {
+        self.select_until(matchers, range, hints, None)
+    }
+
+    fn select_until(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        hints: &Hints,
+        cancel: Option<&AtomicBool>,
+    ) -> Result<Selection, SelectError> {
         let at_ms = lock(&self.state).at_ms;
         let key = Key {
             matchers: matchers.iter().map(|one| (one.name().to_owned(), one.op(), one.value().to_owned())).collect(),
             labels: hints.labels.clone(),
             sorted: hints.sorted,
             last_only: hints.last_only,
+            local_only: hints.local_only,
             age_ms: at_ms.saturating_sub(range.end_ms),
         };
         let wide = match self.noted(&key, range) {
             Ok(held) => return Ok(held.view(range)),
-            Err(None) => return self.inner.select(matchers, range, hints),
+            Err(None) => return self.inner.select_until(matchers, range, hints, cancel),
             Err(Some(wide)) => wide,
         };
-        let selection = self.inner.select(matchers, wide, hints)?;
+        let selection = self.inner.select_until(matchers, wide, hints, cancel)?;
         let bytes = bytes_of(&selection);
         let mut state = lock(&self.state);
         if state.bytes.saturating_add(bytes) > BYTES_MAX {
             state.now.entry(key).or_default().too_large = true;
             drop(state);
-            return self.inner.select(matchers, range, hints);
+            return self.inner.select_until(matchers, range, hints, cancel);
         }
         state.bytes += bytes;
         let held = Arc::new(Held::new(selection, wide));

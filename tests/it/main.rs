@@ -18,6 +18,7 @@ mod differential;
 mod disk_full;
 mod host;
 mod main_job;
+mod reading;
 mod scraping;
 mod senders;
 mod support;

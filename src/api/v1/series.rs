@@ -34,7 +34,7 @@ pub(in crate::api) async fn series(State(api): State<ApiState>, params: Params) 
             if cancel.load(Ordering::Relaxed) {
                 break;
             }
-            let selection = querier.select(matchers, range, &hints)?;
+            let selection = querier.select_until(matchers, range, &hints, Some(&cancel))?;
             found.extend(selection.series.into_iter().map(|series| series.labels));
             warnings.extend(selection.warnings);
         }

@@ -178,7 +178,8 @@ fn address(selector: &VectorSelector) -> usize {
 impl Context<'_> {
     /// Selects series, where that was not done before. Returns as well whether it was.
     pub(super) fn select(&self, selector: &VectorSelector, range: TimeRange, hints: &Hints) -> Outcome<(Selection, bool)> {
-        let alone = || Ok((self.querier.select(&selector.matchers, range, hints)?, false));
+        let cancel = self.options.cancel.as_deref();
+        let alone = || Ok((self.querier.select_until(&selector.matchers, range, hints, cancel)?, false));
         let Some(one) = self.repeats.uses.get(&address(selector)).copied() else { return alone() };
         let mut groups = self.repeats.groups.borrow_mut();
         let Some(group) = groups.get_mut(one.group) else { return alone() };
@@ -202,7 +203,7 @@ impl Context<'_> {
         }
         let start_ms = range.start_ms.saturating_sub(group.widest_ms - one.width_ms);
         let wide = TimeRange { start_ms, ..range };
-        let selection = self.querier.select(&selector.matchers, wide, hints)?;
+        let selection = self.querier.select_until(&selector.matchers, wide, hints, cancel)?;
         if !self.has_room(&selection) {
             return alone();
         }

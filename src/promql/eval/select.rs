@@ -2,7 +2,7 @@
 
 use super::batches::{Job, Maker, Worked, WorkedSink};
 use super::call::RangeFunction;
-use super::context::{Context, Grid, Outcome, References};
+use super::context::{Aside, Context, Grid, Outcome, References};
 use super::stream::SeriesSink;
 use super::window::{EdgeCache, Samples, Windows, edges};
 use crate::model::histogram::{CounterResetHint, FloatHistogram};
@@ -11,7 +11,7 @@ use crate::model::sample::{Value, is_stale};
 use crate::promql::column::{ABSENT, Column, Floats, Series, floats};
 use crate::promql::engine::QueryError;
 use crate::promql::expr::{Expr, ExprKind, Extension, MatrixSelector, Span, VectorSelector};
-use crate::storage::select::{Hints, LabelNeed, SelectedSeries, Selection, SeriesSamples, TimeRange, Values};
+use crate::storage::select::{Hints, LabelNeed, SelectedSeries, Selection, SeriesReader, SeriesSamples, TimeRange, Values};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -128,6 +128,7 @@ impl Context<'_> {
         sink: &mut SeriesSink<'_>,
     ) -> Outcome<bool> {
         let Some(selection) = self.selection(selector, range, hints, no_metadata)? else { return Ok(false) };
+        let _held = self.held_by(&*selection.reader)?;
         for (at, series) in selection.series.chunks(AT_ONCE).enumerate() {
             self.breathe()?;
             let newest = selection.reader.newest(at * AT_ONCE..at * AT_ONCE + series.len())?;
@@ -166,6 +167,7 @@ impl Context<'_> {
         sink: &mut WorkedSink<'_>,
     ) -> Outcome<bool> {
         let Some(selection) = self.selection(selector, range, hints, no_metadata)? else { return Ok(false) };
+        let _held = self.held_by(&*selection.reader)?;
         self.work_off(&selection, job, sink)?;
         self.warn_of_store(selection.warnings);
         // A page is found to be bad only when it is read.
@@ -184,6 +186,12 @@ impl Context<'_> {
         let (selection, read_before) = self.select(selector, range, hints)?;
         self.check_selection(&selection.series, read_before)?;
         Ok(if no_metadata && any_metadata(&selection.series) { None } else { Some(selection) })
+    }
+
+    /// Counts what a selection holds as long as it lives, if it holds anything.
+    fn held_by(&self, reader: &dyn SeriesReader) -> Outcome<Option<Aside<'_>>> {
+        let bytes = reader.held_bytes();
+        (bytes > 0).then(|| self.set_aside(bytes.div_ceil(8))).transpose()
     }
 
     /// Refuses a selection that is too much before anything of it is read.

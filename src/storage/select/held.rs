@@ -118,6 +118,10 @@ impl SeriesReader for View {
         Ok(cells.iter().filter_map(OnceLock::get).map(inside).collect())
     }
 
+    fn held_bytes(&self) -> u64 {
+        self.held.selection.reader.held_bytes()
+    }
+
     fn warnings(&self) -> Vec<String> {
         self.held.selection.reader.warnings()
     }

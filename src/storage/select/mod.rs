@@ -26,6 +26,7 @@ use crate::storage::changes::ChangeLog;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// A closed range of time, both ends included, in milliseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +53,8 @@ pub struct Hints {
     pub last_only: bool,
     /// Whether the series must come sorted by their labels.
     pub sorted: bool,
+    /// Only what this server holds itself is wanted, where other stores are read, too.
+    pub local_only: bool,
 }
 
 /// Which labels of the series a reader looks at.
@@ -198,6 +201,11 @@ pub trait SeriesReader: Send + Sync {
         Ok(self.read(places)?.iter().map(last).collect())
     }
 
+    /// Returns how many bytes the reader holds as long as it lives, beside what the store has in memory anyway.
+    fn held_bytes(&self) -> u64 {
+        0
+    }
+
     /// Returns what could not be read and was left out, in words for the answer's warnings. Ask when all has been read:
     /// a page is found to be bad only then.
     fn warnings(&self) -> Vec<String> {
@@ -228,6 +236,20 @@ pub trait Querier: Send + Sync {
     /// # Errors
     /// When the index could not be read.
     fn select(&self, matchers: &[Matcher], range: TimeRange, hints: &Hints) -> Result<Selection, SelectError>;
+
+    /// Does the same where it may take long, since others are asked: ends with [`SelectError::Cancelled`] when `cancel` is set.
+    ///
+    /// # Errors
+    /// As [`Querier::select`].
+    fn select_until(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        hints: &Hints,
+        _cancel: Option<&AtomicBool>,
+    ) -> Result<Selection, SelectError> {
+        self.select(matchers, range, hints)
+    }
 
     /// Returns the history of changes, where there is one: without it no answer can be kept.
     fn changes(&self) -> Option<&ChangeLog> {
