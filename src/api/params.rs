@@ -118,14 +118,21 @@ async fn parts(kind: &str, body: Bytes) -> Vec<(String, String)> {
     fields
 }
 
+/// Reads `a=1&b=2`. As in Go a part with a semicolon, or with a `%` that begins no escape, is left out.
 fn pairs(text: &str) -> Vec<(String, String)> {
     text.split('&')
-        .filter(|part| !part.is_empty())
+        .filter(|part| !part.is_empty() && !part.contains(';') && escapes_are_whole(part))
         .map(|part| {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
             (unescape(name), unescape(value))
         })
         .collect()
+}
+
+fn escapes_are_whole(text: &str) -> bool {
+    let is_escape =
+        |rest: &str| rest.as_bytes().first_chunk::<2>().is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+    text.split('%').skip(1).all(is_escape)
 }
 
 /// Resolves `%41` and `+`; what is not an escape stays.
@@ -194,6 +201,13 @@ pub(in crate::api) fn parse_duration(text: &str) -> Result<i64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_left_out() {
+        let params = Params::parse("a=%zz&b=1;c=2&d=100%&e=%4&f=50%25&%q=1&g=%e4%bd%a0;&h=1&%68%3b=;");
+        let read: Vec<_> = ["a", "b", "c", "d", "e", "f", "%q", "g", "h", "h;"].iter().map(|name| params.get(name)).collect();
+        assert_eq!(read, ["", "", "", "", "", "50%", "", "", "1", ""]);
+    }
 
     #[test]
     fn reads_parameters_times_and_durations() {
