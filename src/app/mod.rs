@@ -19,6 +19,7 @@ use crate::config::storage::SyncPromise;
 use crate::env::Env;
 use crate::env::signals::{Signals, Wish};
 use crate::env::tasks::TaskHandle;
+use crate::remote::send::RemoteWrite;
 use crate::rules::RulesHandle;
 use crate::scrape::ScrapeHandle;
 use crate::state::State;
@@ -70,6 +71,7 @@ fn store_options(config: &Config, options: &ServeOptions, progress: Progress) ->
         exemplars_max: config.storage.max_exemplars(),
         sync: config.storage.sync == SyncPromise::Acknowledged,
         reserve_bytes: RESERVE_BYTES,
+        is_followed: true,
         progress,
         ..StoreOptions::default()
     }
@@ -127,6 +129,7 @@ struct Running {
     alerting: AlertingHandle,
     courier: TaskHandle<()>,
     zookeeper: Option<ZooKeeperLink>,
+    remote_write: RemoteWrite,
     dumper: TaskHandle<()>,
     data: Data,
 }
@@ -195,6 +198,7 @@ impl Running {
         if let Some(zookeeper) = self.zookeeper {
             zookeeper.stop(env).await;
         }
+        shutdown::phase(env, "remote write", ms(2000), self.remote_write.stop(ms(1500))).await;
         self.serving.send_replace(true);
         shutdown::phase(env, "connections", ms(1200), async {
             if let Err(error) = self.server.await {

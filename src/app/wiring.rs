@@ -12,6 +12,7 @@ use crate::env::network::Listener;
 use crate::env::tasks::TaskHandle;
 use crate::promql::engine::{Engine, EngineOptions, Spawn, Stopwatch};
 use crate::remote::fanout::Fanout;
+use crate::remote::send::{RemoteWrite, RemoteWriteDeps};
 use crate::rules::{self, RuleDeps, RuleManager};
 use crate::scrape::{ScrapeDeps, ScrapeManager};
 use crate::state::State;
@@ -175,6 +176,14 @@ pub(super) async fn start(
     let scrape_deps = ScrapeDeps { env: env.clone(), append: Arc::clone(&append), registry: registry.clone(), in_process };
     let scrape = ScrapeManager::start(scrape_deps, config.clone(), targets);
 
+    let remote_write_deps = RemoteWriteDeps {
+        env: env.clone(),
+        store: data.store.clone(),
+        data_dir: options.data_dir.clone(),
+        registry: registry.clone(),
+    };
+    let remote_write = RemoteWrite::start(remote_write_deps, config.clone());
+
     let feed = sources::RuleFeed {
         env: env.clone(),
         config: config.clone(),
@@ -228,5 +237,5 @@ pub(super) async fn start(
     front.open(api::router(api_state.clone()));
     drop(env.tasks.spawn("observer", api::observe(api_state, serving.subscribe())));
     tracing::info!(%listen, "listening");
-    Ok(Running { ready, serving, server, scrape, rules, alerting, courier, zookeeper, dumper, data })
+    Ok(Running { ready, serving, server, scrape, rules, alerting, courier, zookeeper, remote_write, dumper, data })
 }

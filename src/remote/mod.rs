@@ -8,6 +8,7 @@ pub mod otlp;
 pub mod read;
 mod read_answer;
 pub mod receive;
+pub mod send;
 mod write_v1;
 mod write_v2;
 mod xor;

@@ -154,7 +154,8 @@ fn chunks(samples: &SeriesSamples) -> Vec<Vec<u8>> {
     chunks
 }
 
-fn histogram(out: &mut Vec<u8>, value: &FloatHistogram, at_ms: i64) {
+/// Writes a `prometheus.Histogram`.
+pub(super) fn histogram(out: &mut Vec<u8>, value: &FloatHistogram, at_ms: i64) {
     let floats = |out: &mut Vec<u8>, field: u64, values: &[f64]| {
         if !values.is_empty() {
             let packed: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();

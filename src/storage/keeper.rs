@@ -87,6 +87,7 @@ impl Inner {
         } else if self.head.waiting_bytes() > WAITING_BYTES_MAX {
             self.cut_waiting()?;
         }
+        self.bound_unsent(now_ms);
         self.merge_one(now_ms, Eager::No)?;
         self.retain(now_ms)
     }
@@ -133,6 +134,12 @@ impl Inner {
         let _one = lock(&self.compacting);
         let began = self.env.clock.monotonic();
         let cut = self.head.cut(&self.log, end_ms);
+        // Followers know the log alone: after a power cut it must not have less than the blocks.
+        if self.options.is_followed
+            && let Err(error) = self.log.sync()
+        {
+            tracing::debug!(%error, "the log is not synced; what was cut becomes blocks all the same");
+        }
         if cut.is_empty() {
             self.head.finish_cut(&cut);
             self.carry_over();

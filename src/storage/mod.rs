@@ -11,6 +11,7 @@ mod compact;
 mod dir;
 pub mod error;
 mod exemplars;
+pub mod follow;
 #[cfg(any(test, feature = "sim"))]
 pub mod fuzz;
 mod head;

@@ -6,6 +6,7 @@ use super::changes::ChangeLog;
 use super::compact::plan::Eager;
 use super::dir;
 use super::error::StoreError;
+use super::follow::kept::Kept;
 use super::head::histograms::HistogramAdded;
 use super::head::points::{Limits, Point};
 use super::head::starts::start_at;
@@ -53,6 +54,8 @@ pub struct StoreOptions {
     pub unlogged_samples_max: u64,
     /// Is told how far opening has come.
     pub progress: Progress,
+    /// Whether somebody follows the log ([`Store::follow_log`]): segments are kept until they were read.
+    pub is_followed: bool,
     /// Whether a thread keeps house: cuts the head, merges blocks, applies retention. Commands on a stopped server's
     /// directory do without.
     pub housekeeping: bool,
@@ -71,6 +74,7 @@ impl Default for StoreOptions {
             reserve_bytes: 0,
             unlogged_samples_max: 32 << 20,
             progress: Progress::default(),
+            is_followed: false,
             housekeeping: true,
         }
     }
@@ -169,7 +173,7 @@ impl Inner {
 /// The time-series store. Cheap to clone; clones share.
 #[derive(Clone)]
 pub struct Store {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
     _alive: Arc<Alive>,
 }
 
@@ -201,7 +205,12 @@ impl Store {
         damaged.add(replayed.damaged);
         let held = blocks.list().iter().map(|block| block.bytes).sum();
         let reserve = Reserve::new(env, &options.dir, options.reserve_bytes, held);
-        let log = Log::open(env, &options.dir, replayed, reserve, registry)?;
+        let kept = if options.is_followed {
+            Kept::open(&*env.disk, &options.dir).map_err(StoreError::io("listing what was not sent on in", &options.dir))?
+        } else {
+            Kept::default()
+        };
+        let log = Log::open(env, &options.dir, replayed, reserve, kept, registry)?;
         let inner = Arc::new(Inner {
             env: env.clone(),
             options,

@@ -19,6 +19,7 @@ mod disk_full;
 mod host;
 mod main_job;
 mod reading;
+mod receivers;
 mod scraping;
 mod senders;
 mod support;

@@ -34,6 +34,23 @@ impl Part {
         }
         self.count += 1;
     }
+
+    /// Puts the columns in order: a series may have been routed by a place that it no longer has.
+    fn sort(&mut self) {
+        if self.runs.is_sorted_by_key(|run| run.start) {
+            return;
+        }
+        let mut columns: Vec<u32> = self.runs.drain(..).flatten().collect();
+        columns.sort_unstable();
+        self.count = 0;
+        for column in &columns {
+            self.add(*column);
+        }
+        self.changed.sort_by_key(|changed| changed.column);
+        for changed in &mut self.changed {
+            changed.place = columns.partition_point(|column| *column < changed.column) as u32;
+        }
+    }
 }
 
 impl Head {
@@ -127,6 +144,7 @@ impl Head {
                 Offered::Behind => misfits.push(Misfit { routed: *routed, behind: true }),
             }
         }
+        part.sort();
         appended.stored += u64::from(part.count);
         if part.count == 0 {
         } else if state.learned {
@@ -189,4 +207,26 @@ fn log_as_samples(log: &Log, generation: &mut Generation, at_ms: i64, part: &Par
         generation.set_adrift(column);
     }
     log.write(at_ms, |_segment, record| put_samples(record, &points));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::column::token::Step;
+
+    /// Unsorted they would be logged as bytes that no start can read: acknowledged and lost.
+    #[test]
+    fn columns_of_a_part_ascend() {
+        let mut part = Part::default();
+        for column in [1, 2, 0, 3, 7] {
+            if column != 3 {
+                part.changed.push(Changed { place: part.count, column, step: Step::Raw(u64::from(column)) });
+            }
+            part.add(column);
+        }
+        part.sort();
+        assert_eq!((part.runs.as_slice(), part.count), ([0..4, 7..8].as_slice(), 5));
+        let changed: Vec<(u32, u32)> = part.changed.iter().map(|changed| (changed.place, changed.column)).collect();
+        assert_eq!(changed, [(0, 0), (1, 1), (2, 2), (4, 7)]);
+    }
 }

@@ -11,6 +11,7 @@ use crate::env::random::SeededRandom;
 use crate::env::{Clock as _, Env, Tasks};
 use crate::model::matcher::Matcher;
 use crate::storage::append::{Append as _, AppendError, BatchSample, BatchValue, Durability, SeriesId};
+use crate::storage::follow::kept::Kept;
 use crate::storage::reserve::Reserve;
 use crate::storage::select::TimeRange;
 use crate::storage::wal::segment::{End, LOG_MAGIC, Records, read_header};
@@ -318,8 +319,15 @@ fn a_record_that_went_with_anothers_failed_write_is_not_acknowledged() {
     }
     let env = Env { disk: Arc::new(disk.clone()), clock: Arc::clone(&clock) as _, tasks: Tasks::still(), ..Env::real() };
     let replayed = Replayed { next_segment: 1, ..Replayed::default() };
-    let log = Log::open(&env, Path::new("data"), replayed, Reserve::new(&env, Path::new("data"), 0, 0), &Registry::new())
-        .expect("opens");
+    let log = Log::open(
+        &env,
+        Path::new("data"),
+        replayed,
+        Reserve::new(&env, Path::new("data"), 0, 0),
+        Kept::default(),
+        &Registry::new(),
+    )
+    .expect("opens");
     log.write(5, |_segment, record| put_samples(record, &[Point { series: SeriesId(0), at_ms: 5, value: 1.0 }]));
     disk.fail_change(0);
     assert!(log.flush().is_err(), "another sender's turn");

@@ -6,7 +6,7 @@
 //! So one seed is one history. `make soak SEEDS=n` runs more of them, `make soak SEED=n` one.
 
 use super::labels;
-use super::model::{Key, Level, Model, Sample};
+use super::model::{Key, Level, Model, Sample, everything};
 use crate::env::clock::StillClock;
 use crate::env::crash_disk::CrashDisk;
 use crate::env::random::SeededRandom;
@@ -18,9 +18,11 @@ use crate::model::matcher::{MatchOp, Matcher};
 use crate::model::metadata::{Metadata, MetricType};
 use crate::model::sample::stale_nan;
 use crate::storage::append::{Append as _, AppendError, Appended, BatchSample, BatchValue, Durability, SeriesId};
+use crate::storage::follow::{LogFollower, LogPosition, LogSample, LogValue};
 use crate::storage::select::TimeRange;
 use crate::storage::{Store, StoreError, StoreOptions};
 use crate::telemetry::metrics::Registry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
@@ -63,6 +65,7 @@ struct World {
     store: Option<Store>,
     model: Model,
     options: StoreOptions,
+    following: Following,
     last_cut: i64,
     /// Whether writes and syncs fail in this history.
     faults: bool,
@@ -70,6 +73,18 @@ struct World {
     step: u64,
     trace: DefaultHasher,
     log: Vec<String>,
+}
+
+/// Somebody who follows the log, and is as mortal as the store.
+#[derive(Default)]
+struct Following {
+    follower: Option<LogFollower>,
+    /// Where the next one goes on.
+    saved: LogPosition,
+    /// What came.
+    seen: BTreeMap<Key, Vec<Sample>>,
+    /// All that was ever offered to the store.
+    offered: BTreeMap<Key, Vec<Sample>>,
 }
 
 /// Says how to repeat a history that went wrong.
@@ -91,6 +106,7 @@ impl World {
         }
         let retention_ms = if chance.one_in(3) { 6 * HOUR_MS } else { 0 };
         let faults = chance.one_in(2);
+        let is_followed = chance.one_in(2);
         Self {
             seed,
             chance,
@@ -104,8 +120,10 @@ impl World {
                 retention_ms,
                 out_of_order_window_ms: 60_000,
                 exemplars_max: 20,
+                is_followed,
                 ..StoreOptions::default()
             },
+            following: Following::default(),
             last_cut: 0,
             faults,
             faulty: false,
@@ -179,6 +197,9 @@ impl World {
         let failed = self.store().failure().is_some();
         if failed {
             self.model.log_failed();
+        }
+        for (key, sample) in offered {
+            self.following.offered.entry(key.clone()).or_default().push(sample.clone());
         }
         let level = match told {
             Ok(told) => {
@@ -388,6 +409,7 @@ impl World {
 
     fn restart(&mut self) {
         let store = self.store.take().expect("open");
+        self.following.follower = None;
         let told = store.close();
         drop(store);
         if told.is_ok() && !self.disk.is_off() {
@@ -403,6 +425,59 @@ impl World {
             Err(error) => assert!(self.disk.is_off(), "{error}, {}", self.context()),
         }
         self.last_cut = 0;
+    }
+
+    /// Follows the log to its end, or dies with the disk. Sometimes notes where it stands, and lets go of what is before.
+    fn follow(&mut self) {
+        let Some(store) = self.store.clone().filter(|_| self.options.is_followed) else { return };
+        let saved = self.following.saved;
+        let mut told = (|| {
+            let mut follower = match self.following.follower.take() {
+                Some(follower) => follower,
+                None => store.follow_log(Some(saved))?,
+            };
+            let mut samples = Vec::new();
+            while follower.read(&mut samples, 1 + self.step as usize % 50)? {}
+            for LogSample { series, at_ms, value, .. } in samples {
+                // Names may be lost with the power; the store then has lost those samples as well, which is looked at in the end.
+                let Some(labels) = follower.labels(series)? else { continue };
+                let sample = match value {
+                    LogValue::Float(value) => Sample::Float(value.to_bits()),
+                    LogValue::Histogram(histogram) => Sample::Histogram(histogram),
+                    LogValue::Exemplar(_) => continue,
+                };
+                let key = (labels.metric_name().to_owned(), at_ms);
+                let is_offered = self.following.offered.get(&key).is_some_and(|offered| offered.contains(&sample));
+                assert!(is_offered, "{key:?} {sample:?} was never offered, {}", self.context());
+                self.following.seen.entry(key).or_default().push(sample);
+            }
+            Ok::<_, StoreError>(follower)
+        })();
+        if let Ok(follower) = &mut told
+            && self.chance.one_in(2)
+        {
+            self.following.saved = follower.position();
+            store.release_log(self.following.saved.segment);
+            follower.is_at_end();
+        }
+        assert!(told.is_ok() || self.disk.is_off() || self.faulty, "{told:?}, {}", self.context());
+        self.following.follower = told.ok();
+    }
+
+    /// Everything that the store has came to who followed.
+    fn check_followed(&mut self, store: &Store) {
+        if !self.options.is_followed || self.faults {
+            return;
+        }
+        self.store = Some(store.clone());
+        self.follow();
+        self.following.follower = None;
+        self.store = None;
+        let all = everything(store, "");
+        let is_missed =
+            |(key, sample): &(&Key, &Sample)| !self.following.seen.get(*key).is_some_and(|seen| seen.contains(sample));
+        let missed: BTreeSet<&Key> = all.iter().filter(is_missed).map(|(key, _)| key).collect();
+        assert!(missed.is_empty(), "not followed: {missed:?}, {}", self.context());
     }
 
     fn one(&mut self) {
@@ -438,6 +513,9 @@ impl World {
                 break;
             }
             self.one();
+            if self.chance.one_in(3) {
+                self.follow();
+            }
             if number % 8 == 7
                 && let Some(store) = &self.store
                 && !self.disk.is_off()
@@ -448,6 +526,7 @@ impl World {
         let power = self.chance.one_in(2);
         let after = if power { self.disk.after_power_cut(self.chance.next()) } else { self.disk.after_kill() };
         drop(self.store.take());
+        self.following.follower = None;
         self.disk = after;
         self.faulty = false;
         self.note(&format!("crash, power cut: {power}"));
@@ -466,6 +545,7 @@ impl World {
         let found = self.model.check(&store, level, self.oldest_ms(), &self.context());
         self.model.settle(&found, power, self.oldest_ms());
         self.note(&format!("found {}", found.len()));
+        self.check_followed(&store);
         drop(store);
         self.disk = self.disk.after_kill();
     }

@@ -16,18 +16,20 @@
 
 pub(crate) mod commit;
 pub(crate) mod files;
+mod following;
 pub(crate) mod mend;
 mod metrics;
 pub(crate) mod names;
 pub(crate) mod record;
 pub(crate) mod replay;
 mod replay_names;
-mod replay_rows;
+pub(crate) mod replay_rows;
 pub(crate) mod segment;
 
 use crate::env::Env;
 use crate::env::disk::{DiskFile, Open};
 use crate::storage::error::StoreError;
+use crate::storage::follow::kept::Kept;
 use crate::storage::head::lock;
 use crate::storage::reserve::{Reserve, is_full};
 use crate::telemetry::metrics::Registry;
@@ -102,6 +104,8 @@ struct State {
     lost_times: u64,
     /// Up to which of them that was done.
     saved_times: u64,
+    /// What followers have not read yet.
+    kept: Kept,
     /// The names log must be written anew.
     names_suspect: bool,
     stop: bool,
@@ -126,6 +130,7 @@ struct Shared {
     env: Env,
     log_dir: PathBuf,
     names_dir: PathBuf,
+    dir: PathBuf,
     state: Mutex<State>,
     changed: Condvar,
     metrics: Metrics,
@@ -282,12 +287,13 @@ impl Log {
         dir: &Path,
         replayed: Replayed,
         reserve: Reserve,
+        kept: Kept,
         registry: &Registry,
     ) -> Result<Self, StoreError> {
         let (log_dir, names_dir) = (dir.join("wal"), dir.join("names"));
         let metrics = Metrics::new(registry);
         let mut state =
-            State { next_number: replayed.next_segment, newest_ms: i64::MIN, older: replayed.segments, ..State::default() };
+            State { next_number: replayed.next_segment, newest_ms: i64::MIN, older: replayed.segments, kept, ..State::default() };
         let names = match replayed.names {
             Some(names) => names,
             None => GrowingFile::create(&*env.disk, &names_dir, NAMES_MAGIC, 1, env.clock.now_ms())
@@ -316,6 +322,7 @@ impl Log {
             env: env.clone(),
             log_dir: log_dir.clone(),
             names_dir,
+            dir: dir.to_owned(),
             state: Mutex::default(),
             changed: Condvar::new(),
             metrics,
@@ -403,9 +410,11 @@ impl Log {
         let Some(shared) = &self.shared else { return Ok(()) };
         let oldest = self.oldest_segment();
         let old = lock(&shared.state).old_names.clone();
-        for (number, _) in old.into_iter().filter(|(_, last_segment)| *last_segment < oldest) {
-            shared.env.disk.remove_file(&shared.names_dir.join(file_name(number)))?;
-            lock(&shared.state).old_names.retain(|(known, _)| *known != number);
+        for (number, last_segment) in old.into_iter().filter(|(_, last_segment)| *last_segment < oldest) {
+            let path = shared.names_dir.join(file_name(number));
+            let mut state = lock(&shared.state);
+            state.kept.take_names(&*shared.env.disk, &shared.dir, &path, (number, last_segment))?;
+            state.old_names.retain(|(known, _)| *known != number);
         }
         Ok(())
     }
@@ -422,8 +431,10 @@ impl Log {
         let mut removed = false;
         for (number, newest_ms) in older {
             if covered(number, newest_ms) {
-                shared.env.disk.remove_file(&shared.log_dir.join(file_name(number)))?;
-                lock(&shared.state).older.retain(|(known, _)| *known != number);
+                let path = shared.log_dir.join(file_name(number));
+                let mut state = lock(&shared.state);
+                state.kept.take(&*shared.env.disk, &shared.dir, &path, (number, newest_ms))?;
+                state.older.retain(|(known, _)| *known != number);
                 removed = true;
             }
         }

@@ -225,7 +225,7 @@ impl<'a> RowReplay<'a> {
 }
 
 /// Reads a partial row's runs of places, which stay below `bound`.
-fn read_runs(bytes: &mut ByteReader<'_>, bound: usize) -> Option<Vec<Range<u32>>> {
+pub(crate) fn read_runs(bytes: &mut ByteReader<'_>, bound: usize) -> Option<Vec<Range<u32>>> {
     let mut runs = Vec::new();
     let mut end = 0_u32;
     for _ in 0..bytes.count(2)? {

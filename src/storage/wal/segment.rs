@@ -49,6 +49,11 @@ pub(crate) fn version_in(bytes: &[u8]) -> u32 {
     bytes.get(8..12).and_then(|version| version.try_into().ok()).map_or(0, u32::from_le_bytes)
 }
 
+/// Returns when a file whose header was read was made.
+pub(crate) fn created_in(bytes: &[u8]) -> i64 {
+    bytes.get(20..28).and_then(|created| created.try_into().ok()).map_or(0, i64::from_le_bytes)
+}
+
 /// What is wrong with a header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum HeaderFault {
@@ -149,11 +154,12 @@ impl<'a> Records<'a> {
     }
 
     /// Starts at an offset, where a record should begin.
-    pub(super) const fn from(bytes: &'a [u8], number: u64, at: usize) -> Self {
+    pub(crate) const fn from(bytes: &'a [u8], number: u64, at: usize) -> Self {
         Self { bytes, number, at, end: None }
     }
 
-    fn record_at(&self, at: usize) -> Option<(Record<'a>, usize)> {
+    /// Returns the record at an offset and where it ends; `None` where there is none.
+    pub(crate) fn record_at(&self, at: usize) -> Option<(Record<'a>, usize)> {
         let mut reader = ByteReader::new(self.bytes.get(at..)?);
         let length = reader.u32()?;
         let crc = reader.u32()?;
