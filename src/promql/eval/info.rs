@@ -92,14 +92,14 @@ impl Context<'_> {
         Ok(references)
     }
 
-    /// Reads the info series at the times that the base series were read at.
+    /// Reads the info series at the times that the base series were read at: at each step the time of the newest sample.
     fn info_series(&self, grid: Grid, references: &References, matchers: Vec<Matcher>) -> Outcome<Vec<Series>> {
         let shifted = match references.at_ms {
             Some(at_ms) => Grid { start_ms: at_ms - references.offset_ms, step_ms: 0, steps: 1 },
             None => Grid { start_ms: grid.start_ms - references.offset_ms, ..grid },
         };
         let selector = VectorSelector { name: None, matchers, shift: Shift::default(), extension: Default::default() };
-        let series = self.taken(shifted, &selector, super::select::Take::Value)?;
+        let series = self.taken(shifted, &selector, super::select::Take::Time)?;
         if references.at_ms.is_none() {
             return Ok(series);
         }
@@ -166,13 +166,26 @@ fn enrich(one: &Series, infos: &[Series], members: &[usize], data: &[&Matcher], 
     let mut places: HashMap<Labels, usize> = HashMap::new();
     for step in (0..steps).filter(|step| one.column.has(*step)) {
         let mut builder = LabelsBuilder::new();
-        let mut newest: HashMap<&str, &Series> = HashMap::new();
-        for info in members.iter().map(|place| &infos[*place]).filter(|info| info.column.has(step)) {
-            newest.insert(info.labels.metric_name(), info);
+        let mut newest: HashMap<&str, (&Series, f64)> = HashMap::new();
+        for info in members.iter().map(|place| &infos[*place]) {
+            let Some(at) = info.column.float(step) else { continue };
+            // Until it is too old a series whose labels changed stands beside the new one.
+            match newest.get(info.labels.metric_name()) {
+                Some((_, before)) if *before > at => {}
+                Some((other, before)) if *before >= at => {
+                    let at_ms = (at * 1000.0).round();
+                    let (other, info) = (&other.labels, &info.labels);
+                    let told = format!("existing {other} @ {at_ms}, new {info} @ {at_ms}");
+                    return Err(Context::fail(format!("found duplicate series for info metric: {told}")));
+                }
+                _ => {
+                    newest.insert(info.labels.metric_name(), (info, at));
+                }
+            }
         }
         let mut found: Vec<_> = newest.into_iter().collect();
         found.sort_by_key(|(name, _)| *name);
-        for (_, info) in &found {
+        for (_, (info, _)) in &found {
             for (name, value) in &info.labels {
                 let asked = data.is_empty() || data.iter().any(|matcher| matcher.name() == name);
                 if name == METRIC_NAME || IDENTIFYING.contains(&name) || !asked {

@@ -153,6 +153,9 @@ impl Columns for Extreme {
     }
 }
 
+/// The square of how many deviations the mean may lie from zero: a thousand of them cost three digits.
+const FAR: f64 = 1e6;
+
 /// Variance in two passes over each window.
 struct Spread {
     root: bool,
@@ -190,8 +193,10 @@ impl Columns for Spread {
             let squares = lanes(window, |value| (value - mean) * (value - mean));
             let off = lanes(window, |value| value - mean);
             let variance = (squares - off * off / count) / count;
-            // A window is computed as it would be alone: which others a query has must not show in it.
-            let variance = if variance.is_finite() { variance.max(0.0) } else { super::over_time::variance_of(window) };
+            // Far from zero Prometheus's own way loses digits, and the answer is to be Prometheus's. A window is computed as it would
+            // be alone: which others a query has must not show in it.
+            let is_near = variance.is_finite() && mean * mean <= variance * FAR;
+            let variance = if is_near { variance } else { super::over_time::variance_of(window) };
             out.push(if self.root { variance.sqrt() } else { variance });
         }
         Some(out)

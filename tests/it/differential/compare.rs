@@ -175,9 +175,12 @@ fn lists(node: &Node, left: &Value, right: &Value, is_matrix: bool) -> Option<Di
     // Where a label is missing Prometheus's natural order contradicts itself.
     let has_all = |one: &Value| node.sorting_labels().iter().all(|name| one["metric"].get(name).is_some());
     if is_matrix || node.orders_by_labels() && left.iter().all(has_all) {
-        let names = |list: &[Value]| list.iter().map(labels).collect::<Vec<_>>().join(" ");
-        if names(&left) != names(&right) {
-            return Some(Difference::new("series or their order", names(&left), names(&right)));
+        let names = |list: &[Value]| list.iter().map(labels).collect::<Vec<_>>();
+        let (left, right) = (names(&left), names(&right));
+        if left != right {
+            let same = left.iter().zip(&right).take_while(|(left, right)| left == right).count();
+            let rest = |names: &[String]| format!("{} series, from {same} on: {}", names.len(), names[same..].join(" "));
+            return Some(Difference::new("series or their order", rest(&left), rest(&right)));
         }
     }
     left.sort_by_cached_key(labels);
