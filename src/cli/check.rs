@@ -8,7 +8,8 @@ use crate::alerting;
 use crate::config::{self, AlertmanagerConfig, Config, ConfigError, Files};
 use crate::env::disk::RealDisk;
 use crate::env::{Disk as _, glob};
-use crate::exposition::{Dialect, Entry, Parser};
+use crate::exposition::Dialect;
+use crate::exposition::lint::lint;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -214,20 +215,15 @@ fn check_metrics(files: &[PathBuf]) -> bool {
 fn check_exposition(name: &str, body: &[u8]) -> Findings {
     let trimmed = body.strip_suffix(b"\n").unwrap_or(body);
     let dialect = if trimmed.ends_with(b"# EOF") { Dialect::OpenMetrics } else { Dialect::Text };
-    let mut found = Findings::default();
-    let mut samples = 0;
-    let mut parser = Parser::new(body, dialect);
-    loop {
-        match parser.next() {
-            Ok(Some(Entry::Sample)) => samples += 1,
-            Ok(Some(_)) => {}
-            Ok(None) => break,
-            Err(error) => {
-                found.errors.push(format!("{name}:{}:{}: {error}", error.line, error.column));
-                break;
-            }
+    match lint(body, dialect) {
+        Ok(found) => Findings {
+            errors: found.problems.iter().map(|problem| format!("{name}: {problem}")).collect(),
+            summary: count(found.samples, "sample"),
+            warnings: Vec::new(),
+        },
+        Err(error) => {
+            let error = format!("{name}:{}:{}: {error}", error.line, error.column);
+            Findings { errors: vec![error], ..Findings::default() }
         }
     }
-    found.summary = count(samples, "sample");
-    found
 }

@@ -168,7 +168,8 @@ impl ScrapeConfig {
                 said => said,
             };
         }
-        let legacy = self.metric_name_validation_scheme == NameValidation::Legacy;
+        // As in Prometheus, what is asked for follows from the global scheme, not from the job's own.
+        let legacy = global.metric_name_validation_scheme == NameValidation::Legacy;
         if self.metric_name_escaping_scheme == NameEscaping::Unset {
             self.metric_name_escaping_scheme = match global.metric_name_escaping_scheme {
                 NameEscaping::Unset if legacy => NameEscaping::Underscores,
@@ -176,7 +177,8 @@ impl ScrapeConfig {
                 said => said,
             };
         }
-        if legacy && self.metric_name_escaping_scheme == NameEscaping::AllowUtf8 {
+        let refused = self.metric_name_validation_scheme == NameValidation::Legacy;
+        if refused && self.metric_name_escaping_scheme == NameEscaping::AllowUtf8 {
             let message = "utf8 metric names requested but validation scheme is not set to UTF8";
             return Err(node.error_at("metric_name_escaping_scheme", message));
         }

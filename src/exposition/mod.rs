@@ -23,6 +23,7 @@ pub mod families;
 #[cfg(any(test, feature = "sim"))]
 pub mod fuzz;
 mod lexer;
+pub mod lint;
 pub mod number;
 pub mod open_metrics;
 pub mod parser;

@@ -1,4 +1,4 @@
-//! One connection to one server: TCP, a proxy's CONNECT, TLS, HTTP/1.1.
+//! One connection to one server: TCP, a proxy's CONNECT, TLS, and HTTP/1.1, or HTTP/2 where TLS's handshake agreed on it.
 //!
 //! The connection is driven by the task that waits for its answer; an idle one costs no task.
 
@@ -7,11 +7,14 @@ use super::options::{ClientOptions, append_headers};
 use super::proxy::is_direct;
 use crate::env::Env;
 use crate::env::network::BoxStream;
+use crate::env::tasks::Tasks;
 use bytes::Bytes;
+use http::header::HOST;
 use http::{HeaderMap, Request, Response, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
+use hyper::client::conn::{http1, http2};
+use hyper::rt::Executor;
 use hyper_util::rt::TokioIo;
 use std::pin::Pin;
 use std::task::Poll;
@@ -58,10 +61,48 @@ impl Server {
     }
 }
 
+/// What requests go into.
+enum Sender {
+    One(http1::SendRequest<Full<Bytes>>),
+    Two(http2::SendRequest<Full<Bytes>>),
+}
+
+impl Sender {
+    fn is_closed(&self) -> bool {
+        match self {
+            Self::One(sender) => sender.is_closed(),
+            Self::Two(sender) => sender.is_closed(),
+        }
+    }
+
+    async fn send(&mut self, request: Request<Full<Bytes>>) -> hyper::Result<Response<Incoming>> {
+        match self {
+            Self::One(sender) => {
+                sender.ready().await?;
+                sender.send_request(request).await
+            }
+            Self::Two(sender) => {
+                sender.ready().await?;
+                sender.send_request(request).await
+            }
+        }
+    }
+}
+
+/// Runs what HTTP/2 does beside its connection.
+#[derive(Clone)]
+struct Beside(Tasks);
+
+impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Beside {
+    fn execute(&self, work: F) {
+        drop(self.0.spawn("http2", work));
+    }
+}
+
 /// An open connection.
 pub struct Connection {
     server: Server,
-    sender: SendRequest<Full<Bytes>>,
+    sender: Sender,
     driver: Option<Driver>,
     /// Whether requests name the whole URL, as a plain proxy wants it.
     absolute: bool,
@@ -99,7 +140,8 @@ impl Connection {
                 let gate = Server::of(&uri)?;
                 let mut stream = dial(env, &gate.address()).await?;
                 if gate.tls {
-                    stream = handshake(env, stream, &gate, &ClientOptions::default()).await?;
+                    let plain = ClientOptions { http2: false, ..ClientOptions::default() };
+                    stream = handshake(env, stream, &gate, &plain).await?.0;
                 }
                 if server.tls {
                     stream = tunnel(env, stream, server, &uri, options).await?;
@@ -109,13 +151,18 @@ impl Connection {
                 stream
             }
         };
-        let stream = if server.tls { handshake(env, stream, server, options).await? } else { stream };
-        let (sender, connection) = http1::Builder::new()
-            .read_buf_exact_size(Some(READ_BUFFER_BYTES))
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| http_error(&error))?;
-        Ok(Self { server: server.clone(), sender, driver: Some(Box::pin(connection)), absolute })
+        let (stream, is_two) = if server.tls { handshake(env, stream, server, options).await? } else { (stream, false) };
+        let io = TokioIo::new(stream);
+        let (sender, driver): (_, Driver) = if is_two {
+            let handshake = http2::Builder::new(Beside(env.tasks.clone())).handshake(io).await;
+            let (sender, connection) = handshake.map_err(|error| http_error(&error))?;
+            (Sender::Two(sender), Box::pin(connection))
+        } else {
+            let handshake = http1::Builder::new().read_buf_exact_size(Some(READ_BUFFER_BYTES)).handshake(io).await;
+            let (sender, connection) = handshake.map_err(|error| http_error(&error))?;
+            (Sender::One(sender), Box::pin(connection))
+        };
+        Ok(Self { server: server.clone(), sender, driver: Some(driver), absolute })
     }
 
     /// Returns whether the connection goes to that server.
@@ -139,14 +186,16 @@ impl Connection {
         mut request: Request<Full<Bytes>>,
         read: impl AsyncFnOnce(Response<Incoming>) -> Result<T, ClientError>,
     ) -> Result<T, ClientError> {
-        if !self.absolute {
+        if matches!(self.sender, Sender::Two(_)) {
+            // The URL says it.
+            request.headers_mut().remove(HOST);
+        } else if !self.absolute {
             let path = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str).to_owned();
             *request.uri_mut() = path.parse().map_err(|_| ClientError::Url(path, "invalid path".to_owned()))?;
         }
         let Self { sender, driver, .. } = self;
         let work = async {
-            sender.ready().await.map_err(|error| http_error(&error))?;
-            let response = sender.send_request(request).await.map_err(|error| http_error(&error))?;
+            let response = sender.send(request).await.map_err(|error| http_error(&error))?;
             read(response).await
         };
         drive(driver, work).await
@@ -183,14 +232,21 @@ async fn dial(env: &Env, address: &str) -> Result<BoxStream, ClientError> {
     env.network.connect(address).await.map_err(|source| ClientError::Connect { address: address.to_owned(), source })
 }
 
-async fn handshake(env: &Env, stream: BoxStream, server: &Server, options: &ClientOptions) -> Result<BoxStream, ClientError> {
-    let config = options.tls.client_config(env).await?;
+/// Returns the stream within TLS, and whether HTTP/2 was agreed on.
+async fn handshake(
+    env: &Env,
+    stream: BoxStream,
+    server: &Server,
+    options: &ClientOptions,
+) -> Result<(BoxStream, bool), ClientError> {
+    let config = options.tls.client_config(env, options.http2).await?;
     let name = options.tls.name_for(&server.host)?;
     let stream = tokio_rustls::TlsConnector::from(config)
         .connect(name, stream)
         .await
         .map_err(|error| ClientError::Tls(error.to_string()))?;
-    Ok(Box::new(stream))
+    let is_two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    Ok((Box::new(stream), is_two))
 }
 
 /// Asks a proxy for a tunnel.

@@ -111,6 +111,7 @@ impl ClientOptions {
             no_proxy,
             proxy_headers: proxy_headers(&config.proxy.proxy_connect_header),
             follow_redirects: config.follow_redirects,
+            http2: config.enable_http2,
         })
     }
 }

@@ -16,6 +16,8 @@ pub mod proxy;
 #[cfg(test)]
 mod tests;
 pub mod tls;
+#[cfg(test)]
+mod tls_tests;
 
 pub use budget::{Budget, Claim};
 pub use client::{Client, Request, Response};

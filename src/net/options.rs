@@ -91,6 +91,8 @@ pub struct ClientOptions {
     pub proxy_headers: Vec<(String, SecretSource)>,
     /// Whether redirects are followed, ten at most.
     pub follow_redirects: bool,
+    /// Whether HTTP/2 is offered to servers with TLS.
+    pub http2: bool,
 }
 
 impl Default for ClientOptions {
@@ -104,6 +106,7 @@ impl Default for ClientOptions {
             no_proxy: String::new(),
             proxy_headers: Vec::new(),
             follow_redirects: true,
+            http2: true,
         }
     }
 }

@@ -60,12 +60,12 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, ClientError>
 }
 
 impl TlsOptions {
-    /// Reads all files and makes rustls's configuration. Files are read anew for each connection, so renewed certificates
-    /// need no restart.
+    /// Reads all files and makes rustls's configuration, which offers HTTP/2 where `http2` is set. Files are read anew for each
+    /// connection, so renewed certificates need no restart.
     ///
     /// # Errors
     /// When a file cannot be read or holds no certificate or key.
-    pub async fn client_config(&self, env: &Env) -> Result<Arc<ClientConfig>, ClientError> {
+    pub async fn client_config(&self, env: &Env, http2: bool) -> Result<Arc<ClientConfig>, ClientError> {
         let versions: &[&rustls::SupportedProtocolVersion] = match (self.tls12_only, self.tls13_only) {
             (true, false) => &[&rustls::version::TLS12],
             (false, true) => &[&rustls::version::TLS13],
@@ -79,7 +79,7 @@ impl TlsOptions {
         } else {
             builder.with_root_certificates(self.roots(env).await?)
         };
-        let config = match (&self.cert, &self.key) {
+        let mut config = match (&self.cert, &self.key) {
             (Some(cert), Some(key)) => {
                 let chain = certificates(&pem(env, cert).await?)?;
                 let key = PrivateKeyDer::from_pem_slice(&pem(env, key).await?)
@@ -88,6 +88,9 @@ impl TlsOptions {
             }
             _ => builder.with_no_client_auth(),
         };
+        if http2 {
+            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        }
         Ok(Arc::new(config))
     }
 

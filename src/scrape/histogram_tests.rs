@@ -143,7 +143,11 @@ async fn text_is_converted_where_that_is_asked_for() {
 #[tokio::test]
 async fn names_are_checked_as_configured() {
     let dotted = || protobuf(&[histogram()]);
-    let world = World::start(&with("scrape_native_histograms: true, metric_name_validation_scheme: legacy"), dotted()).await;
+    let world = World::start(
+        &with("scrape_native_histograms: true, metric_name_validation_scheme: legacy, metric_name_escaping_scheme: underscores"),
+        dotted(),
+    )
+    .await;
     world.until_error("invalid metric name or label names: {__name__=\"h.native\"").await;
     world.say(text("{\"a.b\"} 1\n"));
     world.until_error("invalid metric name or label names: {__name__=\"a.b\"").await;

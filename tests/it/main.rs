@@ -17,6 +17,7 @@ mod clients;
 mod differential;
 mod disk_full;
 mod host;
+mod hostile;
 mod main_job;
 mod reading;
 mod receivers;

@@ -256,7 +256,7 @@ fn names_are_escaped_as_the_job_wants_them() {
     let jobs = [
         ("default", ""),
         ("text", "scrape_protocols: [PrometheusText1.0.0], "),
-        ("legacy", "metric_name_validation_scheme: legacy, "),
+        ("legacy", "metric_name_validation_scheme: legacy, metric_name_escaping_scheme: underscores, "),
         ("underscores", "metric_name_escaping_scheme: underscores, "),
         ("dots", "metric_name_escaping_scheme: dots, "),
         ("values", "metric_name_escaping_scheme: values, "),
