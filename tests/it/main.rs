@@ -23,6 +23,7 @@ mod reading;
 mod receivers;
 mod scraping;
 mod senders;
+mod sharding;
 mod support;
 mod tsdb;
 mod zookeeper_session;
