@@ -32,6 +32,7 @@ want /usr/share/java/zookeeper.jar zookeeper
 want promtool prometheus
 want amtool prometheus-alertmanager
 want prometheus-node-exporter prometheus-node-exporter
+want prometheus-pushgateway prometheus-pushgateway
 want /usr/bin/chromium chromium
 want openssl openssl
 want curl curl

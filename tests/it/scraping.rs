@@ -340,3 +340,86 @@ fn a_real_prometheus_makes_the_same_series_of_the_same_targets() {
         }
     }
 }
+
+/// Starts a Go program that serves its own metrics and waits for them.
+fn go_program(scratch: &Scratch, variable: &str, name: &str, words: &[String], port: u16) -> Process {
+    let mut command = Command::new(std::env::var_os(variable).unwrap_or_else(|| name.into()));
+    let process = Process::start(command.args(words), name, scratch.join(&format!("{name}.log")));
+    let address = format!("127.0.0.1:{port}");
+    wait_until("its metrics", BOUND, || http::get(&address, "/metrics").is_ok_and(|answer| answer.status == 200));
+    process
+}
+
+/// The series of a program that came one way, without the labels that say so.
+fn series_by(server: &Server, program: &str, way: &str) -> BTreeSet<String> {
+    let found = server.query(&format!("{{program=\"{program}\",way=\"{way}\",__name__!~\"scrape_.*|up\"}}"));
+    let of = |one: &serde_json::Value| {
+        let mut labels = one["metric"].clone();
+        for name in ["way", "job"] {
+            if labels[name] == way || labels[name] == format!("{program}_{way}").as_str() {
+                labels[name] = "".into();
+            }
+        }
+        labels.to_string()
+    };
+    found.iter().map(of).collect()
+}
+
+#[test]
+fn go_programs_are_the_same_in_every_format() {
+    let scratch = Scratch::new("go-programs");
+    let ports: Vec<u16> = (0..2).map(|_| free_port()).collect();
+    let (_prometheus, prometheus) = prometheus(&scratch, "prometheus", "{}\n");
+    let node = NodeExporter::start(&scratch);
+    let routes = scratch.write("alertmanager.yml", "route: {receiver: none}\nreceivers: [{name: none}]\n");
+    let words = [
+        format!("--config.file={}", routes.display()),
+        format!("--storage.path={}", scratch.join("alertmanager").display()),
+        format!("--web.listen-address=127.0.0.1:{}", ports[0]),
+        "--cluster.listen-address=".to_owned(),
+    ];
+    let _alertmanager = go_program(&scratch, "ALERTMANAGER_BIN", "prometheus-alertmanager", &words, ports[0]);
+    let words = [format!("--web.listen-address=127.0.0.1:{}", ports[1])];
+    let _pushgateway = go_program(&scratch, "PUSHGATEWAY_BIN", "prometheus-pushgateway", &words, ports[1]);
+    let gateway = format!("127.0.0.1:{}", ports[1]);
+    let pushed = "# TYPE backup_bytes gauge\nbackup_bytes{disk=\"a b\"} 12.5\n# TYPE backup_seconds histogram
+backup_seconds_bucket{le=\"1\"} 2\nbackup_seconds_bucket{le=\"+Inf\"} 3\nbackup_seconds_sum 4.5\nbackup_seconds_count 3\n";
+    let answer = http::request(&gateway, "PUT", "/metrics/job/backup/instance/db1", &[], pushed.as_bytes()).unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let ways = [("text", "PrometheusText0.0.4"), ("open", "OpenMetricsText1.0.0"), ("protobuf", "PrometheusProto")];
+    let programs = [("prometheus", prometheus), ("node", node.port), ("alertmanager", ports[0]), ("pushgateway", ports[1])];
+    let job = |program: &str, port: u16, way: &str, protocol: &str| {
+        let labels = format!("labels: {{program: {program}, way: {way}}}");
+        let targets = format!("static_configs: [{{targets: ['127.0.0.1:{port}'], {labels}}}]");
+        format!("- {{job_name: {program}_{way}, honor_labels: true, scrape_protocols: [{protocol}], {targets}}}\n")
+    };
+    let jobs = programs.iter().flat_map(|(program, port)| ways.iter().map(|(way, protocol)| job(program, *port, way, protocol)));
+    let config =
+        "global: {scrape_interval: 500ms, scrape_timeout: 500ms}\nscrape_configs:\n".to_owned() + &jobs.collect::<String>();
+    let server = Server::start(&scratch, Some(&scratch.write("watchkeeper.yml", &config)));
+    wait_until("all to be up", BOUND, || server.value("sum(up{program!=\"\"})") == Some(12.0));
+    for (program, _) in programs {
+        for way in ["open", "protobuf"] {
+            wait_until(&format!("{program} to be the same by {way}"), BOUND, || {
+                let (text, other) = (series_by(&server, program, "text"), series_by(&server, program, way));
+                if text != other {
+                    let differ: Vec<_> = text.symmetric_difference(&other).take(4).collect();
+                    println!("{program} by {way}: {} and {} series, {differ:?}", text.len(), other.len());
+                }
+                text.len() > 30 && text == other
+            });
+        }
+    }
+    for (way, _) in ways {
+        let of = |name: &str, more: &str| server.value(&format!("{name}{{job=\"backup\",instance=\"db1\",way=\"{way}\"{more}}}"));
+        assert_eq!(of("backup_bytes", ",disk=\"a b\""), Some(12.5), "{way}");
+        assert_eq!(of("backup_seconds_bucket", ",le=\"1.0\""), Some(2.0), "{way}");
+        assert_eq!((of("backup_seconds_sum", ""), of("backup_seconds_count", "")), (Some(4.5), Some(3.0)), "{way}");
+        assert!(of("push_time_seconds", "").is_some_and(|seconds| seconds > 1e9), "{way}");
+    }
+    // What does not change has the same value, however it was written.
+    for name in ["node_memory_MemTotal_bytes", "go_info", "alertmanager_build_info", "prometheus_build_info"] {
+        let of = format!("{name}{{program!=\"\"}}");
+        assert_eq!(server.value(&format!("max(max by (program) ({of}) - min by (program) ({of}))")), Some(0.0), "{name}");
+    }
+}
