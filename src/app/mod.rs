@@ -6,6 +6,7 @@
 pub mod configuration;
 mod courier;
 mod own;
+mod query_log;
 mod reload;
 pub mod rule_files;
 mod shutdown;

@@ -1,5 +1,6 @@
 //! What goes into what. Nothing here decides anything.
 
+use super::query_log::QueryLogFile;
 use super::zookeeper_link::{self, ZooKeeperLink};
 use super::{Data, Running, ServeOptions, courier, external_url, keep_dump, own, reload::Reloader, sources};
 use crate::alerting::{Alerting, AlertingDeps};
@@ -158,6 +159,7 @@ pub(super) async fn start(
     let settings = config.clone();
     let step_ms = move || i64::try_from(settings.borrow().global.evaluation_interval.as_millis()).unwrap_or(i64::MAX);
     let engine = engine.with_subquery_step(Arc::new(step_ms));
+    let engine = engine.with_log(Arc::new(QueryLogFile::new(&env, config.clone())));
     let engine = Arc::new(engine);
     let keeping = keep_dump(env.clone(), Arc::clone(&data.state), options.data_dir.clone(), registry.clone());
     let dumper = env.tasks.spawn("state-dump", keeping);

@@ -11,6 +11,7 @@ pub mod disk;
 #[cfg(any(test, feature = "sim"))]
 pub mod fuzz;
 pub mod glob;
+pub mod line_log;
 pub mod memory_disk;
 pub mod network;
 pub mod random;

@@ -3,6 +3,7 @@
 use super::budget::{Budget, Share};
 use super::eval;
 use super::expr::Expr;
+use super::query_log::QueryLog;
 pub use super::turns::Stopwatch;
 use super::turns::{Lane, Turn, Turns};
 use super::value::QueryResult;
@@ -194,6 +195,16 @@ impl std::fmt::Debug for SubqueryStep {
     }
 }
 
+/// Where queries are logged.
+#[derive(Clone, Default)]
+struct Log(Option<Arc<dyn QueryLog>>);
+
+impl std::fmt::Debug for Log {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Log").field(&self.0.is_some()).finish()
+    }
+}
+
 /// Evaluates expressions. Share it freely; clones share memory budget and turns.
 #[derive(Clone, Debug)]
 pub struct Engine {
@@ -202,13 +213,21 @@ pub struct Engine {
     turns: Option<Arc<Turns>>,
     workers: Workers,
     subquery_step: SubqueryStep,
+    log: Log,
 }
 
 impl Engine {
     /// Returns an engine with these settings; all queries run at once.
     #[must_use]
     pub fn new(options: EngineOptions) -> Self {
-        Self { options, budget: Arc::default(), turns: None, workers: Workers::default(), subquery_step: SubqueryStep::default() }
+        Self {
+            options,
+            budget: Arc::default(),
+            turns: None,
+            workers: Workers::default(),
+            subquery_step: SubqueryStep::default(),
+            log: Log::default(),
+        }
     }
 
     /// Lets only so many queries compute at once, by lane and by the time they took so far, which `clock` tells.
@@ -227,6 +246,18 @@ impl Engine {
     #[must_use]
     pub fn with_subquery_step(self, step_ms: Arc<dyn Fn() -> i64 + Send + Sync>) -> Self {
         Self { subquery_step: SubqueryStep(Some(step_ms)), ..self }
+    }
+
+    /// Lends the log of queries to those who ask: what is asked, and by whom, they know themselves.
+    #[must_use]
+    pub fn with_log(self, log: Arc<dyn QueryLog>) -> Self {
+        Self { log: Log(Some(log)), ..self }
+    }
+
+    /// Returns the log of queries, where one is wanted at present.
+    #[must_use]
+    pub fn log(&self) -> Option<&dyn QueryLog> {
+        self.log.0.as_deref().filter(|log| log.is_wanted())
     }
 
     /// Returns the step of a subquery that names none.

@@ -15,6 +15,7 @@ pub mod fuzz;
 pub mod lex;
 pub mod parse;
 pub mod print;
+pub mod query_log;
 pub mod refresh;
 pub mod signatures;
 #[cfg(test)]

@@ -229,6 +229,7 @@ impl Group {
         let flag = Arc::clone(&cancel);
         let (settings, limit, sharing) = (self.settings.clone(), self.spec.limit, Arc::clone(&self.sharing));
         let (query_offset_ms, interval_ms) = (self.query_offset_ms(), self.interval_ms());
+        let (file, group) = (self.key.origin.to_string(), self.key.name.clone());
         let mut work = self.shared.env.tasks.blocking(move || {
             let evaluation = Evaluation {
                 engine: &shared.engine,
@@ -242,6 +243,7 @@ impl Group {
                 cancel: Some(flag),
                 interval_ms,
                 resend_delay_ms: settings.resend_delay_ms,
+                group: (&file, &group),
             };
             rule.lock().unwrap_or_else(PoisonError::into_inner).evaluate(&evaluation)
         });

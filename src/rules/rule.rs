@@ -13,6 +13,7 @@ use crate::model::sample::{self, Value};
 use crate::promql::engine::{Engine, QueryOptions};
 use crate::promql::expr::Expr;
 use crate::promql::parse;
+use crate::promql::query_log::{Asked, Origin};
 use crate::promql::turns::Lane;
 use crate::promql::value::{QueryValue, VectorSample};
 use crate::storage::append::{Append, AppendError, BatchSample, BatchValue, Durability, GroupId, SeriesId};
@@ -46,6 +47,8 @@ pub struct Evaluation<'a> {
     pub interval_ms: i64,
     /// How long a told alert stays told.
     pub resend_delay_ms: i64,
+    /// Rule file and group, for the log of queries.
+    pub group: (&'a str, &'a str),
 }
 
 /// How one evaluation of a rule went.
@@ -318,7 +321,16 @@ fn query(evaluation: &Evaluation<'_>, expr: &Expr, text: &str) -> Result<(Vec<Ve
         ..QueryOptions::default()
     };
     let at_ms = evaluation.at_ms - evaluation.query_offset_ms;
-    let result = evaluation.engine.instant(evaluation.querier, expr, at_ms, &options).map_err(|error| error.to_string())?;
+    let log = evaluation.engine.log().map(|log| (log, log.now()));
+    let result = evaluation.engine.instant(evaluation.querier, expr, at_ms, &options);
+    if let Some((log, began)) = log {
+        let (file, group) = evaluation.group;
+        let took = log.now().saturating_sub(began);
+        let outcome = result.as_ref().map(|result| &result.stats).map_err(ToString::to_string);
+        let (start_ms, end_ms, origin) = (at_ms, at_ms, Origin::Rule { file, group });
+        log.write(&Asked { text, start_ms, end_ms, step_ms: 0, took, outcome, origin });
+    }
+    let result = result.map_err(|error| error.to_string())?;
     let notes = result.warnings.into_iter().chain(result.infos).collect();
     match result.value {
         QueryValue::Vector(vector) => Ok((vector, notes)),

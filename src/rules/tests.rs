@@ -109,6 +109,7 @@ fn labels_that_fit_no_line_are_not_stored() {
         cancel: None,
         interval_ms: 30_000,
         resend_delay_ms: 60_000,
+        group: ("", ""),
     };
     let mut rules = file.groups[0].rules.iter().map(|rule| RuleState::new(Arc::clone(rule), "g".to_owned(), false));
     let told = rules.next().unwrap().evaluate(&evaluation);
@@ -147,6 +148,7 @@ fn life_cycles_of_the_compliance_specification() {
                 cancel: None,
                 interval_ms: 30_000,
                 resend_delay_ms: 60_000,
+                group: ("", ""),
             };
             let posts: Vec<Vec<Alert>> = rules
                 .iter_mut()

@@ -163,6 +163,7 @@ impl Running<'_> {
             cancel: None,
             interval_ms: self.settings.evaluation_interval_ms,
             resend_delay_ms: 60_000,
+            group: ("", ""),
         }
     }
 

@@ -262,3 +262,37 @@ fn a_real_prometheus_reads_from_here() {
     let garbage = server.post("/api/v1/read", "application/x-protobuf", b"garbage");
     assert_eq!((garbage.status, garbage.body.as_str()), (400, "snappy: corrupt input\n"));
 }
+
+#[test]
+fn queries_are_logged_as_prometheus_logs_them() {
+    let scratch = Scratch::new("query-log");
+    let rules = scratch.write("rules.yml", "groups: [{name: g, interval: 500ms, rules: [{record: one, expr: 'vector(1)'}]}]\n");
+    let config = "global: {query_log_file: queries.log}\nrule_files: [rules.yml]\n";
+    let file = scratch.write("watchkeeper.yml", config);
+    let server = Server::start(&scratch, Some(&file));
+    let lines = || -> Vec<Value> {
+        let text = std::fs::read_to_string(scratch.join("queries.log")).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let of = |query: &str| lines().into_iter().find(|line| line["params"]["query"] == query);
+    server.get("/api/v1/query_range?query=sum(up)&start=10.5&end=20&step=2");
+    server.get(&format!("/api/v1/query?query={}&time=7", http::encode("label_replace(up, \"~x\", \"\", \"\", \"(\")")));
+    wait_until("a rule's query", BOUND, || of("vector(1)").is_some());
+    let range = of("sum(up)").unwrap();
+    assert_eq!(
+        range["params"],
+        serde_json::json!({"query": "sum(up)", "start": "1970-01-01T00:00:10.500Z", "end": "1970-01-01T00:00:20.000Z", "step": 2})
+    );
+    assert_eq!(
+        range["httpRequest"],
+        serde_json::json!({"clientIP": "127.0.0.1", "method": "GET", "path": "/api/v1/query_range"})
+    );
+    assert_eq!((&range["msg"], &range["level"]), (&"promql query logged".into(), &"INFO".into()));
+    assert!(range["stats"]["timings"]["evalTotalTime"].as_f64().is_some() && range["error"].is_null(), "{range}");
+    let rule = of("vector(1)").unwrap();
+    assert_eq!(rule["ruleGroup"], serde_json::json!({"file": rules.display().to_string(), "name": "g"}));
+    // Without the key nothing is logged; with another file it goes there, after a reload.
+    scratch.write("watchkeeper.yml", &config.replace("queries.log", "other.log"));
+    assert_eq!(server.post("/-/reload", "text/plain", b"").status, 200);
+    wait_until("the other file", BOUND, || scratch.join("other.log").exists());
+}

@@ -8,6 +8,7 @@ mod notifications;
 mod otlp;
 mod parse;
 mod query;
+mod query_log;
 mod read;
 mod rules;
 mod self_metrics;

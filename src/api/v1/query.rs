@@ -6,6 +6,7 @@ use super::super::error::{ApiError, ErrorKind};
 use super::super::json::{push, push_list, push_seconds, push_string};
 use super::super::params::Params;
 use super::super::state::ApiState;
+use super::query_log::{Asker, Logged};
 use super::truncate;
 use crate::promql::engine::{QueryError, QueryOptions, Stopwatch};
 use crate::promql::explain::Node;
@@ -96,6 +97,7 @@ pub(super) fn parse_query(text: &str, cancel: &AtomicBool) -> Result<Expr, ApiEr
 pub(in crate::api) async fn instant(
     State(api): State<ApiState>,
     headers: HeaderMap,
+    asker: Asker,
     params: Params,
 ) -> Result<Response, ApiError> {
     let asked = asked(&api, &headers, &params)?;
@@ -108,7 +110,10 @@ pub(in crate::api) async fn instant(
     let work = move |cancel: Arc<AtomicBool>| {
         let expr = read(&asked, &cancel)?;
         let options = QueryOptions { cancel: Some(cancel), ..asked.options.clone() };
-        let result = engine.instant(&*querier, &expr, at_ms, &options)?;
+        let logged = Logged::begin(&engine, &asker, (at_ms, at_ms, 0));
+        let result = engine.instant(&*querier, &expr, at_ms, &options);
+        logged.end(&asked.text, &result);
+        let result = result?;
         Ok(answer(&asked, result, clock.monotonic().saturating_sub(started)))
     };
     api.run(timeout, work).await
@@ -123,7 +128,12 @@ fn read(asked: &Asked, cancel: &AtomicBool) -> Result<Expr, ApiError> {
     Ok(expr)
 }
 
-pub(in crate::api) async fn range(State(api): State<ApiState>, headers: HeaderMap, params: Params) -> Result<Response, ApiError> {
+pub(in crate::api) async fn range(
+    State(api): State<ApiState>,
+    headers: HeaderMap,
+    asker: Asker,
+    params: Params,
+) -> Result<Response, ApiError> {
     let needed = |name: &str| {
         let text = params.get(name);
         super::super::params::parse_time(text).map_err(|message| ApiError::bad_parameter(name, message))
@@ -160,10 +170,13 @@ pub(in crate::api) async fn range(State(api): State<ApiState>, headers: HeaderMa
         check_range_type(&expr)?;
         let options = QueryOptions { cancel: Some(cancel), ..asked.options.clone() };
         let range = (start_ms, end_ms, step_ms);
+        let logged = Logged::begin(&engine, &asker, range);
         let result = match refresh {
-            Some(refresh) => refresh.range(&engine, &*querier, &expr, range, &options)?,
-            None => engine.range(&*querier, &expr, start_ms, end_ms, step_ms, &options)?,
+            Some(refresh) => refresh.range(&engine, &*querier, &expr, range, &options),
+            None => engine.range(&*querier, &expr, start_ms, end_ms, step_ms, &options),
         };
+        logged.end(&asked.text, &result);
+        let result = result?;
         Ok(answer(&asked, result, clock.monotonic().saturating_sub(started)))
     };
     api.run(timeout, work).await
