@@ -9,8 +9,8 @@ use crate::env::Env;
 use crate::env::network::BoxStream;
 use crate::env::tasks::Tasks;
 use bytes::Bytes;
-use http::header::HOST;
-use http::{HeaderMap, Request, Response, Uri};
+use http::header::{HOST, PROXY_AUTHORIZATION};
+use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
@@ -106,6 +106,8 @@ pub struct Connection {
     driver: Option<Driver>,
     /// Whether requests name the whole URL, as a plain proxy wants it.
     absolute: bool,
+    /// What each request tells a plain proxy of us.
+    authorization: Option<HeaderValue>,
 }
 
 impl std::fmt::Debug for Connection {
@@ -132,7 +134,7 @@ impl Connection {
     /// When a step fails; the caller sets the deadline.
     pub async fn open(env: &Env, server: &Server, options: &ClientOptions) -> Result<Self, ClientError> {
         let proxy = options.proxy_url.as_ref().filter(|_| !is_direct(&server.host, server.port, &options.no_proxy));
-        let mut absolute = false;
+        let (mut absolute, mut authorization) = (false, None);
         let stream = match proxy {
             None => dial(env, &server.address()).await?,
             Some(proxy) => {
@@ -147,6 +149,8 @@ impl Connection {
                     stream = tunnel(env, stream, server, &uri, options).await?;
                 } else {
                     absolute = true;
+                    let proves = proxy_authorization(&uri).map(|text| HeaderValue::from_str(&text)).transpose();
+                    authorization = proves.map_err(|_| ClientError::Proxy("invalid user or password".to_owned()))?;
                 }
                 stream
             }
@@ -162,7 +166,7 @@ impl Connection {
             let (sender, connection) = handshake.map_err(|error| http_error(&error))?;
             (Sender::One(sender), Box::pin(connection))
         };
-        Ok(Self { server: server.clone(), sender, driver: Some(driver), absolute })
+        Ok(Self { server: server.clone(), sender, driver: Some(driver), absolute, authorization })
     }
 
     /// Returns whether the connection goes to that server.
@@ -192,6 +196,9 @@ impl Connection {
         } else if !self.absolute {
             let path = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str).to_owned();
             *request.uri_mut() = path.parse().map_err(|_| ClientError::Url(path, "invalid path".to_owned()))?;
+        }
+        if let Some(authorization) = &self.authorization {
+            request.headers_mut().insert(PROXY_AUTHORIZATION, authorization.clone());
         }
         let Self { sender, driver, .. } = self;
         let work = async {
@@ -249,6 +256,13 @@ async fn handshake(
     Ok((Box::new(stream), is_two))
 }
 
+/// Returns what user and password in a proxy's URL become.
+fn proxy_authorization(proxy: &Uri) -> Option<String> {
+    let (user, _) = proxy.authority()?.as_str().rsplit_once('@')?;
+    let (user, password) = user.split_once(':').unwrap_or((user, ""));
+    Some(super::options::basic(user, password))
+}
+
 /// Asks a proxy for a tunnel.
 async fn tunnel(
     env: &Env,
@@ -261,9 +275,8 @@ async fn tunnel(
     let mut headers = HeaderMap::new();
     append_headers(env, &options.proxy_headers, &mut headers).await?;
     let mut request = format!("CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n").into_bytes();
-    if let Some((user, _)) = proxy.authority().and_then(|authority| authority.as_str().rsplit_once('@')) {
-        let (user, password) = user.split_once(':').unwrap_or((user, ""));
-        request.extend_from_slice(format!("Proxy-Authorization: {}\r\n", super::options::basic(user, password)).as_bytes());
+    if let Some(authorization) = proxy_authorization(proxy) {
+        request.extend_from_slice(format!("Proxy-Authorization: {authorization}\r\n").as_bytes());
     }
     for (name, value) in &headers {
         request.extend_from_slice(name.as_str().as_bytes());

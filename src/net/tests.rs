@@ -197,3 +197,32 @@ async fn oauth2_asks_once_and_again_when_refused() {
     assert_eq!(with("client_id=me&client_secret=s%26cret"), 1);
     assert_eq!(with("grant_type=client_credentials&scope=a+b&audience=x+y"), 2);
 }
+
+#[tokio::test]
+async fn proxies_are_asked_as_configured() {
+    let (direct, asked_direct) = server(|_| ok("", b"direct")).await;
+    let (proxy, asked) = server(|request| match request.starts_with("CONNECT") {
+        true => b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n".to_vec(),
+        false => ok("", b"through"),
+    })
+    .await;
+    let options = ClientOptions {
+        proxy_url: Some(format!("http://ann:secret@{proxy}")),
+        no_proxy: "127.0.0.0/8".to_owned(),
+        proxy_headers: vec![("X-Pass".into(), SecretSource::Text("key".into()))],
+        ..ClientOptions::default()
+    };
+    let client = Client::new(&Env::real(), options);
+    assert_eq!(get(&client, "http://far.example.org:81/metrics?a=b", 100).await.unwrap(), "200 through");
+    assert_eq!(get(&client, &format!("http://{direct}/metrics"), 100).await.unwrap(), "200 direct");
+    let refused = get(&client, "https://far.example.org/metrics", 100).await.unwrap_err();
+    assert_eq!(refused.to_string(), "proxy: HTTP/1.1 407 Proxy Authentication Required");
+    let proves = format!("proxy-authorization: Basic {}", base64(b"ann:secret")).to_ascii_lowercase();
+    let heads: Vec<String> = asked.lock().unwrap().iter().map(|head| head.to_ascii_lowercase()).collect();
+    assert!(heads[0].starts_with("get http://far.example.org:81/metrics?a=b http/1.1\r\n"), "{heads:?}");
+    assert!(heads[0].contains(&proves) && heads[0].contains("host: far.example.org:81"), "{heads:?}");
+    assert!(heads[1].starts_with("connect far.example.org:443 http/1.1\r\n") && heads[1].contains(&proves), "{heads:?}");
+    // These headers are for the tunnel alone.
+    assert!(heads[1].contains("x-pass: key") && !heads[0].contains("x-pass"), "{heads:?}");
+    assert!(!asked_direct.lock().unwrap()[0].to_ascii_lowercase().contains("proxy"));
+}
