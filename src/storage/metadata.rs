@@ -33,12 +33,13 @@ pub(crate) fn type_of(number: u8) -> Option<MetricType> {
 #[derive(Debug, Default)]
 pub(crate) struct MetadataMap {
     known: BTreeMap<String, Metadata>,
+    changes: u64,
 }
 
 impl MetadataMap {
     /// Notes metadata; returns whether that was news.
     pub(crate) fn note(&mut self, metric: &str, metadata: &Metadata) -> bool {
-        match self.known.get_mut(metric) {
+        let is_news = match self.known.get_mut(metric) {
             Some(known) if known == metadata => false,
             Some(known) => {
                 *known = metadata.clone();
@@ -48,7 +49,9 @@ impl MetadataMap {
                 self.known.insert(metric.to_owned(), metadata.clone());
                 true
             }
-        }
+        };
+        self.changes += u64::from(is_news);
+        is_news
     }
 
     /// Returns what is known about one metric or all.
@@ -62,9 +65,19 @@ impl MetadataMap {
 
     /// Returns what a block says of the series of a metric: what is known about its family.
     pub(crate) fn about(&self, metric: &str) -> About {
+        self.of_series(metric)
+            .map_or_else(About::default, |known| About { kind: type_number(known.metric_type), unit: known.unit.clone() })
+    }
+
+    /// Returns what is known about the family of the series of a metric.
+    pub(crate) fn of_series(&self, metric: &str) -> Option<&Metadata> {
         let family = || SUFFIXES.iter().find_map(|suffix| self.known.get(metric.strip_suffix(suffix)?));
-        let known = self.known.get(metric).or_else(family);
-        known.map_or_else(About::default, |known| About { kind: type_number(known.metric_type), unit: known.unit.clone() })
+        self.known.get(metric).or_else(family)
+    }
+
+    /// Returns how often there was news.
+    pub(crate) const fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// Returns what is known about a metric of exactly this name.

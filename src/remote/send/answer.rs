@@ -18,8 +18,14 @@ pub(super) enum Outcome {
 /// How much of an answer a message shows.
 const SHOWN_CHARS: usize = 256;
 
-/// Judges an answer. `retries_429`: too many requests are tried again.
-pub(super) fn judge(answer: &Result<Response, ClientError>, retries_429: bool, now_ms: i64) -> Outcome {
+/// Judges an answer. `retries_429`: too many requests are tried again. `expected`: samples, histograms and exemplars that a
+/// request of Remote-Write 2.0 has.
+pub(super) fn judge(
+    answer: &Result<Response, ClientError>,
+    retries_429: bool,
+    now_ms: i64,
+    expected: Option<[u64; 3]>,
+) -> Outcome {
     let response = match answer {
         Ok(response) => response,
         // Addresses and certificates may be mended while samples wait.
@@ -27,7 +33,7 @@ pub(super) fn judge(answer: &Result<Response, ClientError>, retries_429: bool, n
     };
     let status = response.status;
     if status.is_success() {
-        return Outcome::Taken;
+        return expected.map_or(Outcome::Taken, |expected| judge_written(response, expected));
     }
     let body: String = String::from_utf8_lossy(&response.body).lines().next().unwrap_or("").chars().take(SHOWN_CHARS).collect();
     let reason = format!("server returned HTTP status {status}: {body}");
@@ -35,6 +41,26 @@ pub(super) fn judge(answer: &Result<Response, ClientError>, retries_429: bool, n
         return Outcome::Again(retry_after(response.header("retry-after"), now_ms), reason);
     }
     Outcome::Refused(reason)
+}
+
+/// Compares what a receiver of Remote-Write 2.0 says it wrote with what it was sent.
+fn judge_written(response: &Response, expected: [u64; 3]) -> Outcome {
+    let written = ["samples", "histograms", "exemplars"].map(|kind| {
+        let header = response.header(&format!("x-prometheus-remote-write-{kind}-written")).trim();
+        (!header.is_empty()).then(|| header.parse::<u64>().unwrap_or(0))
+    });
+    let [samples, histograms, exemplars] = expected;
+    if written.iter().all(Option::is_none) && samples + histograms > 0 {
+        let reason = "the answer says nothing of what was written: the receiver seems not to know Remote-Write 2.0";
+        return Outcome::Refused(format!("{reason}; prometheus.WriteRequest is 1.0"));
+    }
+    let [of_samples, of_histograms, _] = written.map(|written| written.unwrap_or(0));
+    if of_samples < samples || of_histograms < histograms {
+        let taken = format!("{of_samples} samples and {of_histograms} histograms were written");
+        let sent = format!("{samples} samples, {histograms} histograms and {exemplars} exemplars were sent");
+        return Outcome::Refused(format!("{sent}; {taken}"));
+    }
+    Outcome::Taken
 }
 
 /// Reads `Retry-After`: seconds, or a date.

@@ -1,6 +1,7 @@
 //! All remotes of the configuration: starts and ends their queues, keeps their places, and tells the store what of its log they
 //! still need.
 
+use super::metadata;
 use super::position::PositionFile;
 use super::queue::{self, Queue, QueueParts};
 use super::series::SharedBytes;
@@ -49,6 +50,7 @@ struct Running {
     file: Arc<Mutex<PositionFile>>,
     stop: watch::Sender<bool>,
     task: TaskHandle<()>,
+    metadata: Option<TaskHandle<()>>,
 }
 
 /// The remotes of a server. Ends with [`RemoteWrite::stop`].
@@ -189,6 +191,7 @@ impl Manager {
         let (file, follower) = self.deps.env.tasks.blocking(open).await.map_err(|error| error.to_string())??;
         let parts = QueueParts {
             env: self.deps.env.clone(),
+            store: self.deps.store.clone(),
             registry: self.deps.registry.clone(),
             config: Arc::clone(&config),
             name: name.to_owned(),
@@ -197,15 +200,20 @@ impl Manager {
         };
         let shared = queue::shared(&parts, follower.position())?;
         let (stop, stopping) = watch::channel(false);
+        let metadata = metadata::keep_sending(Arc::clone(&shared), &config, self.deps.store.clone());
+        let metadata = metadata.map(|work| self.deps.env.tasks.spawn("remote-write metadata", work));
         let queue = Queue::new(parts, Arc::clone(&shared), follower, stopping);
         let task = self.deps.env.tasks.spawn("remote-write queue", queue.run());
-        Ok(Running { config, external, shared, file: Arc::new(Mutex::new(file)), stop, task })
+        Ok(Running { config, external, shared, file: Arc::new(Mutex::new(file)), stop, task, metadata })
     }
 
     /// Ends remotes: they send what they have within the limit, and their places are noted.
     async fn end(&self, gone: Vec<Running>, limit: Duration) {
         for running in &gone {
             running.stop.send_replace(true);
+            if let Some(task) = &running.metadata {
+                task.abort();
+            }
         }
         let clock = &self.deps.env.clock;
         let due = clock.monotonic() + limit;

@@ -21,6 +21,10 @@ pub(super) struct KindMetrics {
 pub(super) struct Metrics {
     kinds: [KindMetrics; 3],
     pub(super) bytes: Counter,
+    pub(super) metadata: Counter,
+    pub(super) metadata_failed: Counter,
+    pub(super) metadata_retried: Counter,
+    pub(super) metadata_bytes: Counter,
     pub(super) batch_seconds: Histogram,
     pub(super) highest_sent: Gauge,
     pub(super) highest: Gauge,
@@ -74,6 +78,10 @@ impl Metrics {
         Self {
             kinds: KINDS.map(|known| kind(known.word())),
             bytes: counter("bytes_total", "Bytes of data sent, packed."),
+            metadata: counter("metadata_total", "Metadata sent to the remote store and taken there."),
+            metadata_failed: counter("metadata_failed_total", "Metadata that the remote store refused."),
+            metadata_retried: counter("metadata_retried_total", "Metadata sent again after an error that may pass."),
+            metadata_bytes: counter("metadata_bytes_total", "Bytes of metadata sent, packed."),
             batch_seconds: registry.histogram(
                 "watchkeeper_remote_storage_sent_batch_duration_seconds",
                 "How long requests took.",

@@ -19,11 +19,15 @@ mod acknowledged;
 mod answer;
 mod encode;
 mod manager;
+mod metadata;
 mod metrics;
 mod position;
 mod queue;
 mod series;
 mod shard;
 mod shard_count;
+mod symbols;
+#[cfg(test)]
+mod tests;
 
 pub use manager::{RemoteWrite, RemoteWriteDeps};

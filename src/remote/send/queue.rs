@@ -5,14 +5,14 @@ use super::metrics::Metrics;
 use super::series::{Found, SeriesTable, SharedBytes};
 use super::shard::{self, Batch, Item, Kind, Shared};
 use super::shard_count::{self, Happened, ShardCount};
-use crate::config::remote::RemoteWriteConfig;
+use crate::config::remote::{RemoteWriteConfig, WriteMessage};
 use crate::env::Env;
 use crate::env::tasks::TaskHandle;
 use crate::model::labels::Labels;
 use crate::net::client::USER_AGENT_TEXT;
 use crate::net::{Client, ClientOptions};
-use crate::storage::StoreError;
-use crate::storage::follow::{LogFollower, LogPosition, LogSample};
+use crate::storage::follow::{LogFollower, LogPosition, LogSample, LogValue};
+use crate::storage::{Store, StoreError};
 use crate::telemetry::metrics::Registry;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use std::sync::Arc;
@@ -26,12 +26,15 @@ const PIECE_SAMPLES: usize = 8192;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// After an error of the disk.
 const RETRY: Duration = Duration::from_secs(5);
+/// How often it is looked whether something is new about metrics.
+const METADATA_EVERY: Duration = Duration::from_secs(10);
 /// Series that were not seen for one to two of these are forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(20 * 60);
 
 /// What a queue is made of.
 pub(super) struct QueueParts {
     pub(super) env: Env,
+    pub(super) store: Store,
     pub(super) registry: Registry,
     pub(super) config: Arc<RemoteWriteConfig>,
     pub(super) name: String,
@@ -47,8 +50,12 @@ fn headers(config: &RemoteWriteConfig) -> Result<HeaderMap, String> {
         headers.insert(name.clone(), HeaderValue::from_str(value).map_err(|error| wrong(&error))?);
     }
     headers.insert("content-encoding", HeaderValue::from_static("snappy"));
-    headers.insert("content-type", HeaderValue::from_static("application/x-protobuf"));
-    headers.insert("x-prometheus-remote-write-version", HeaderValue::from_static("0.1.0"));
+    let (content, version) = match config.protobuf_message {
+        WriteMessage::V1 => ("application/x-protobuf", "0.1.0"),
+        WriteMessage::V2 => ("application/x-protobuf;proto=io.prometheus.write.v2.Request", "2.0.0"),
+    };
+    headers.insert("content-type", HeaderValue::from_static(content));
+    headers.insert("x-prometheus-remote-write-version", HeaderValue::from_static(version));
     headers.insert("user-agent", HeaderValue::from_static(USER_AGENT_TEXT));
     Ok(headers)
 }
@@ -66,6 +73,7 @@ pub(super) fn shared(parts: &QueueParts, from: LogPosition) -> Result<Arc<Shared
         client: Client::new(&parts.env, options),
         url,
         name: parts.name.clone(),
+        version: config.protobuf_message,
         headers: headers(config)?,
         timeout: config.remote_timeout,
         queue: config.queue_config.clone(),
@@ -92,12 +100,16 @@ struct Outlet {
 pub(super) struct Queue {
     shared: Arc<Shared>,
     config: Arc<RemoteWriteConfig>,
+    store: Store,
     follower: Option<LogFollower>,
     table: SeriesTable,
     outlets: Vec<Outlet>,
     shard_count: ShardCount,
     reckoned_at: Duration,
     forgot_at: Duration,
+    /// The store's count of news about metrics when series were learned last.
+    metadata_changes: u64,
+    metadata_at: Duration,
     /// Since the last reckoning.
     read: u64,
     dropped: u64,
@@ -110,16 +122,24 @@ pub(super) struct Queue {
 impl Queue {
     pub(super) fn new(parts: QueueParts, shared: Arc<Shared>, follower: LogFollower, stop: watch::Receiver<bool>) -> Self {
         let now = parts.env.clock.monotonic();
-        let table = SeriesTable::new(parts.config.write_relabel_configs.clone(), parts.external, parts.bytes);
+        let table = SeriesTable::new(
+            parts.config.protobuf_message,
+            parts.config.write_relabel_configs.clone(),
+            parts.external,
+            parts.bytes,
+        );
         let mut queue = Self {
             shared,
             config: parts.config,
+            store: parts.store,
             follower: Some(follower),
             table,
             outlets: Vec::new(),
             shard_count: ShardCount::default(),
             reckoned_at: now,
             forgot_at: now,
+            metadata_changes: 0,
+            metadata_at: now,
             read: 0,
             dropped: 0,
             sent_before: 0,
@@ -247,7 +267,11 @@ impl Queue {
                 Found::Sent(entry) => Some(entry),
                 Found::Dropped => None,
                 Found::Unknown => match self.follower.as_mut().map(|follower| follower.labels(sample.series)) {
-                    Some(Ok(Some(labels))) => self.table.learn(sample.series, &labels),
+                    Some(Ok(Some(labels))) => {
+                        let (store, sends) = (&self.store, self.config.metadata_config.send);
+                        let metadata = |metric: &str| sends.then(|| store.metadata_of(metric)).flatten();
+                        self.table.learn(sample.series, &labels, metadata)
+                    }
                     unknown => {
                         if let Some(Err(error)) = unknown {
                             tracing::error!(error = &error as &dyn std::error::Error, "the names of the log could not be read");
@@ -259,9 +283,10 @@ impl Queue {
             };
             match entry {
                 Some(entry) => {
-                    let LogSample { series, at_ms, value, .. } = sample;
+                    let LogSample { series, at_ms, start_ms, value } = sample;
+                    let beside = if kind == Kind::Exemplars { sample_of(&items, series.0) } else { None };
                     metrics.pending.add(1.0);
-                    items.push((series.0, Item { entry, at_ms, value }));
+                    items.push((series.0, Item { entry, at_ms, start_ms, value, beside }));
                 }
                 None => metrics.dropped_series.inc(),
             }
@@ -327,6 +352,13 @@ impl Queue {
         if now.saturating_sub(self.forgot_at) >= FORGET_EVERY {
             self.forgot_at = now;
             self.table.forget_unused();
+        }
+        if self.config.protobuf_message == WriteMessage::V2 && now.saturating_sub(self.metadata_at) >= METADATA_EVERY {
+            self.metadata_at = now;
+            let changes = self.store.metadata_changes();
+            if std::mem::replace(&mut self.metadata_changes, changes) != changes {
+                self.table.forget_all();
+            }
         }
         let over = now.saturating_sub(self.reckoned_at);
         if over < shard_count::EVERY {
@@ -394,6 +426,12 @@ impl Queue {
         }
         tasks.0.clear();
     }
+}
+
+/// Returns the newest sample of a series among items: an exemplar comes behind the row of its sample.
+fn sample_of(items: &[(u32, Item)], series: u32) -> Option<Box<(i64, i64, LogValue)>> {
+    let is_its = |(of, item): &&(u32, Item)| *of == series && Kind::of(&item.value) != Kind::Exemplars;
+    items.iter().rev().find(is_its).map(|(_, item)| Box::new((item.at_ms, item.start_ms, item.value.clone())))
 }
 
 /// Returns when it is told to stop, or when nobody can tell any more.

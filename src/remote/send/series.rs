@@ -2,8 +2,11 @@
 //!
 //! What is known is bounded over all remotes together; of series beyond that the work is done anew for each sample.
 
+use super::encode::put_labels;
+use super::symbols::{Symbols, Texts};
+use crate::config::remote::WriteMessage;
 use crate::model::labels::{Labels, LabelsBuilder};
-use crate::model::protobuf::put_bytes;
+use crate::model::metadata::{Metadata, MetricType};
 use crate::model::relabel::{self, RelabelConfig};
 use crate::storage::append::SeriesId;
 use hashbrown::HashMap;
@@ -12,14 +15,34 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Bytes that the encoded series of all remotes may take together, about.
 const KNOWN_BYTES_MAX: usize = 96 << 20;
+/// Fewer texts than these are not worth forgetting.
+const SYMBOLS_MIN: usize = 100_000;
 /// What an entry takes beside its labels.
 const ENTRY_BYTES: usize = 80;
 
 /// A series as it goes out.
 #[derive(Debug)]
-pub(super) struct SeriesEntry {
+pub(super) enum SeriesEntry {
     /// Its labels as fields of a `prometheus.TimeSeries`.
-    pub(super) labels: Box<[u8]>,
+    V1(Box<[u8]>),
+    /// Numbers of texts.
+    V2 {
+        /// What has those numbers.
+        texts: Arc<Texts>,
+        /// Names and values of the labels in turn; then help and unit.
+        numbers: Box<[u32]>,
+        /// Type of the metric.
+        metric_type: MetricType,
+    },
+}
+
+impl SeriesEntry {
+    const fn bytes(&self) -> usize {
+        match self {
+            Self::V1(labels) => labels.len(),
+            Self::V2 { numbers, .. } => size_of_val::<[u32]>(numbers),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -42,6 +65,8 @@ pub(super) struct SeriesTable {
     bytes: usize,
     shared: SharedBytes,
     round: u32,
+    /// Of Remote-Write 2.0.
+    symbols: Option<Symbols>,
 }
 
 /// What a look into the table says.
@@ -55,8 +80,9 @@ pub(super) enum Found {
 }
 
 impl SeriesTable {
-    pub(super) fn new(rules: Vec<RelabelConfig>, external: Labels, shared: SharedBytes) -> Self {
-        Self { rules, external, known: HashMap::default(), bytes: 0, shared, round: 0 }
+    pub(super) fn new(version: WriteMessage, rules: Vec<RelabelConfig>, external: Labels, shared: SharedBytes) -> Self {
+        let symbols = (version == WriteMessage::V2).then(Symbols::default);
+        Self { rules, external, known: HashMap::default(), bytes: 0, shared, round: 0, symbols }
     }
 
     /// Looks for a series.
@@ -71,18 +97,26 @@ impl SeriesTable {
     }
 
     /// Makes the entry of a series; `None` where the rules drop it, or leave it without labels.
-    pub(super) fn learn(&mut self, series: SeriesId, labels: &Labels) -> Option<Arc<SeriesEntry>> {
+    /// `metadata` tells what is known of a metric; Remote-Write 2.0 says it with each series.
+    pub(super) fn learn(
+        &mut self,
+        series: SeriesId,
+        labels: &Labels,
+        metadata: impl FnOnce(&str) -> Option<Metadata>,
+    ) -> Option<Arc<SeriesEntry>> {
         let entry = outgoing(labels, &self.external, &self.rules).map(|labels| {
-            let (mut out, mut pair) = (Vec::new(), Vec::new());
-            for (name, value) in &labels {
-                pair.clear();
-                put_bytes(&mut pair, 1, name.as_bytes());
-                put_bytes(&mut pair, 2, value.as_bytes());
-                put_bytes(&mut out, 1, &pair);
-            }
-            Arc::new(SeriesEntry { labels: out.into() })
+            let Some(symbols) = &mut self.symbols else {
+                let mut out = Vec::new();
+                put_labels(&mut out, &labels);
+                return Arc::new(SeriesEntry::V1(out.into()));
+            };
+            let metadata = metadata(labels.metric_name()).unwrap_or_default();
+            let pairs = labels.iter().flat_map(|(name, value)| [name, value]);
+            let texts = pairs.chain([metadata.help.as_str(), metadata.unit.as_str()]);
+            let numbers = texts.map(|text| symbols.number(text)).collect();
+            Arc::new(SeriesEntry::V2 { texts: symbols.texts(), numbers, metric_type: metadata.metric_type })
         });
-        let bytes = ENTRY_BYTES + entry.as_ref().map_or(0, |entry| entry.labels.len());
+        let bytes = ENTRY_BYTES + entry.as_ref().map_or(0, |entry| entry.bytes());
         if self.shared.fetch_add(bytes, Ordering::Relaxed) + bytes > KNOWN_BYTES_MAX {
             self.shared.fetch_sub(bytes, Ordering::Relaxed);
             return entry;
@@ -99,7 +133,7 @@ impl SeriesTable {
         self.known.retain(|_, known| {
             let stays = known.used >= round;
             if !stays {
-                freed += ENTRY_BYTES + known.entry.as_ref().map_or(0, |entry| entry.labels.len());
+                freed += ENTRY_BYTES + known.entry.as_ref().map_or(0, |entry| entry.bytes());
             }
             stays
         });
@@ -107,6 +141,19 @@ impl SeriesTable {
         self.bytes -= freed;
         self.shared.fetch_sub(freed, Ordering::Relaxed);
         self.round += 1;
+        // Texts that no series has any more go all at once.
+        if self.symbols.as_ref().is_some_and(|symbols| symbols.len() > SYMBOLS_MIN && symbols.len() > 4 * self.known.len()) {
+            self.forget_all();
+        }
+    }
+
+    /// Forgets everything: each series is learned anew.
+    pub(super) fn forget_all(&mut self) {
+        self.known.clear();
+        self.shared.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
+        if let Some(symbols) = &mut self.symbols {
+            *symbols = Symbols::default();
+        }
     }
 }
 
@@ -152,9 +199,9 @@ mod tests {
     #[test]
     fn what_is_unused_is_forgotten_and_the_bound_is_shared() {
         let shared = SharedBytes::default();
-        let mut table = SeriesTable::new(Vec::new(), Labels::empty(), Arc::clone(&shared));
+        let mut table = SeriesTable::new(WriteMessage::V1, Vec::new(), Labels::empty(), Arc::clone(&shared));
         let labels = Labels::from_pairs([("__name__", "up")]);
-        assert!(table.learn(SeriesId(1), &labels).is_some());
+        assert!(table.learn(SeriesId(1), &labels, |_| None).is_some());
         let held = shared.load(Ordering::Relaxed);
         assert!(held > ENTRY_BYTES);
         table.forget_unused();
@@ -165,7 +212,7 @@ mod tests {
         assert!(matches!(table.find(SeriesId(1)), Found::Unknown));
         assert_eq!(shared.load(Ordering::Relaxed), 0);
         shared.store(KNOWN_BYTES_MAX, Ordering::Relaxed);
-        assert!(table.learn(SeriesId(1), &labels).is_some());
+        assert!(table.learn(SeriesId(1), &labels, |_| None).is_some());
         assert!(matches!(table.find(SeriesId(1)), Found::Unknown));
         assert_eq!(shared.load(Ordering::Relaxed), KNOWN_BYTES_MAX);
     }

@@ -5,8 +5,10 @@ use super::answer::{Outcome, judge};
 use super::encode;
 use super::metrics::Metrics;
 use super::series::SeriesEntry;
-use crate::config::remote::QueueConfig;
+use super::symbols::RequestSymbols;
+use crate::config::remote::{QueueConfig, WriteMessage};
 use crate::env::Env;
+use crate::model::metadata::Metadata;
 use crate::net::{Client, ClientError, Request};
 use crate::storage::follow::LogValue;
 use bytes::Bytes;
@@ -51,7 +53,10 @@ impl Kind {
 pub(super) struct Item {
     pub(super) entry: Arc<SeriesEntry>,
     pub(super) at_ms: i64,
+    pub(super) start_ms: i64,
     pub(super) value: LogValue,
+    /// Of an exemplar: time, start and value of the sample to which it belongs, where it is known. Remote-Write 2.0 has no series without samples.
+    pub(super) beside: Option<Box<(i64, i64, LogValue)>>,
 }
 
 /// What goes in one request.
@@ -84,6 +89,7 @@ pub(super) struct Shared {
     pub(super) url: Uri,
     /// How it is called in log lines.
     pub(super) name: String,
+    pub(super) version: WriteMessage,
     pub(super) headers: HeaderMap,
     pub(super) timeout: Duration,
     pub(super) queue: QueueConfig,
@@ -115,7 +121,8 @@ impl Shared {
         u64::try_from(self.env.clock.monotonic().as_millis()).unwrap_or(u64::MAX)
     }
 
-    async fn post(&self, body: Bytes, attempt: u64) -> Outcome {
+    /// Sends a request once. `expected`: what it has, of each kind, where the answer must tell how much of it was written.
+    pub(super) async fn post(&self, body: Bytes, attempt: u64, expected: Option<[u64; 3]>) -> Outcome {
         let mut headers = self.headers.clone();
         if attempt > 0 {
             headers.insert("retry-attempt", attempt.into());
@@ -128,7 +135,7 @@ impl Shared {
         let took = self.env.clock.monotonic().saturating_sub(began);
         self.metrics.batch_seconds.observe(took.as_secs_f64());
         self.sending_us.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        judge(&answer, self.queue.retry_on_http_429, self.env.clock.now_ms())
+        judge(&answer, self.queue.retry_on_http_429, self.env.clock.now_ms(), expected)
     }
 
     /// Counts what becomes of all items.
@@ -166,15 +173,40 @@ impl Shared {
 }
 
 /// Buffers of one shard, used again for each request.
-struct Buffers {
+pub(super) struct Buffers {
     message: Vec<u8>,
+    series: Vec<u8>,
+    symbols: RequestSymbols,
     packer: snap::raw::Encoder,
 }
 
 impl Buffers {
-    fn body(&mut self, batch: &Batch) -> Bytes {
+    pub(super) fn new() -> Self {
+        let packer = snap::raw::Encoder::new();
+        Self { message: Vec::new(), series: Vec::new(), symbols: RequestSymbols::default(), packer }
+    }
+
+    fn body(&mut self, version: WriteMessage, batch: &Batch) -> Bytes {
         self.message.clear();
-        encode::write_v1(&mut self.message, batch.items.iter());
+        match version {
+            WriteMessage::V1 => encode::write_v1(&mut self.message, &batch.items),
+            WriteMessage::V2 => {
+                self.series.clear();
+                encode::write_v2(&mut self.message, &mut self.series, &mut self.symbols, &batch.items);
+                self.message.extend_from_slice(&self.series);
+            }
+        }
+        self.packed()
+    }
+
+    /// Returns a message of metadata, packed.
+    pub(super) fn metadata(&mut self, metadata: &[(String, Metadata)]) -> Bytes {
+        self.message.clear();
+        encode::write_metadata(&mut self.message, metadata);
+        self.packed()
+    }
+
+    fn packed(&mut self) -> Bytes {
         let mut packed = vec![0; snap::raw::max_compress_len(self.message.len())];
         let length = self.packer.compress(&self.message, &mut packed).unwrap_or(0);
         packed.truncate(length);
@@ -184,7 +216,7 @@ impl Buffers {
 
 /// Sends batches until there are no more.
 pub(super) async fn run(shared: Arc<Shared>, mut batches: mpsc::Receiver<Batch>) {
-    let mut buffers = Buffers { message: Vec::new(), packer: snap::raw::Encoder::new() };
+    let mut buffers = Buffers::new();
     while let Some(mut batch) = batches.recv().await {
         send(&shared, &mut buffers, &mut batch).await;
         for (piece, count) in batch.pieces {
@@ -203,8 +235,9 @@ async fn send(shared: &Shared, buffers: &mut Buffers, batch: &mut Batch) {
         if batch.items.is_empty() {
             return;
         }
-        let ready = body.take().filter(|_| before == batch.items.len()).unwrap_or_else(|| buffers.body(batch));
-        let outcome = shared.post(ready.clone(), attempt).await;
+        let ready = body.take().filter(|_| before == batch.items.len()).unwrap_or_else(|| buffers.body(shared.version, batch));
+        let expected = (shared.version == WriteMessage::V2).then(|| KINDS.map(|kind| batch.count(kind)));
+        let outcome = shared.post(ready.clone(), attempt, expected).await;
         shared.count(batch, &outcome);
         match outcome {
             Outcome::Taken | Outcome::Refused(_) => {

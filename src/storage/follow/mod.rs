@@ -28,6 +28,7 @@ use super::wal::record::{Kind, read_exemplars, read_histograms, read_samples, re
 use crate::model::exemplar::Exemplar;
 use crate::model::histogram::FloatHistogram;
 use crate::model::labels::Labels;
+use crate::model::metadata::Metadata;
 use crate::storage::column::varint::ByteReader;
 use crate::storage::wal::segment::{HEADER_BYTES, Record};
 use columns::Columns;
@@ -111,6 +112,18 @@ impl Store {
     /// keeps all of them until it is told.
     pub fn release_log(&self, segment: u64) {
         self.inner.log.release(segment);
+    }
+
+    /// Returns what is known about the family to which the series of a metric's name belong.
+    #[must_use]
+    pub fn metadata_of(&self, metric: &str) -> Option<Metadata> {
+        read(&self.inner.head.metadata).of_series(metric).cloned()
+    }
+
+    /// Returns how often something new was said about a metric.
+    #[must_use]
+    pub fn metadata_changes(&self) -> u64 {
+        read(&self.inner.head.metadata).changes()
     }
 
     /// Returns how many bytes of the log are kept for followers alone, and how many were given up unread because there was no room.
