@@ -173,18 +173,19 @@ pub(super) async fn start(
     let carrying = courier::carry(alerts_waiting, config.clone(), alerting.clone(), external.clone());
     let courier = env.tasks.spawn("alert-courier", carrying);
 
-    let targets = discovery::start(&env, config.clone(), &registry, Some(Arc::clone(&state)));
-    let in_process = own::in_process(&env, config.clone(), &registry, listen.clone());
-    let scrape_deps = ScrapeDeps { env: env.clone(), append: Arc::clone(&append), registry: registry.clone(), in_process };
-    let scrape = ScrapeManager::start(scrape_deps, config.clone(), targets);
-
+    // Before anything comes that it is to send on.
     let remote_write_deps = RemoteWriteDeps {
         env: env.clone(),
         store: data.store.clone(),
         data_dir: options.data_dir.clone(),
         registry: registry.clone(),
     };
-    let remote_write = RemoteWrite::start(remote_write_deps, config.clone());
+    let remote_write = RemoteWrite::start(remote_write_deps, config.clone()).await;
+
+    let targets = discovery::start(&env, config.clone(), &registry, Some(Arc::clone(&state)));
+    let in_process = own::in_process(&env, config.clone(), &registry, listen.clone());
+    let scrape_deps = ScrapeDeps { env: env.clone(), append: Arc::clone(&append), registry: registry.clone(), in_process };
+    let scrape = ScrapeManager::start(scrape_deps, config.clone(), targets);
 
     let feed = sources::RuleFeed {
         env: env.clone(),

@@ -61,12 +61,12 @@ pub struct RemoteWrite {
 }
 
 impl RemoteWrite {
-    /// Starts the remotes of a configuration, and follows its changes.
-    #[must_use]
-    pub fn start(deps: RemoteWriteDeps, config: watch::Receiver<Arc<Config>>) -> Self {
+    /// Starts the remotes of a configuration, and follows its changes. When it returns they have their places: what is taken from
+    /// then on is sent.
+    pub async fn start(deps: RemoteWriteDeps, mut config: watch::Receiver<Arc<Config>>) -> Self {
         let (stop, stopping) = watch::channel(None);
         let tasks = deps.env.tasks.clone();
-        let manager = Manager {
+        let mut manager = Manager {
             unsent: deps.registry.gauge(
                 "watchkeeper_remote_storage_kept_log_bytes",
                 "Bytes of the log that are kept because a remote has not taken them yet.",
@@ -82,6 +82,8 @@ impl RemoteWrite {
             bytes: SharedBytes::default(),
             notes: 0,
         };
+        let present = Arc::clone(&config.borrow_and_update());
+        manager.apply(&present).await;
         Self { stop, task: tasks.spawn("remote-write", manager.run(config, stopping)) }
     }
 
@@ -127,8 +129,6 @@ fn file_name(name: &str) -> String {
 
 impl Manager {
     async fn run(mut self, mut config: watch::Receiver<Arc<Config>>, mut stop: watch::Receiver<Option<Duration>>) {
-        let present = Arc::clone(&config.borrow_and_update());
-        self.apply(&present).await;
         loop {
             tokio::select! {
                 biased;

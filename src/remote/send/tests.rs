@@ -179,7 +179,7 @@ impl crate::config::Files for NoFiles {
 }
 
 impl Sender {
-    /// Starts, and waits until the remotes have their places: new ones begin with what comes then.
+    /// Starts; remotes that are new begin with what comes then.
     async fn start(disk: MemoryDisk, remotes: &[RemoteWriteConfig]) -> Self {
         let store = open(&disk, true);
         let registry = Registry::new();
@@ -190,12 +190,7 @@ impl Sender {
             data_dir: "data".into(),
             registry: registry.clone(),
         };
-        let sender = Self { disk, store, registry, config, remote: RemoteWrite::start(deps, seen), row: 0 };
-        wait_until("the remote to have its place", || {
-            sender.disk.list(Path::new("data/unsent")).is_ok_and(|list| list.iter().any(|entry| entry.bytes > 0))
-        })
-        .await;
-        sender
+        Self { disk, store, registry, config, remote: RemoteWrite::start(deps, seen).await, row: 0 }
     }
 
     async fn stop(self) -> MemoryDisk {
