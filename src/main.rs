@@ -12,7 +12,8 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
     reason = "the allocator finds its settings by the name of this symbol; it is a constant that ends in a zero byte"
 )]
 #[unsafe(export_name = "_rjem_malloc_conf")]
-pub static ALLOCATOR_SETTINGS: &[u8] = b"background_thread:true,dirty_decay_ms:5000,muzzy_decay_ms:0,narenas:4\0";
+pub static ALLOCATOR_SETTINGS: &[u8] =
+    b"background_thread:true,dirty_decay_ms:5000,muzzy_decay_ms:0,narenas:4,lg_tcache_max:19\0";
 
 fn main() -> ExitCode {
     watchkeeper::cli::main()
