@@ -13,6 +13,7 @@ use crate::model::alert::Alert;
 use crate::model::labels::LabelsBuilder;
 use crate::model::relabel::{self, RelabelConfig};
 use crate::telemetry::metrics::{Gauge, Registry};
+use ::http::HeaderMap;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -206,7 +207,7 @@ impl External {
     }
 
     async fn post(&self, to: &Destination, alerts: &[Alert]) -> Result<(), String> {
-        let posting = http::post(&self.env, &to.http, &to.url, body(alerts));
+        let posting = http::post(&self.env, &to.http, &to.url, HeaderMap::new(), body(alerts));
         let answer = self.env.clock.timeout(to.timeout, posting).await.map_err(|elapsed| elapsed.to_string())??;
         let text: String = answer.body.chars().take(300).collect();
         if (200..300).contains(&answer.status) { Ok(()) } else { Err(format!("status code {}: {text}", answer.status)) }

@@ -80,10 +80,15 @@ fn options(config: &HttpClientConfig) -> ClientOptions {
 ///
 /// # Errors
 /// In words, when there is no answer.
-pub(super) async fn post(env: &Env, config: &HttpClientConfig, url: &str, body: Vec<u8>) -> Result<Answer, String> {
+pub(super) async fn post(
+    env: &Env,
+    config: &HttpClientConfig,
+    url: &str,
+    mut headers: HeaderMap,
+    body: Vec<u8>,
+) -> Result<Answer, String> {
     let client = Client::new(env, options(config));
     let url = url.parse().map_err(|_| "the URL is none".to_owned())?;
-    let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let request = Request { method: Method::POST, url, headers, body: body.into(), body_limit: ANSWER_BYTES_MAX, budget: None };
     let response = client.send(request).await.map_err(|error| chain(&error))?;

@@ -2,11 +2,11 @@
 
 use super::inhibit::InhibitRule;
 use super::notify::message::Templates;
-use super::notify::{EmailTarget, MailServer, SecretSource, Target, TlsOptions, WebhookTarget};
+use super::notify::{EmailTarget, MailServer, SecretSource, Target, TlsOptions, WebhookTarget, chat};
 use super::route::{Escalation, Route, RouteSpec, RouteTree};
 use crate::config::alertmanager::{self, AlertmanagerConfig};
 use crate::config::receivers::{self, EmailConfig, WebhookConfig};
-use crate::config::{ConfigError, FilePath, Secret, Spot};
+use crate::config::{self, ConfigError, FilePath, Secret, Spot};
 use crate::env::{Disk, glob};
 use crate::model::time_interval::NamedTimeInterval;
 use crate::model::utf8;
@@ -17,7 +17,7 @@ use std::time::Duration;
 /// One way in which a receiver is told.
 #[derive(Clone, Debug)]
 pub struct Integration {
-    /// `email`, `webhook`, `outbox`.
+    /// `email`, `outbox`, `webhook`, `slack` and so on.
     pub kind: &'static str,
     /// Its place among those of its kind.
     pub index: usize,
@@ -75,7 +75,7 @@ impl Setup {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SetupError {
     /// A kind of receiver that is known but cannot be sent to.
-    #[error("receiver {receiver:?}: this server cannot send to {kind} (it can to email and webhook)")]
+    #[error("receiver {receiver:?}: this server cannot send to {kind} (it can to {})", config::SENDABLE.join(", "))]
     Unsupported {
         /// The receiver.
         receiver: String,
@@ -176,6 +176,7 @@ fn webhook(config: &WebhookConfig) -> WebhookTarget {
     WebhookTarget {
         url: secret(&config.url, &config.url_file),
         max_alerts: config.max_alerts,
+        payload: config.payload.clone(),
         timeout_ms: u64::try_from(config.timeout.as_millis()).unwrap_or(0),
         http: config.http_config.clone().unwrap_or_default(),
     }
@@ -184,6 +185,11 @@ fn webhook(config: &WebhookConfig) -> WebhookTarget {
 fn receiver(config: &receivers::Receiver) -> Result<Receiver, SetupError> {
     if let Some(kind) = unsupported(config) {
         return Err(SetupError::Unsupported { receiver: config.name.clone(), kind });
+    }
+    if config.slack_configs.iter().any(|slack| slack.update_message) {
+        let told =
+            format!("receiver {:?}: update_message is not supported: each notification is a message of its own", config.name);
+        return Err(SetupError::Config(told));
     }
     let mut integrations = Vec::new();
     for (index, email_config) in config.email_configs.iter().enumerate() {
@@ -196,6 +202,9 @@ fn receiver(config: &receivers::Receiver) -> Result<Receiver, SetupError> {
         let target = Arc::new(Target::Webhook(Box::new(webhook(webhook_config))));
         integrations.push(Integration { kind: "webhook", index, send_resolved: webhook_config.send_resolved, target });
     }
+    for (kind, index, send_resolved, target) in chat::targets(config) {
+        integrations.push(Integration { kind, index, send_resolved, target });
+    }
     let labels = config.labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     Ok(Receiver { name: config.name.clone(), labels, integrations })
 }
@@ -203,7 +212,7 @@ fn receiver(config: &receivers::Receiver) -> Result<Receiver, SetupError> {
 /// Returns the first kind of integration that cannot be sent to.
 fn unsupported(receiver: &receivers::Receiver) -> Option<&'static str> {
     let kinds = receiver.integrations().into_iter();
-    let mut others = kinds.filter(|(kind, count)| *count > 0 && !matches!(*kind, "email" | "webhook"));
+    let mut others = kinds.filter(|(kind, count)| *count > 0 && !config::SENDABLE.contains(kind));
     others.next().map(|(kind, _)| kind)
 }
 

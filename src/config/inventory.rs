@@ -10,7 +10,7 @@ use super::receivers::Receiver;
 use super::values::FilePath;
 
 /// The integrations that the server can send to; `check` takes all of Alertmanager's.
-pub const SENDABLE: &[&str] = &["email", "webhook"];
+pub const SENDABLE: &[&str] = &["email", "webhook", "slack", "pagerduty", "telegram", "discord", "msteams", "msteamsv2"];
 
 impl Config {
     /// Names everything that this configuration asks for and the server does not do; the server refuses to start with it.

@@ -3,12 +3,12 @@
 //! Headers are templates like everything else, so what they give is cleaned of line breaks: no label of an alert can add a
 //! header or a recipient. Where a template fails, our own text stands in, with a note in mail, log and history.
 
-use super::template_data;
 use super::template_functions::NotificationFunctions;
+use super::writer::Writer;
 use super::{Content, EmailTarget, Notifier, default_mail};
 use crate::alerting::machine::Delivery;
 use crate::alerting::notification_log::thread_id;
-use crate::template::{Template, TemplateError, Value};
+use crate::template::{Template, TemplateError};
 use lettre::Address;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailboxes, MultiPart, SinglePart, header};
@@ -94,31 +94,11 @@ fn host_of(external_url: &str) -> &str {
     if is_name { host } else { "watchkeeper.invalid" }
 }
 
-/// Executes the receiver's templates, noting what fails.
-struct Writer<'a> {
-    notifier: &'a Notifier,
-    functions: NotificationFunctions,
-    notes: Vec<String>,
-}
-
-impl Writer<'_> {
-    /// Executes a template; where it fails, `instead` stands in and a note is made.
-    fn text(&mut self, what: &str, template: &str, is_html: bool, instead: impl FnOnce() -> String) -> String {
-        match self.notifier.templates.execute(template, is_html, &self.functions) {
-            Ok(text) => text,
-            Err(error) => {
-                self.notes.push(format!("the template of {what} failed: {error}"));
-                instead()
-            }
-        }
-    }
-
-    /// Executes the template of an address list. There is no default for whom to tell.
-    fn addresses(&self, what: &str, template: &str) -> Result<Mailboxes, String> {
-        let text = self.notifier.templates.execute(template, false, &self.functions);
-        let text = clean(&text.map_err(|error| format!("the template of {what} failed: {error}"))?);
-        text.parse().map_err(|error| format!("parse {what:?} addresses {text:?}: {error}"))
-    }
+/// Executes the template of an address list. There is no default for whom to tell.
+fn addresses(writer: &Writer<'_>, what: &str, template: &str) -> Result<Mailboxes, String> {
+    let text = writer.strict(template, false);
+    let text = clean(&text.map_err(|error| format!("the template of {what} failed: {error}"))?);
+    text.parse().map_err(|error| format!("parse {what:?} addresses {text:?}: {error}"))
 }
 
 /// Renders a mail.
@@ -128,13 +108,11 @@ impl Writer<'_> {
 pub fn render(notifier: &Notifier, target: &EmailTarget, delivery: &Delivery) -> Result<Mail, String> {
     let external_url = &*notifier.external_url;
     let ours = default_mail::write(delivery, external_url, &[]);
-    let data: Value = template_data::data(delivery, external_url);
-    let mut functions = NotificationFunctions::new(delivery.at_ms, delivery.route_labels.clone(), data);
-    functions.default_html.clone_from(&ours.html);
-    let mut writer = Writer { notifier, functions, notes: Vec::new() };
+    let mut writer = Writer::new(notifier, delivery);
+    writer.functions.default_html.clone_from(&ours.html);
 
-    let from = writer.addresses("from", &target.from)?.into_single().ok_or("must be exactly one 'from' address")?;
-    let recipients = writer.addresses("to", &target.to)?;
+    let from = addresses(&writer, "from", &target.from)?.into_single().ok_or("must be exactly one 'from' address")?;
+    let recipients = addresses(&writer, "to", &target.to)?;
     let mut headers: BTreeMap<String, String> = BTreeMap::new();
     for (name, template) in &target.headers {
         let instead = || if name.eq_ignore_ascii_case("Subject") { ours.subject.clone() } else { String::new() };

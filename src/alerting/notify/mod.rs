@@ -1,9 +1,10 @@
-//! Telling people: from a [`Delivery`] to a mail, a file in the outbox, or a webhook's POST.
+//! Telling people: from a [`Delivery`] to a mail, a file in the outbox, a webhook's POST, or a message of a chat service.
 //!
 //! Everything is rendered before the first byte goes out. A template that fails never loses a notification: the default text
 //! goes out instead, with a visible note. Each kind of integration tries once; [`retry`] repeats until the deadline.
 
 mod auth;
+pub mod chat;
 pub mod default_mail;
 pub mod email;
 pub mod message;
@@ -13,10 +14,12 @@ pub mod retry;
 pub mod template_data;
 pub mod template_functions;
 pub mod webhook;
+mod writer;
 
 use super::history::RecipientOutcome;
 use super::machine::{Delivery, DeliveryReport};
 use crate::config::HttpClientConfig;
+use crate::config::receivers::AnyValue;
 use crate::env::Env;
 use futures_util::future::BoxFuture;
 use retry::Retry;
@@ -134,6 +137,8 @@ pub struct WebhookTarget {
     pub url: SecretSource,
     /// The most alerts in one POST; 0: no bound.
     pub max_alerts: u64,
+    /// What is sent instead of Alertmanager's JSON; its texts are templates.
+    pub payload: Option<AnyValue>,
     /// The longest that one attempt may take; 0: until the deadline.
     pub timeout_ms: u64,
     /// How the request is made.
@@ -147,6 +152,8 @@ pub enum Target {
     Email(Box<EmailTarget>),
     /// A POST.
     Webhook(Box<WebhookTarget>),
+    /// A service with an API of its own.
+    Chat(Box<chat::ChatTarget>),
 }
 
 /// The reason of what ends because the server stops, as Alertmanager's metric names it.
@@ -277,15 +284,28 @@ impl Notifier {
                 report(&delivery, result, mail.content.warnings)
             }
             Target::Webhook(target) => {
-                let content = webhook::render(self, target, &delivery);
-                progress(Progress::Rendered(Content { raw: content.clone(), ..Content::default() })).await;
+                let (content, notes) = webhook::render(self, target, &delivery);
+                let told = Content { raw: content.clone(), warnings: notes.clone(), ..Content::default() };
+                progress(Progress::Rendered(told)).await;
                 let result = loop {
                     match retry.attempt(Box::pin(webhook::attempt(self, target, &content))).await {
                         Err(failure) if retry.again(&failure, progress).await => {}
                         result => break result,
                     }
                 };
-                report(&delivery, result, Vec::new())
+                report(&delivery, result, notes)
+            }
+            Target::Chat(target) => {
+                let message = chat::render(self, target, &delivery);
+                let content = Content { raw: message.shown(), warnings: message.notes.clone(), ..Content::default() };
+                progress(Progress::Rendered(content)).await;
+                let result = loop {
+                    match retry.attempt(Box::pin(chat::attempt(self, target, &message, &delivery))).await {
+                        Err(failure) if retry.again(&failure, progress).await => {}
+                        result => break result,
+                    }
+                };
+                report(&delivery, result, message.notes)
             }
         }
     }
@@ -303,7 +323,7 @@ impl Notifier {
         let (notifier, delivery) = (self.clone(), Arc::clone(delivery));
         let work = move || match &*delivery.integration.target {
             Target::Email(target) => message::render(&notifier, target, &delivery),
-            Target::Webhook(_) => Err("no mail".to_owned()),
+            Target::Webhook(_) | Target::Chat(_) => Err("no mail".to_owned()),
         };
         let rendered = self.env.tasks.blocking(work).await;
         // A broken rendering must not end the notification for good.

@@ -1,10 +1,12 @@
-//! Webhooks: a POST of Alertmanager's JSON, version 4.
+//! Webhooks: a POST of Alertmanager's JSON, version 4, or of the payload that is configured.
 
 use super::template_data::{common, status};
+use super::writer::Writer;
 use super::{Accepted, Failure, Notifier, WebhookTarget};
 use crate::alerting::http;
 use crate::alerting::machine::{Delivery, ToldAlert};
 use crate::alerting::persist::labels_json;
+use ::http::HeaderMap;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -30,9 +32,14 @@ fn alert_json(told: &ToldAlert) -> Value {
     })
 }
 
-/// Renders the body.
+/// Renders the body, and says what went wrong.
 #[must_use]
-pub fn render(notifier: &Notifier, target: &WebhookTarget, delivery: &Delivery) -> Vec<u8> {
+pub fn render(notifier: &Notifier, target: &WebhookTarget, delivery: &Delivery) -> (Vec<u8>, Vec<String>) {
+    if let Some(payload) = &target.payload {
+        let mut writer = Writer::new(notifier, delivery);
+        let body = writer.json("the payload", payload);
+        return (body.to_string().into_bytes(), writer.notes);
+    }
     let most = usize::try_from(target.max_alerts).ok().filter(|most| *most > 0).unwrap_or(usize::MAX);
     let alerts = &delivery.alerts;
     let body = json!({
@@ -47,7 +54,7 @@ pub fn render(notifier: &Notifier, target: &WebhookTarget, delivery: &Delivery) 
         "commonAnnotations": labels_json(&common(alerts.iter().map(|told| &told.alert.annotations))),
         "externalURL": &*notifier.external_url,
     });
-    body.to_string().into_bytes()
+    (body.to_string().into_bytes(), Vec::new())
 }
 
 /// Tries once: 2xx is acceptance, 5xx and 429 may pass, others stay.
@@ -58,7 +65,7 @@ pub async fn attempt(notifier: &Notifier, target: &WebhookTarget, body: &[u8]) -
     let env = &notifier.env;
     let url = target.url.read(env).await.map_err(|error| Failure::transient(format!("url_file: {error}")))?;
     let limit = Duration::from_millis(if target.timeout_ms == 0 { 30_000 } else { target.timeout_ms });
-    let posted = env.clock.timeout(limit, http::post(env, &target.http, &url, body.to_vec())).await;
+    let posted = env.clock.timeout(limit, http::post(env, &target.http, &url, HeaderMap::new(), body.to_vec())).await;
     // The address may hold a token: it is not repeated in messages.
     let answer = match posted {
         Ok(answer) => answer.map_err(|words| Failure::transient(words.replace(&url, "<url>")))?,

@@ -1,5 +1,6 @@
 //! External Alertmanagers that answer, are away, and come back.
 
+use super::http_server;
 use super::world::BEGIN_MS;
 use crate::alerting::external::{Destination, External};
 use crate::config::HttpClientConfig;
@@ -16,7 +17,7 @@ use serde_json::Value;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream};
+use tokio::io::{BufReader, DuplexStream};
 
 /// Address and path, and the alerts.
 type Post = (String, Vec<Value>);
@@ -31,28 +32,12 @@ struct Alertmanagers {
 impl Alertmanagers {
     async fn serve(self, stream: DuplexStream, address: String) -> io::Result<()> {
         let mut stream = BufReader::new(stream);
-        loop {
-            let (mut first, mut length) = (String::new(), 0);
-            if stream.read_line(&mut first).await? == 0 {
-                return Ok(());
-            }
-            loop {
-                let mut line = String::new();
-                stream.read_line(&mut line).await?;
-                if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
-                    length = value.trim().parse().map_err(io::Error::other)?;
-                }
-                if line.trim().is_empty() {
-                    break;
-                }
-            }
-            let mut body = vec![0; length];
-            stream.read_exact(&mut body).await?;
-            let alerts: Vec<Value> = serde_json::from_slice(&body)?;
-            let path = first.split(' ').nth(1).unwrap_or("").to_owned();
-            self.posts.lock().expect("unpoisoned").push((format!("{address}{path}"), alerts));
-            stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await?;
+        while let Some(request) = http_server::request(&mut stream).await? {
+            let alerts: Vec<Value> = serde_json::from_slice(&request.body)?;
+            self.posts.lock().expect("unpoisoned").push((format!("{address}{}", request.path), alerts));
+            http_server::answer(&mut stream, 200, "").await?;
         }
+        Ok(())
     }
 
     /// Returns the alerts posted to an address, as `name/instance/ended`.

@@ -1,7 +1,9 @@
 //! Timelines on a paused clock, against a mail server within the test.
 
+mod chat;
 mod crashes;
 mod external;
+mod http_server;
 mod mail_server;
 mod outbox;
 mod refusals;

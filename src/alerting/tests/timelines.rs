@@ -253,13 +253,13 @@ async fn a_reload_keeps_timers_and_what_was_told() {
     world.until(20.0).await;
     world.want(&[(2.0, 2.5, &["[FIRING:1]"])]);
     // A configuration that cannot be followed is refused; the one before goes on.
-    let slack = "route: {receiver: a}\nreceivers: [{name: a, slack_configs: [{api_url: 'http://x', channel: c}]}]";
-    world.config.send_replace(config(slack));
+    let pushover = "route: {receiver: a}\nreceivers: [{name: a, pushover_configs: [{user_key: u, token: t}]}]";
+    world.config.send_replace(config(pushover));
     world.fire("Other", "a").await;
     world.until(40.0).await;
     world.want(&[(2.0, 2.5, &["[FIRING:1]"]), (22.0, 22.5, &["[FIRING:1] Other"])]);
     let error = world.alerting.view().setup_error.clone();
-    assert!(error.contains("slack") && error.contains("\"a\""), "{error}");
+    assert!(error.contains("pushover") && error.contains("\"a\""), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

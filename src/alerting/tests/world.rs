@@ -5,6 +5,7 @@ use crate::alerting::{Alerting, AlertingDeps, AlertingHandle};
 use crate::config::{Config, load_alertmanager};
 use crate::env::clock::{Clock, TokioClock};
 use crate::env::memory_disk::MemoryDisk;
+use crate::env::network::Network;
 use crate::env::random::SeededRandom;
 use crate::env::{Env, Tasks};
 use crate::model::alert::Alert;
@@ -63,13 +64,18 @@ receivers:
 
 impl World {
     pub(super) async fn start(config: Arc<Config>) -> Self {
+        Self::start_in(config, None).await
+    }
+
+    /// Starts in a network that has no mail server.
+    pub(super) async fn start_in(config: Arc<Config>, network: Option<Arc<dyn Network>>) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(TokioClock::starting_at(BEGIN_MS));
         let mail = MailServer::new(&clock);
         let env = Env {
             clock,
             random: Arc::new(SeededRandom::new(7)),
             disk: Arc::new(MemoryDisk::new()),
-            network: Arc::new(mail.clone()),
+            network: network.unwrap_or_else(|| Arc::new(mail.clone())),
             tasks: Tasks::new(),
         };
         let state: Arc<dyn State> = Arc::new(MemoryState::new());

@@ -76,6 +76,24 @@ impl Default for AnyValue {
     }
 }
 
+impl AnyValue {
+    /// Returns the value as JSON; what its texts become is up to `text`.
+    pub fn to_json(&self, text: &mut dyn FnMut(&str) -> serde_json::Value) -> serde_json::Value {
+        to_json(&self.0, text)
+    }
+}
+
+fn to_json(shown: &Shown, text: &mut dyn FnMut(&str) -> serde_json::Value) -> serde_json::Value {
+    match shown {
+        Shown::Nothing => serde_json::Value::Null,
+        // A word that is no number and no truth value is a text that had no quotes.
+        Shown::Word(word) => serde_json::from_str(word).unwrap_or_else(|_| text(word)),
+        Shown::Text(template) => text(template),
+        Shown::List(list) => list.iter().map(|one| to_json(one, text)).collect(),
+        Shown::Map(map) => map.iter().map(|(name, one)| (name.clone(), to_json(one, text))).collect(),
+    }
+}
+
 impl Value for AnyValue {
     fn read(&mut self, node: &Node) -> Result<(), ConfigError> {
         self.0 = shown(node)?;
