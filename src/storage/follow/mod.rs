@@ -4,7 +4,7 @@
 //! The log is the queue. A row takes about a byte for each sample there, so nothing is copied for who may come later: a
 //! follower reads what was handed to the system (mostly still in its memory) and decodes it as a start would. Where it stands
 //! is a number of a segment and an offset. Segments that blocks hold go as ever, but those that a follower has not read are
-//! moved to `unsent/` ([`kept`]), where no start reads them, until it has or until there is no room.
+//! moved to `unsent/` (`kept`), where no start reads them, until it has or until there is no room.
 //!
 //! ```text
 //! wal/00000042.log    --records--> columns of its groups --> samples: series, time, start, value
