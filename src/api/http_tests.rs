@@ -69,7 +69,7 @@ async fn forms_come_in_two_kinds() {
     // The address goes before the parts, and behind a plain form.
     let (_, body) = world.post("/api/v1/query?query=7", &parts, form).await;
     assert!(body.contains("[5,\"7\"]"), "{body}");
-    let plain = [("Content-Type", "application/x-www-form-urlencoded; charset=UTF-8")];
+    let plain = [("Content-Type", "application/X-WWW-form-urlencoded; charset=UTF-8")];
     let (_, body) = world.post("/api/v1/query?query=7&time=5", &plain, "query=3").await;
     assert!(body.contains("[5,\"3\"]"), "{body}");
     // Files are no fields, and what is no form is as if it were not there.

@@ -85,8 +85,9 @@ impl<S: Send + Sync> FromRequest<S> for Params {
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
         let mut query = pairs(request.uri().query().unwrap_or(""));
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("").to_owned();
-        let in_parts = kind.starts_with("multipart/form-data");
-        if request.method() != Method::POST || !(in_parts || kind.starts_with("application/x-www-form-urlencoded")) {
+        let begins = |with: &str| kind.get(..with.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(with));
+        let in_parts = begins("multipart/form-data");
+        if request.method() != Method::POST || !(in_parts || begins("application/x-www-form-urlencoded")) {
             return Ok(Self(query));
         }
         let body: Bytes = axum::body::to_bytes(request.into_body(), FORM_BYTES)

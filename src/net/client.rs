@@ -199,7 +199,13 @@ impl Client {
         let response = connection
             .exchange(message, async |response| {
                 let (parts, body) = response.into_parts();
-                let encoding = Encoding::of(&parts.headers)?;
+                // What a refusal says is worth reading, whatever its headers promise: Go's servers leave those of the answer it
+                // replaces in place.
+                let refused = !parts.status.is_success();
+                let encoding = match Encoding::of(&parts.headers) {
+                    Err(_) if refused => Encoding::Identity,
+                    encoding => encoding?,
+                };
                 let mut claim = budget.as_ref().map(Budget::claim);
                 let wire_bytes;
                 if encoding == Encoding::Identity {
@@ -210,7 +216,10 @@ impl Client {
                     let mut packed_claim = budget.as_ref().map(Budget::claim);
                     read(body, &mut packed, limit, &mut packed_claim).await?;
                     wire_bytes = packed.len() as u64;
-                    unpack(encoding, &packed, &mut buffer, limit, &mut claim).await?;
+                    match unpack(encoding, &packed, &mut buffer, limit, &mut claim).await {
+                        Err(ClientError::Unpack { .. }) if refused => buffer = packed,
+                        unpacked => unpacked?,
+                    }
                 }
                 Ok(Response { status: parts.status, headers: parts.headers, body: buffer, wire_bytes, claim })
             })

@@ -107,6 +107,10 @@ async fn bodies_have_bounds() {
             out
         }
         Some("/damaged") => ok("Content-Encoding: gzip\r\n", b"\x1f\x8bnothing"),
+        Some(refused @ ("/snappy" | "/br")) => {
+            let text = format!("Content-Encoding: {}\r\n", refused.trim_start_matches('/'));
+            String::from_utf8_lossy(&ok(&text, b"boom")).replace("200 OK", "500 X").into_bytes()
+        }
         _ => b"nonsense\r\n\r\n".to_vec(),
     })
     .await;
@@ -119,6 +123,10 @@ async fn bodies_have_bounds() {
     assert!(get(&client, &format!("http://{address}/bomb"), 20_000_000).await.is_ok());
     let damaged = get(&client, &format!("http://{address}/damaged"), 1000).await.unwrap_err();
     assert!(matches!(damaged, ClientError::Unpack { .. }), "{damaged}");
+    // A refusal that is not packed as its headers say is told all the same.
+    for path in ["snappy", "br"] {
+        assert_eq!(get(&client, &format!("http://{address}/{path}"), 1000).await.unwrap(), "500 boom");
+    }
     assert!(matches!(get(&client, &format!("http://{address}/odd"), 1000).await, Err(ClientError::Http(_))));
     let refused = get(&client, "http://127.0.0.1:1/", 1000).await.unwrap_err();
     assert_eq!(refused.to_string(), "dial tcp 127.0.0.1:1: connect: connection refused");
