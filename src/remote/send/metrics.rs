@@ -28,6 +28,8 @@ pub(super) struct Metrics {
     pub(super) batch_seconds: Histogram,
     pub(super) highest_sent: Gauge,
     pub(super) highest: Gauge,
+    /// Of all remotes together.
+    pub(super) highest_in: Gauge,
     pub(super) shards: Gauge,
     pub(super) shards_desired: Gauge,
     registry: Registry,
@@ -36,7 +38,8 @@ pub(super) struct Metrics {
 }
 
 /// Gauges that a remote takes along when it goes.
-const GAUGES: [&str; 10] = [
+const GAUGES: [&str; 11] = [
+    "watchkeeper_remote_storage_max_samples_per_send",
     "watchkeeper_remote_storage_samples_pending",
     "watchkeeper_remote_storage_histograms_pending",
     "watchkeeper_remote_storage_exemplars_pending",
@@ -74,6 +77,7 @@ impl Metrics {
         let queue = &config.queue_config;
         gauge("shards_min", "The fewest shards.").set(queue.min_shards as f64);
         gauge("shards_max", "The most shards.").set(queue.max_shards as f64);
+        gauge("max_samples_per_send", "Samples of one request.").set(queue.max_samples_per_send as f64);
         gauge("shard_capacity", "Samples that may wait in each shard.").set(queue.capacity as f64);
         Self {
             kinds: KINDS.map(|known| kind(known.word())),
@@ -90,6 +94,11 @@ impl Metrics {
             ),
             highest_sent: gauge("queue_highest_sent_timestamp_seconds", "Time of the newest sample that was sent."),
             highest: gauge("queue_highest_timestamp_seconds", "Time of the newest sample that was read from the log."),
+            highest_in: registry.gauge(
+                "watchkeeper_remote_storage_highest_timestamp_in_seconds",
+                "Time of the newest sample that any remote has read from the log.",
+                &[],
+            ),
             shards: gauge("shards", "How many shards send at once."),
             shards_desired: gauge("shards_desired", "How many shards would be right for what comes and goes."),
             registry: registry.clone(),

@@ -294,7 +294,11 @@ impl Queue {
         self.read += read;
         self.dropped += read - items.len() as u64;
         if self.newest_read_ms > i64::MIN {
-            self.shared.metrics.highest.set(self.newest_read_ms as f64 / 1000.0);
+            let (metrics, newest) = (&self.shared.metrics, self.newest_read_ms as f64 / 1000.0);
+            metrics.highest.set(newest);
+            if metrics.highest_in.get() < newest {
+                metrics.highest_in.set(newest);
+            }
         }
         let piece = self.shared.acknowledged.begin(items.len() as u64, end);
         self.give(piece, items).await
