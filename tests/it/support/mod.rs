@@ -10,8 +10,10 @@ pub(crate) mod remote_write;
 pub(crate) mod server;
 pub(crate) mod zookeeper;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -133,10 +135,27 @@ pub(crate) fn wait_until(what: &str, bound: Duration, mut look: impl FnMut() -> 
     wait_for(what, bound, || look().then_some(()));
 }
 
-/// A port that was free a moment ago.
+/// Returns a port that is nobody else's as long as this process lives, also while nothing listens there: a receiver that is away
+/// must not come back as another test's server. The system gives none of these ports to who asks for any.
 pub(crate) fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static HELD: Mutex<Vec<File>> = Mutex::new(Vec::new());
+    let folder = std::env::temp_dir().join("watchkeeper-test-ports");
+    std::fs::create_dir_all(&folder).unwrap();
+    let begin = std::process::id().wrapping_mul(2_654_435_761) >> 16;
+    for step in 0..PORTS {
+        let port = FIRST_PORT + ((begin + step) % PORTS) as u16;
+        let file = File::create(folder.join(port.to_string())).unwrap();
+        if file.try_lock().is_ok() && std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            HELD.lock().unwrap().push(file);
+            return port;
+        }
+    }
+    panic!("no port is free");
 }
+
+/// Below those that Linux gives to who asks for any.
+const FIRST_PORT: u16 = 12_000;
+const PORTS: u32 = 8_000;
 
 /// Runs a command to its end and returns its status and what it printed.
 pub(crate) fn run(command: &mut Command) -> (i32, String) {
