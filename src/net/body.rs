@@ -107,7 +107,12 @@ pub async fn unpack(
             snap::raw::Decoder::new().decompress(packed, out).map_err(failed)?;
             Ok(())
         }
-        Encoding::Gzip => pour("gzip", flate2::bufread::MultiGzDecoder::new(packed), packed.len(), out, limit, claim).await,
+        Encoding::Gzip => {
+            if gunzip_at_once(packed, out, limit, claim).await? {
+                return Ok(());
+            }
+            pour("gzip", flate2::bufread::MultiGzDecoder::new(packed), packed.len(), out, limit, claim).await
+        }
         Encoding::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(packed)
                 .map_err(|error| ClientError::Unpack { encoding: "zstd", message: error.to_string() })?;
@@ -118,6 +123,27 @@ pub async fn unpack(
     }
 }
 
+/// Unpacks a body that fits where the one before it did: in one call nothing need be remembered of what was unpacked already.
+/// Returns false, with `out` empty, where it does not fit or is not one whole member.
+async fn gunzip_at_once(packed: &[u8], out: &mut Vec<u8>, limit: u64, claim: &mut Option<Claim>) -> Result<bool, ClientError> {
+    let known = out.capacity();
+    if known < packed.len() || known > AT_ONCE_BYTES_MAX || known as u64 > limit {
+        return Ok(false);
+    }
+    room(out, known, limit, claim).await?;
+    let mut state = flate2::Decompress::new_gzip(15);
+    let ended = matches!(
+        state.decompress_vec(packed, out, flate2::FlushDecompress::Finish),
+        Ok(flate2::Status::StreamEnd) if state.total_in() == packed.len() as u64
+    );
+    if !ended {
+        out.clear();
+    }
+    Ok(ended)
+}
+
+/// The most that is unpacked in one call, which keeps its thread from everybody else.
+const AT_ONCE_BYTES_MAX: usize = 1 << 20;
 /// How much is unpacked between two looks at the room.
 const CHUNK_BYTES: usize = 128 << 10;
 
@@ -164,4 +190,39 @@ async fn yield_now() {
         std::task::Poll::Pending
     })
     .await;
+}
+
+#[cfg(test)]
+mod at_once_tests {
+    use super::*;
+    use std::io::Write as _;
+
+    fn packed(text: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(text).expect("in memory");
+        encoder.finish().expect("in memory")
+    }
+
+    async fn unpacked(packed: &[u8], mut out: Vec<u8>) -> Result<Vec<u8>, String> {
+        let done = unpack(Encoding::Gzip, packed, &mut out, 1 << 21, &mut None).await;
+        done.map(|()| out).map_err(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn where_there_is_room_the_outcome_is_the_same() {
+        let text: Vec<u8> = (0..200_000_u32).flat_map(|i| format!("{} ", i * 7919 % 10_007).into_bytes()).collect();
+        let (short, long) = (packed(&text[..1000]), packed(&text));
+        let two = [short.as_slice(), &long].concat();
+        let mut damaged = long.clone();
+        damaged[5000] ^= 1;
+        let behind = [long.as_slice(), b"rubbish"].concat();
+        let bodies: [&[u8]; 7] = [&short, &long, &two, &damaged, &behind, &long[..long.len() - 3], b""];
+        for (place, body) in bodies.into_iter().enumerate() {
+            let slowly = unpacked(body, Vec::new()).await;
+            for capacity in [1000, 1001, text.len() - 1, text.len(), text.len() + 1, AT_ONCE_BYTES_MAX] {
+                assert_eq!(unpacked(body, Vec::with_capacity(capacity)).await, slowly, "body {place}, room for {capacity}");
+            }
+        }
+        assert_eq!(unpacked(&two, Vec::new()).await.map(|out| out.len()), Ok(1000 + text.len()));
+    }
 }
