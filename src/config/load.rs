@@ -276,7 +276,9 @@ fn check_glob(path: &str) -> Result<(), String> {
     if folder.contains('*') || path.matches('*').count() > 1 {
         return Err(format!("invalid rule file path {path:?}"));
     }
-    Ok(())
+    // A class that does not end stands for no file at all, and nobody would be told.
+    let ends = |class: &str| class.trim_start_matches('^').find(']').is_some_and(|end| end > 0);
+    if path.split('[').skip(1).all(ends) { Ok(()) } else { Err(format!("rule file path {path:?}: syntax error in pattern")) }
 }
 
 /// Fills in `$NAME` and `${NAME}`; `$$` is a dollar.

@@ -297,3 +297,19 @@ fn only_the_first_document_counts() {
     let more = ["", "global: {}\n", "---\nglobal: {}\n", "global: {}\n...\n", "global: [\n---\n", text].map(has_more_documents);
     assert_eq!(more, [false, false, false, false, false, true]);
 }
+
+#[test]
+fn a_pattern_that_can_match_nothing_is_refused_by_line() {
+    for (pattern, fine) in
+        [("[a", false), ("x/[]a.yml", false), ("[^]", false), ("[ab]*.yml", true), ("[^a].yml", true), ("a.yml", true)]
+    {
+        let text = format!("global: {{}}\nrule_files: ['{pattern}']\n");
+        match load_text(&text) {
+            Ok(_) => assert!(fine, "{pattern}"),
+            Err(error) => {
+                assert!(!fine, "{pattern}: {error}");
+                assert!(error.line == 2 && error.to_string().contains("syntax error in pattern"), "{error}");
+            }
+        }
+    }
+}
