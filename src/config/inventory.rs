@@ -34,6 +34,7 @@ impl Config {
                 ("sigv4", remote.sigv4.is_some()),
                 ("azuread", remote.azuread.is_some()),
                 ("google_iam", remote.google_iam.is_some()),
+                ("round_robin_dns", remote.round_robin_dns),
             ];
             for (key, _) in given.iter().filter(|(_, given)| *given) {
                 found.push(format!("remote_write {}: {key} is not supported", remote.url));

@@ -245,6 +245,7 @@ fn what_a_client_cannot_do_is_refused_by_name() {
 - {job_name: c, oauth2: {client_id: i, client_secret_ref: s, grant_type: 'urn:ietf:params:oauth:grant-type:jwt-bearer', token_url: 'http://t/'}}
 - {job_name: d, http_sd_configs: [{url: 'http://t/', basic_auth: {username_ref: u}}]}
 - {job_name: e, basic_auth: {username: u, password_file: p}, tls_config: {max_version: TLS12}}
+remote_write: [{url: 'http://r/', round_robin_dns: true}]
 ";
     let refs = |job: &str, key: &str| format!("job {job:?}: {key} is not supported; supported: the text itself, or a file");
     let expected = [
@@ -256,6 +257,7 @@ fn what_a_client_cannot_do_is_refused_by_name() {
             .to_owned(),
         refs("c", "oauth2.client_secret_ref"),
         refs("d", "basic_auth.username_ref"),
+        "remote_write http://r/: round_robin_dns is not supported".to_owned(),
     ];
     assert_eq!(load_text(text).unwrap().unsupported(&[]), expected);
 }
