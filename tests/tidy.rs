@@ -51,6 +51,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("procfs_core", &["host/"]),
     ("clap", &["cli/", "main.rs"]),
     ("stacker", &["promql/deep.rs"]),
+    ("resvg", &["alerting/notify/chart/"]),
+    ("hmac", &["alerting/links.rs"]),
     ("unicode_width", &["cli/output.rs"]),
     ("anyhow", &["app/", "cli/", "main.rs"]),
     ("fastrand", &["env/"]),

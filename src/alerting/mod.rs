@@ -21,6 +21,7 @@ pub mod group;
 pub mod history;
 mod http;
 pub mod inhibit;
+pub mod links;
 pub mod machine;
 mod metrics;
 pub mod mute;
@@ -47,6 +48,7 @@ use crate::model::alert::Alert;
 use crate::model::silence::Silence;
 use crate::state::{Change, State, StateError};
 use crate::telemetry::metrics::Registry;
+use notify::chart::ChartFeed;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -73,6 +75,8 @@ pub struct AlertingDeps {
     pub outbox_dir: PathBuf,
     /// Hears of changes.
     pub on_change: ChangeSink,
+    /// Answers what the values behind alerts were, for charts in mails.
+    pub charts: ChartFeed,
 }
 
 impl fmt::Debug for AlertingDeps {
@@ -111,7 +115,7 @@ impl Alerting {
         let (task, commands, view) = Task::start(deps, config).await?;
         let notifier = task.notifier();
         drop(env.tasks.spawn("alerting", task.run()));
-        Ok(AlertingHandle { commands, view, outbox: notifier.outbox, env })
+        Ok(AlertingHandle { commands, view, outbox: notifier.outbox, links: notifier.links, env })
     }
 
     /// Says whether a configuration can be followed, before it is published: receivers of unknown kinds and bad templates are
@@ -130,6 +134,7 @@ pub struct AlertingHandle {
     commands: mpsc::Sender<Command>,
     view: watch::Receiver<Arc<AlertingView>>,
     outbox: notify::outbox::Outbox,
+    links: links::Links,
     env: Env,
 }
 
@@ -203,6 +208,12 @@ impl AlertingHandle {
     /// When alerting has stopped.
     pub async fn learn(&self, silences: Vec<Silence>, entries: Vec<notification_log::LogEntry>) -> Result<(), Stopped> {
         self.commands.send(Command::Learn(silences, entries)).await.map_err(|_| Stopped)
+    }
+
+    /// Returns who checks links of mails.
+    #[must_use]
+    pub const fn links(&self) -> &links::Links {
+        &self.links
     }
 
     /// Returns the newest picture.

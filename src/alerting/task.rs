@@ -7,6 +7,7 @@
 
 use super::ack::Ack;
 use super::history::{RECORDS_MAX, RecordState};
+use super::links::Links;
 use super::machine::{Delivery, DeliveryReport, Effect, Machine};
 use super::metrics::AlertingMetrics;
 use super::notification_log::LogEntry;
@@ -148,12 +149,14 @@ impl Task {
         deps: AlertingDeps,
         mut config: watch::Receiver<Arc<Config>>,
     ) -> Result<(Self, mpsc::Sender<Command>, watch::Receiver<Arc<AlertingView>>), super::StartError> {
-        let AlertingDeps { env, state, registry, external_url, mut may_send, outbox_dir, on_change } = deps;
+        let AlertingDeps { env, state, registry, external_url, mut may_send, outbox_dir, on_change, charts } = deps;
         let current = Arc::clone(&config.borrow_and_update());
         let (setup, templates) = set_up(&env, &current).await?;
         let reading = Arc::clone(&state);
-        let kept = env.tasks.blocking(move || persist::load(&*reading)).await;
-        let kept = kept.map_err(|error| StateError::Failed(error.to_string()))??;
+        let own_env = env.clone();
+        let kept = env.tasks.blocking(move || Ok((persist::load(&*reading)?, Links::load(&own_env, &*reading)?))).await;
+        let kept: Result<(persist::Kept, Links), StateError> = kept.map_err(|error| StateError::Failed(error.to_string()))?;
+        let (kept, links) = kept?;
         let now_ms = env.clock.now_ms();
         let may = *may_send.borrow_and_update();
         let machine = Machine::restored(now_ms, Arc::new(setup), may, kept);
@@ -168,6 +171,8 @@ impl Task {
             templates: Arc::new(templates),
             stopping: stopping.subscribe(),
             pool: super::notify::pool::Pool::default(),
+            charts,
+            links,
             rendering: Arc::new(Semaphore::new(super::notify::RENDERING_MAX)),
             writing: Arc::new(Semaphore::new(super::notify::WRITING_MAX)),
         };

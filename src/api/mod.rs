@@ -5,6 +5,7 @@
 //! their own; nothing here decides anything.
 
 mod access;
+mod act;
 mod answer;
 mod assets;
 mod compress;

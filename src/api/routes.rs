@@ -1,4 +1,5 @@
-//! All routes together, and what lies around them: readiness, access, packing, headers, metrics.
+//! All routes together, and what lies around them: readiness, access, packing, headers, metrics. `/act/...` is where links of
+//! mails lead.
 //!
 //! `/api/watchkeeper/v1` today:
 //!
@@ -13,7 +14,7 @@
 //! | `GET zookeeper` | the session, the znodes below the root, and each rule file with the reason why it was refused |
 
 use super::state::ApiState;
-use super::{access, assets, compress, events, federate, lifecycle, methods, overview, prefix, v1, v2, watchkeeper};
+use super::{access, act, assets, compress, events, federate, lifecycle, methods, overview, prefix, v1, v2, watchkeeper};
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{self, HeaderValue};
@@ -26,6 +27,7 @@ pub fn router(state: ApiState) -> Router {
     let routes = Router::new()
         .merge(v1::router(state.limits.body_bytes))
         .merge(v2::router(&state))
+        .merge(act::router(&state))
         .route("/api/watchkeeper/v1/events", get(events::stream))
         .route("/api/watchkeeper/v1/changes", get(events::changes))
         .route("/api/watchkeeper/v1/targets/scrape", post(v1::scrape_now))

@@ -3,6 +3,7 @@
 use super::query_log::QueryLogFile;
 use super::zookeeper_link::{self, ZooKeeperLink};
 use super::{Data, Running, ServeOptions, courier, external_url, keep_dump, own, reload::Reloader, sources};
+use crate::alerting::notify::chart::ChartFeed;
 use crate::alerting::{Alerting, AlertingDeps};
 use crate::api::{self, ApiLimits, ApiParts, ApiState, Lifecycle, Views};
 use crate::cluster::view::{self, ClusterView};
@@ -14,6 +15,7 @@ use crate::env::tasks::TaskHandle;
 use crate::promql::engine::{Engine, EngineOptions, Spawn, Stopwatch};
 use crate::remote::fanout::Fanout;
 use crate::remote::send::{RemoteWrite, RemoteWriteDeps};
+use crate::rules::chart::ChartSource;
 use crate::rules::{self, RuleDeps, RuleManager};
 use crate::scrape::{ScrapeDeps, ScrapeManager};
 use crate::state::State;
@@ -23,6 +25,7 @@ use crate::storage::select::Querier;
 use crate::telemetry::metrics::Registry;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{mpsc, watch};
 
 /// Batches of alerts that may wait for the notifier before rule groups wait themselves: one from each of thousands of rules.
@@ -73,6 +76,7 @@ fn alerting_deps(
     registry: &Registry,
     external_url: &str,
     options: &ServeOptions,
+    charts: ChartFeed,
 ) -> AlertingDeps {
     AlertingDeps {
         env: env.clone(),
@@ -83,6 +87,42 @@ fn alerting_deps(
         may_send: watch::channel(true).1,
         outbox_dir: options.data_dir.join("outbox"),
         on_change: Arc::new(|_| ()),
+        charts,
+    }
+}
+
+/// Answers what the values behind alerts were. Runs on a thread for that, and stops when nobody waits for it any more.
+fn charts(env: &Env, engine: &Arc<Engine>, querier: &Arc<dyn Querier>, external_url: &str) -> ChartFeed {
+    let source = ChartSource { engine: Arc::clone(engine), external_url: external_url.to_owned() };
+    let (env, querier) = (env.clone(), Arc::clone(querier));
+    ChartFeed::new(move |ask| {
+        let (source, env, querier) = (source.clone(), env.clone(), Arc::clone(&querier));
+        Box::pin(async move {
+            let gone = CancelOnDrop::default();
+            let cancel = Arc::clone(&gone.0);
+            let read = env.tasks.blocking(move || source.read(&*querier, &ask, Some(cancel))).await;
+            match read {
+                Ok(Ok(data)) => data,
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "no chart of an alert");
+                    None
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "reading the values of a chart broke");
+                    None
+                }
+            }
+        })
+    })
+}
+
+/// Cancels a query when whoever waits for it has gone.
+#[derive(Default)]
+struct CancelOnDrop(Arc<AtomicBool>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -166,7 +206,8 @@ pub(super) async fn start(
     let zookeeper = zookeeper_link::start(&env, &present, &state, &registry).await?;
     let (ready, ready_seen) = watch::channel(false);
 
-    let alerting_deps = alerting_deps(&env, &state, &registry, &external_url, &options);
+    let alerting_deps =
+        alerting_deps(&env, &state, &registry, &external_url, &options, charts(&env, &engine, &querier, &external_url));
     let alerting = Alerting::start(alerting_deps, config.clone()).await?;
     let (alerts, alerts_waiting) = mpsc::channel(ALERT_BATCHES_WAITING);
     let external = courier::find_external(&env, config.clone(), &registry);

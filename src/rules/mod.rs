@@ -10,6 +10,7 @@
 
 pub mod alerting;
 pub mod builtin;
+pub mod chart;
 pub mod file;
 mod group;
 pub mod lint;

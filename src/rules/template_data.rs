@@ -195,10 +195,13 @@ fn sort_by_label(label: &str, samples: &Value) -> Value {
     Value::typed_list(QUERY_RESULT, items)
 }
 
+/// What the address of an expression's page begins with, relative to the server's own.
+pub const EXPRESSION_LINK: &str = "/graph?g0.expr=";
+
 /// Returns the address of an expression's page, relative to the server's own.
 #[must_use]
 pub fn expression_link(expression: &str, tab: u8) -> String {
-    format!("/graph?g0.expr={}&g0.tab={tab}", library::query_escape(expression))
+    format!("{EXPRESSION_LINK}{}&g0.tab={tab}", library::query_escape(expression))
 }
 
 /// Returns the path of an address, without a slash at its end.

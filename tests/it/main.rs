@@ -18,6 +18,7 @@ mod differential;
 mod disk_full;
 mod host;
 mod hostile;
+mod mail_links;
 mod main_job;
 mod reading;
 mod receivers;

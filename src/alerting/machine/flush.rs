@@ -8,7 +8,7 @@ use super::super::dedup::{Due, due};
 use super::super::group::{Flushing, Group, GroupId};
 use super::super::history::{RECORD_ALERTS_MAX, RecipientOutcome, Record, RecordAlert, RecordState};
 use super::super::mute::{self, Mute};
-use super::super::notification_log::{self as log, Intent};
+use super::super::notification_log::{self as log, Intent, LogEntry};
 use super::super::persist;
 use super::super::route::Route;
 use super::super::setup::{Integration, Receiver};
@@ -231,9 +231,9 @@ impl Machine {
     fn tell_again(&mut self, flush: &Flush<'_>, integration: &Integration, effects: &mut Effects) -> bool {
         let log_key = log::key(&flush.group_key, &flush.receiver.log_name(integration));
         let Some(intent) = self.log.unsettled(&log_key).cloned() else { return false };
+        let last = self.log.get(flush.now_ms, &log_key);
         let of = |set: &BTreeSet<u64>, resolved: bool| -> Option<Vec<ToldAlert>> {
-            let told =
-                |fingerprint: &u64| self.alerts.get(*fingerprint).map(|alert| ToldAlert { alert: Arc::clone(alert), resolved });
+            let told = |fingerprint: &u64| self.alerts.get(*fingerprint).map(|alert| told_alert(alert, resolved, last));
             set.iter().map(told).collect()
         };
         let (Some(mut alerts), Some(ended)) = (of(&intent.firing, false), of(&intent.resolved, true)) else {
@@ -294,7 +294,7 @@ impl Machine {
         }
         let alerts: Vec<ToldAlert> = told
             .iter()
-            .map(|alert| ToldAlert { alert: Arc::clone(alert), resolved: alert.is_resolved_at(now_ms) })
+            .map(|alert| told_alert(alert, alert.is_resolved_at(now_ms), last))
             .filter(|told| integration.send_resolved || !told.resolved || missed.contains(&told.alert.fingerprint))
             .collect();
         self.send(flush, integration, Telling { alerts, firing, resolved, due: reason, message_id }, effects);
@@ -368,6 +368,14 @@ impl Machine {
         };
         (self.add_record(record, effects), Vec::new())
     }
+}
+
+fn told_alert(alert: &Arc<StoredAlert>, resolved: bool, last: Option<&LogEntry>) -> ToldAlert {
+    let is_known = last.is_some_and(|entry| {
+        let told = if resolved { &entry.told.resolved } else { &entry.told.firing };
+        told.contains(&alert.fingerprint)
+    });
+    ToldAlert { alert: Arc::clone(alert), resolved, is_known }
 }
 
 fn record_alert(alert: &StoredAlert, resolved: bool) -> RecordAlert {

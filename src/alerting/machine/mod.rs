@@ -44,6 +44,8 @@ pub struct ToldAlert {
     pub alert: Arc<StoredAlert>,
     /// Whether it had ended then.
     pub resolved: bool,
+    /// Whether the receiver was told this already.
+    pub is_known: bool,
 }
 
 /// A notification to be sent: what, to whom, until when.

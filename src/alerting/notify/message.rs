@@ -3,9 +3,11 @@
 //! Headers are templates like everything else, so what they give is cleaned of line breaks: no label of an alert can add a
 //! header or a recipient. Where a template fails, our own text stands in, with a note in mail, log and history.
 
+use super::chart::Charts;
+use super::mail::{self, Extras, Language};
 use super::template_functions::NotificationFunctions;
 use super::writer::Writer;
-use super::{Content, EmailTarget, Notifier, default_mail};
+use super::{Content, EmailTarget, Notifier, base64};
 use crate::alerting::machine::Delivery;
 use crate::alerting::notification_log::thread_id;
 use crate::template::{Template, TemplateError};
@@ -101,15 +103,55 @@ fn addresses(writer: &Writer<'_>, what: &str, template: &str) -> Result<Mailboxe
     text.parse().map_err(|error| format!("parse {what:?} addresses {text:?}: {error}"))
 }
 
+/// Returns the language of our own words in a mail: that of the template which its HTML part asks for.
+fn language(target: &EmailTarget) -> Language {
+    let is_chinese = target.html.as_deref().is_some_and(|html| html.contains("\"email.zh."));
+    if is_chinese { Language::Chinese } else { Language::English }
+}
+
+/// Returns whether a mail has room for charts: whether its HTML part is ours.
+#[must_use]
+pub fn wants_charts(target: &EmailTarget) -> bool {
+    let ours = ["\"email.default.html\"", "\"email.zh.html\"", "watchkeeperMail"];
+    target.html.as_deref().is_none_or(|html| ours.iter().any(|name| html.contains(name)))
+}
+
+/// A chart as it goes with the mail.
+struct Picture {
+    /// Its Content-Id, without brackets.
+    id: String,
+    png: Vec<u8>,
+}
+
+/// Draws the charts. One that cannot be drawn is left out.
+fn draw(charts: &Charts, delivery: &Delivery, domain: &str) -> BTreeMap<u64, Picture> {
+    let mut pictures = BTreeMap::new();
+    for (place, (fingerprint, chart)) in charts.iter().enumerate() {
+        match chart.png() {
+            Ok(png) => {
+                let id = format!("chart{place}.{}@{domain}", delivery.message_id);
+                pictures.insert(*fingerprint, Picture { id, png });
+            }
+            Err(error) => tracing::warn!(error, record = delivery.record, "a chart was not drawn"),
+        }
+    }
+    pictures
+}
+
 /// Renders a mail.
 ///
 /// # Errors
 /// When sender or recipients are no addresses; everything else has a default.
-pub fn render(notifier: &Notifier, target: &EmailTarget, delivery: &Delivery) -> Result<Mail, String> {
+pub fn render(notifier: &Notifier, target: &EmailTarget, delivery: &Delivery, charts: &Charts) -> Result<Mail, String> {
     let external_url = &*notifier.external_url;
-    let ours = default_mail::write(delivery, external_url, &[]);
+    let pictures = draw(charts, delivery, host_of(external_url));
+    let addresses_of_pictures = pictures.iter().map(|(alert, picture)| (*alert, format!("cid:{}", picture.id))).collect();
+    let extras = |language| Extras { language, charts, pictures: &addresses_of_pictures, links: Some(&notifier.links) };
+    let write = |language, notes: &[String]| mail::write(delivery, external_url, notes, &extras(language));
+    let language = language(target);
     let mut writer = Writer::new(notifier, delivery);
-    writer.functions.default_html.clone_from(&ours.html);
+    writer.functions.own_mails = [write(Language::English, &[]), write(Language::Chinese, &[])];
+    let ours = writer.functions.own_mail(language).clone();
 
     let from = addresses(&writer, "from", &target.from)?.into_single().ok_or("must be exactly one 'from' address")?;
     let recipients = addresses(&writer, "to", &target.to)?;
@@ -121,6 +163,7 @@ pub fn render(notifier: &Notifier, target: &EmailTarget, delivery: &Delivery) ->
     }
     let subject = match headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("Subject")) {
         Some((_, subject)) => subject.clone(),
+        None if language == Language::Chinese => clean(&ours.subject),
         None => {
             let template = r#"{{ template "email.default.subject" . }}"#;
             clean(&writer.text("the subject", template, false, || ours.subject.clone()))
@@ -137,7 +180,7 @@ pub fn render(notifier: &Notifier, target: &EmailTarget, delivery: &Delivery) ->
         (text, html)
     } else {
         // What a reader must know: this mail is not what was meant.
-        let with_notes = default_mail::write(delivery, external_url, &notes);
+        let with_notes = write(language, &notes);
         (with_notes.text, with_notes.html)
     };
 
@@ -150,10 +193,16 @@ pub fn render(notifier: &Notifier, target: &EmailTarget, delivery: &Delivery) ->
     if to.is_empty() || to.len() > RECIPIENTS_MAX {
         return Err(format!("{} recipients: there must be 1 to {RECIPIENTS_MAX}", to.len()));
     }
-    let envelope = Parts { subject: &subject, from: &from.to_string(), to: &recipients.to_string(), text, html: html.clone() };
-    let raw = assemble(target, delivery, external_url, &headers, envelope)?;
+    let pictures: Vec<Picture> = pictures.into_values().filter(|picture| html.contains(&picture.id)).collect();
+    // The dashboard shows the HTML part alone: its pictures are in it.
+    let shown = pictures.iter().fold(html.clone(), |html, picture| {
+        html.replace(&format!("cid:{}", picture.id), &format!("data:image/png;base64,{}", base64::encode(&picture.png)))
+    });
+    let (from_text, to_text) = (from.to_string(), recipients.to_string());
+    let parts = Parts { subject: &subject, from: &from_text, to: &to_text, text, html, pictures };
+    let raw = assemble(target, delivery, external_url, &headers, parts)?;
     let recipients = to.iter().map(ToString::to_string).collect();
-    Ok(Mail { from: from.email, to, recipients, content: Content { subject, raw, html, warnings: notes } })
+    Ok(Mail { from: from.email, to, recipients, content: Content { subject, raw, html: shown, warnings: notes } })
 }
 
 struct Parts<'a> {
@@ -162,6 +211,7 @@ struct Parts<'a> {
     to: &'a str,
     text: String,
     html: String,
+    pictures: Vec<Picture>,
 }
 
 /// Headers that are ours to set.
@@ -182,8 +232,18 @@ fn assemble(
     // The body is made by lettre, the headers by hand: theirs are open to all names, and each value was cleaned.
     let body = MultiPart::alternative()
         .boundary(format!("wk-{}", delivery.message_id))
-        .singlepart(part("text/plain; charset=utf-8", parts.text)?)
-        .singlepart(part("text/html; charset=utf-8", parts.html)?);
+        .singlepart(part("text/plain; charset=utf-8", parts.text)?);
+    let html = part("text/html; charset=utf-8", parts.html)?;
+    let body = if parts.pictures.is_empty() {
+        body.singlepart(html)
+    } else {
+        let mut related = MultiPart::related().boundary(format!("wk-charts-{}", delivery.message_id)).singlepart(html);
+        let png = header::ContentType::parse("image/png").map_err(|error| error.to_string())?;
+        for Picture { id, png: bytes } in parts.pictures {
+            related = related.singlepart(lettre::message::Attachment::new_inline(id).body(bytes, png.clone()));
+        }
+        body.multipart(related)
+    };
     let mut head = header::Headers::new();
     let mut set = |name: &str, value: &str| -> Result<(), String> {
         let name = HeaderName::new_from_ascii(name.to_owned()).map_err(|error| format!("header {name:?}: {error}"))?;

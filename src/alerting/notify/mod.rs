@@ -4,9 +4,11 @@
 //! goes out instead, with a visible note. Each kind of integration tries once; [`retry`] repeats until the deadline.
 
 mod auth;
+mod base64;
+pub mod chart;
 pub mod chat;
-pub mod default_mail;
 pub mod email;
+pub mod mail;
 pub mod message;
 pub mod outbox;
 pub mod pool;
@@ -17,10 +19,12 @@ pub mod webhook;
 mod writer;
 
 use super::history::RecipientOutcome;
+use super::links::Links;
 use super::machine::{Delivery, DeliveryReport};
 use crate::config::HttpClientConfig;
 use crate::config::receivers::AnyValue;
 use crate::env::Env;
+use chart::ChartFeed;
 use futures_util::future::BoxFuture;
 use retry::Retry;
 use std::collections::BTreeMap;
@@ -227,6 +231,10 @@ pub struct Notifier {
     pub stopping: watch::Receiver<bool>,
     /// Connections to mail servers.
     pub pool: pool::Pool,
+    /// Answers what the values behind alerts were.
+    pub charts: ChartFeed,
+    /// Writes links that act.
+    pub links: Links,
     /// Bounds how much is rendered at a time.
     pub rendering: Arc<Semaphore>,
     /// Bounds how many mails go into the outbox at a time.
@@ -319,10 +327,16 @@ impl Notifier {
 
     /// Renders a mail, away from the tasks that must not wait: thousands of alerts take a while.
     async fn render(&self, delivery: &Arc<Delivery>) -> Result<message::Mail, Failure> {
+        let charts = match &*delivery.integration.target {
+            Target::Email(target) if message::wants_charts(target) => {
+                chart::gather(&self.env, &self.charts, delivery, &mail::ordered(delivery)).await
+            }
+            _ => chart::Charts::new(),
+        };
         let _turn = self.turn(&self.rendering).await?;
         let (notifier, delivery) = (self.clone(), Arc::clone(delivery));
         let work = move || match &*delivery.integration.target {
-            Target::Email(target) => message::render(&notifier, target, &delivery),
+            Target::Email(target) => message::render(&notifier, target, &delivery, &charts),
             Target::Webhook(_) | Target::Chat(_) => Err("no mail".to_owned()),
         };
         let rendered = self.env.tasks.blocking(work).await;

@@ -1,5 +1,7 @@
 //! The functions that notification templates may call: Alertmanager's `DefaultFuncs`.
 
+use super::base64;
+use super::mail::{Language, OwnMail};
 use crate::template::{Functions, Safe, Scope, Signature, Time, Value, json, library};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -16,8 +18,8 @@ pub struct NotificationFunctions {
     pub route_labels: BTreeMap<String, String>,
     /// What route labels are expanded with.
     pub data: Value,
-    /// Our own mail, for `email.default.html`: markup.
-    pub default_html: String,
+    /// Our own mail in English and in Chinese, for `email.default.html` and `email.zh.html`.
+    pub own_mails: [OwnMail; 2],
     /// Route labels that are being expanded: one must not need itself.
     expanding: RefCell<Vec<String>>,
 }
@@ -27,6 +29,16 @@ impl NotificationFunctions {
     #[must_use]
     pub fn new(now_ms: i64, route_labels: BTreeMap<String, String>, data: Value) -> Self {
         Self { now_ms, route_labels, data, ..Self::default() }
+    }
+
+    /// Returns our own mail in a language.
+    #[must_use]
+    pub fn own_mail(&self, language: Language) -> &OwnMail {
+        let [english, chinese] = &self.own_mails;
+        match language {
+            Language::English => english,
+            Language::Chinese => chinese,
+        }
     }
 
     fn route_label(&self, name: &str, scope: &Scope<'_>) -> Result<Value, String> {
@@ -75,45 +87,13 @@ fn title(text: &str) -> String {
     out
 }
 
-const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
-fn base64_encode(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0_u32, |word, byte| (word << 8) | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for place in 0..4 {
-            let digit = BASE64[((word >> (18 - 6 * place)) & 63) as usize];
-            out.push(if place <= chunk.len() { char::from(digit) } else { '=' });
-        }
-    }
-    out
-}
-
-fn base64_decode(text: &str) -> Option<String> {
-    let body = text.trim_end_matches('=');
-    if !text.len().is_multiple_of(4) || text.len() - body.len() > 2 {
-        return None;
-    }
-    let (mut word, mut bits, mut out) = (0_u32, 0, Vec::with_capacity(text.len() / 4 * 3));
-    for byte in body.bytes() {
-        word = (word << 6) | u32::try_from(BASE64.iter().position(|digit| *digit == byte)?).ok()?;
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            out.push((word >> bits) as u8);
-            word &= (1 << bits) - 1;
-        }
-    }
-    String::from_utf8(out).ok()
-}
-
 impl Functions for NotificationFunctions {
     fn signature(&self, name: &str) -> Option<Signature> {
         Some(match name {
             "toUpper" | "toLower" | "title" | "trimSpace" | "safeHtml" | "safeUrl" | "urlUnescape" | "base64encode"
             | "base64decode" | "routeLabels" => fixed(STRING),
             "toJson" | "humanizeDuration" => fixed(ANY),
-            "watchkeeperMail" => fixed(&[]),
+            "watchkeeperMail" | "watchkeeperMailText" | "watchkeeperMailSubject" => Signature { params: STRING, variadic: true },
             "join" => fixed(&["string", "[]string"]),
             "match" | "toDate" | "mustToDate" => fixed(&["string", "string"]),
             "reReplaceAll" => fixed(&["string", "string", "string"]),
@@ -135,9 +115,11 @@ impl Functions for NotificationFunctions {
             "safeHtml" => Value::safe(Safe::Html, text(args, 0)),
             "safeUrl" => Value::safe(Safe::Url, text(args, 0)),
             "urlUnescape" => library::query_unescape(text(args, 0))?.into(),
-            "base64encode" => base64_encode(text(args, 0).as_bytes()).into(),
-            "base64decode" => base64_decode(text(args, 0)).ok_or("illegal base64 data")?.into(),
-            "watchkeeperMail" => Value::safe(Safe::Html, &self.default_html),
+            "base64encode" => base64::encode_url(text(args, 0).as_bytes()).into(),
+            "base64decode" => base64::decode_url(text(args, 0)).ok_or("illegal base64 data")?.into(),
+            "watchkeeperMail" => Value::safe(Safe::Html, &self.own_mail(language(args)).html),
+            "watchkeeperMailText" => Value::string(&self.own_mail(language(args)).text),
+            "watchkeeperMailSubject" => Value::string(&self.own_mail(language(args)).subject),
             "routeLabels" => self.route_label(text(args, 0), scope)?,
             "toJson" => json::to_json(args.first().unwrap_or(&Value::Nil), JSON_BYTES_MAX)?.into(),
             "humanizeDuration" => library::humanize_duration(args.first().unwrap_or(&Value::Nil))?.into(),
@@ -162,6 +144,11 @@ impl Functions for NotificationFunctions {
             _ => return Err(format!("no function {name}")),
         })
     }
+}
+
+/// Reads the language that a template asks for; English where it names none.
+fn language(args: &[Value]) -> Language {
+    if text(args, 0) == "zh" { Language::Chinese } else { Language::English }
 }
 
 fn dict(args: &[Value]) -> Result<Value, String> {
@@ -245,13 +232,5 @@ mod tests {
             }
         }
         assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
-    }
-
-    #[test]
-    fn base64_goes_both_ways() {
-        for text in ["", "a", "ab", "abc", "abcd", "flush>>"] {
-            assert_eq!(base64_decode(&base64_encode(text.as_bytes())).as_deref(), Some(text));
-        }
-        assert_eq!(base64_decode("abc"), None);
     }
 }

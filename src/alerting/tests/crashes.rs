@@ -141,6 +141,7 @@ impl Life {
             may_send: inputs.1.subscribe(),
             outbox_dir: OUTBOX.into(),
             on_change: Arc::new(|_| {}),
+            charts: crate::alerting::notify::chart::ChartFeed::none(),
         };
         let alerting = Alerting::start(deps, inputs.0.subscribe()).await.expect("starts");
         Self { env, disk, state, alerting, _inputs: inputs }

@@ -5,6 +5,7 @@ mod crashes;
 mod external;
 mod http_server;
 mod mail_server;
+mod mails;
 mod outbox;
 mod refusals;
 mod timelines;

@@ -1,6 +1,7 @@
 //! Alerting in a made-up world: paused clock, disk and state in memory, a mail server that may misbehave.
 
 use super::mail_server::{MailServer, Taken};
+use crate::alerting::notify::chart::ChartFeed;
 use crate::alerting::{Alerting, AlertingDeps, AlertingHandle};
 use crate::config::{Config, load_alertmanager};
 use crate::env::clock::{Clock, TokioClock};
@@ -28,6 +29,7 @@ pub(super) struct World {
     pub(super) config: watch::Sender<Arc<Config>>,
     pub(super) may_send: watch::Sender<bool>,
     pub(super) alerting: AlertingHandle,
+    charts: ChartFeed,
 }
 
 /// Makes a configuration of an alertmanager.yml's text.
@@ -69,6 +71,11 @@ impl World {
 
     /// Starts in a network that has no mail server.
     pub(super) async fn start_in(config: Arc<Config>, network: Option<Arc<dyn Network>>) -> Self {
+        Self::start_with(config, network, ChartFeed::none()).await
+    }
+
+    /// Starts where something is known about the values behind alerts.
+    pub(super) async fn start_with(config: Arc<Config>, network: Option<Arc<dyn Network>>, charts: ChartFeed) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(TokioClock::starting_at(BEGIN_MS));
         let mail = MailServer::new(&clock);
         let env = Env {
@@ -81,8 +88,8 @@ impl World {
         let state: Arc<dyn State> = Arc::new(MemoryState::new());
         let (config, may_send) = (watch::Sender::new(config), watch::Sender::new(true));
         let registry = Registry::new();
-        let alerting = Self::alerting(&env, &state, &registry, &config, &may_send).await;
-        Self { env, mail, state, registry, config, may_send, alerting }
+        let alerting = Self::alerting(&env, &state, &registry, &config, &may_send, &charts).await;
+        Self { env, mail, state, registry, config, may_send, alerting, charts }
     }
 
     async fn alerting(
@@ -91,6 +98,7 @@ impl World {
         registry: &Registry,
         config: &watch::Sender<Arc<Config>>,
         may_send: &watch::Sender<bool>,
+        charts: &ChartFeed,
     ) -> AlertingHandle {
         let deps = AlertingDeps {
             env: env.clone(),
@@ -100,6 +108,7 @@ impl World {
             may_send: may_send.subscribe(),
             outbox_dir: "/data/outbox".into(),
             on_change: Arc::new(|_| {}),
+            charts: charts.clone(),
         };
         Alerting::start(deps, config.subscribe()).await.unwrap_or_else(|error| panic!("{error}"))
     }
@@ -115,13 +124,13 @@ impl World {
         self.alerting.stop().await;
         self.may_send = watch::Sender::new(true);
         self.state = Arc::new(copy);
-        self.alerting = Self::alerting(&self.env, &self.state, &self.registry, &self.config, &self.may_send).await;
+        self.alerting = Self::alerting(&self.env, &self.state, &self.registry, &self.config, &self.may_send, &self.charts).await;
     }
 
     /// Stops in good order and starts again.
     pub(super) async fn restart(&mut self) {
         self.alerting.stop().await;
-        self.alerting = Self::alerting(&self.env, &self.state, &self.registry, &self.config, &self.may_send).await;
+        self.alerting = Self::alerting(&self.env, &self.state, &self.registry, &self.config, &self.may_send, &self.charts).await;
     }
 
     /// Waits until the world is that many seconds old.

@@ -30,6 +30,7 @@ impl Api {
             may_send: may_send.subscribe(),
             outbox_dir: "/outbox".into(),
             on_change: Arc::new(|_| {}),
+            charts: crate::alerting::notify::chart::ChartFeed::none(),
         };
         let alerting = Alerting::start(deps, config.subscribe()).await.expect("started");
         Self { router: routes(AlertingApi { alerting, env, started_ms: 0 }), _config: config, _may_send: may_send }

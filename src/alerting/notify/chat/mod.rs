@@ -10,7 +10,7 @@ mod teams;
 mod telegram;
 
 use super::writer::Writer;
-use super::{Accepted, Failure, Notifier, default_mail};
+use super::{Accepted, Failure, Notifier, mail};
 use crate::alerting::http::{self, Answer};
 use crate::alerting::machine::Delivery;
 use crate::config::HttpClientConfig;
@@ -184,7 +184,7 @@ fn fires(delivery: &Delivery) -> bool {
 
 /// Returns our own text, for where a template fails.
 fn own_text(delivery: &Delivery) -> String {
-    default_mail::subject(delivery)
+    mail::subject(delivery, mail::Language::English)
 }
 
 fn object(value: Value) -> Map<String, Value> {

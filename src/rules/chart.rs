@@ -1,0 +1,225 @@
+//! The series behind an alert, for the chart in its mail: the expression without its comparison, for the alert's own labels,
+//! and the limit.
+//!
+//! The alert itself says what to draw: its link holds the expression of its rule. Links that are not ours are not followed.
+
+use super::template_data;
+use crate::model::chart::{ChartAsk, ChartData, Threshold};
+use crate::model::labels::{Labels, METRIC_NAME};
+use crate::model::sample::Value;
+use crate::promql::engine::{Engine, QueryError, QueryOptions};
+use crate::promql::expr::{BinaryOp, Expr, ExprKind, ValueType};
+use crate::promql::value::{MatrixSeries, QueryValue};
+use crate::promql::{parse, print};
+use crate::storage::select::Querier;
+use crate::template::library;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// How many points a chart has.
+const POINTS: i64 = 120;
+/// The shortest time between two points.
+const STEP_MIN_MS: i64 = 1000;
+
+/// What an expression compares.
+struct Compared<'e> {
+    drawn: &'e Expr,
+    limit: &'e Expr,
+    operator: &'static str,
+}
+
+/// Returns the comparison as it is from the other side.
+fn mirrored(operator: &'static str) -> &'static str {
+    match operator {
+        ">" => "<",
+        ">=" => "<=",
+        "<" => ">",
+        "<=" => ">=",
+        _ => operator,
+    }
+}
+
+/// Finds the comparison that decides: the outermost one, or that of the left side of `and` and `unless`.
+fn compared(expr: &Expr) -> Option<Compared<'_>> {
+    match &expr.kind {
+        ExprKind::Paren(inner) => compared(inner),
+        ExprKind::Binary(binary) => {
+            if binary.op.is_comparison() {
+                let operator = binary.op.as_str();
+                return Some(match binary.left.value_type() {
+                    ValueType::Scalar => Compared { drawn: &binary.right, limit: &binary.left, operator: mirrored(operator) },
+                    _ => Compared { drawn: &binary.left, limit: &binary.right, operator },
+                });
+            }
+            matches!(binary.op, BinaryOp::And | BinaryOp::Unless).then(|| compared(&binary.left)).flatten()
+        }
+        _ => None,
+    }
+}
+
+/// Returns how many labels a series shares with the alert; `None` where they contradict each other.
+fn kinship(series: &Labels, alert: &Labels) -> Option<usize> {
+    let mut shared = 0;
+    for (name, value) in series.iter().filter(|(name, _)| *name != METRIC_NAME) {
+        match alert.get(name) {
+            Some(other) if other == value => shared += 1,
+            Some(_) => return None,
+            None => {}
+        }
+    }
+    Some(shared)
+}
+
+/// Returns the one that fits an alert best, if any does.
+fn nearest<T>(all: Vec<T>, labels: impl Fn(&T) -> &Labels, alert: &Labels) -> Option<T> {
+    let fits = all.into_iter().filter_map(|one| kinship(labels(&one), alert).map(|shared| (shared, one)));
+    fits.max_by_key(|(shared, _)| *shared).map(|(_, one)| one)
+}
+
+/// Asks for what is behind an alert.
+#[derive(Clone, Debug)]
+pub struct ChartSource {
+    /// Answers queries.
+    pub engine: Arc<Engine>,
+    /// This server's address, with which links of its own begin.
+    pub external_url: String,
+}
+
+impl ChartSource {
+    /// Returns the text of the expression in a link of ours.
+    fn expression(&self, generator_url: &str) -> Option<String> {
+        let rest = generator_url.strip_prefix(self.external_url.trim_end_matches('/'))?;
+        let query = rest.strip_prefix(template_data::EXPRESSION_LINK)?;
+        library::query_unescape(query.split('&').next()?).ok()
+    }
+
+    /// Reads what can be drawn; `None` where the alert is not from a rule here, or there are no numbers. Blocks.
+    ///
+    /// # Errors
+    /// When the query fails or is cancelled.
+    pub fn read(
+        &self,
+        querier: &dyn Querier,
+        ask: &ChartAsk,
+        cancel: Option<Arc<AtomicBool>>,
+    ) -> Result<Option<ChartData>, QueryError> {
+        let Some(text) = self.expression(&ask.generator_url) else { return Ok(None) };
+        let Ok(expr) = parse::parse(&text) else { return Ok(None) };
+        let compared = compared(&expr);
+        let drawn = compared.as_ref().map_or(&expr, |compared| compared.drawn);
+        let options = QueryOptions { cancel, ..QueryOptions::default() };
+        let step_ms = ((ask.to_ms - ask.from_ms) / POINTS).max(STEP_MIN_MS);
+        let steps = (ask.to_ms - ask.from_ms).max(0) / step_ms;
+        let result = self.engine.range(querier, drawn, ask.to_ms - steps * step_ms, ask.to_ms, step_ms, &options)?;
+        let QueryValue::Matrix(all) = result.value else { return Ok(None) };
+        let Some(series) = nearest(all, |series: &MatrixSeries| &series.labels, &ask.labels) else { return Ok(None) };
+        let points: Vec<(i64, f64)> = series.floats.into_iter().filter(|(_, value)| value.is_finite()).collect();
+        if points.is_empty() {
+            return Ok(None);
+        }
+        let at = |expr: &Expr, at_ms: i64| self.value_at(querier, expr, at_ms, &ask.labels, &options);
+        let threshold = match &compared {
+            Some(compared) => at(compared.limit, ask.ended_ms.unwrap_or(ask.to_ms))?
+                .map(|value| Threshold { value, operator: compared.operator }),
+            None => None,
+        };
+        let ended_value = match (&compared, ask.ended_ms) {
+            (Some(compared), Some(ended_ms)) => at(compared.drawn, ended_ms)?,
+            _ => None,
+        };
+        Ok(Some(ChartData { points, step_ms, threshold, expression: print::one_line(drawn), ended_value }))
+    }
+
+    /// Evaluates at one moment and picks the value that concerns the alert.
+    fn value_at(
+        &self,
+        querier: &dyn Querier,
+        expr: &Expr,
+        at_ms: i64,
+        alert: &Labels,
+        options: &QueryOptions,
+    ) -> Result<Option<f64>, QueryError> {
+        Ok(match self.engine.instant(querier, expr, at_ms, options)?.value {
+            QueryValue::Scalar { value, .. } => Some(value),
+            QueryValue::Vector(all) => nearest(all, |sample| &sample.labels, alert).and_then(|sample| match sample.value {
+                Value::Float(value) => Some(value),
+                Value::Histogram(_) => None,
+            }),
+            QueryValue::String { .. } | QueryValue::Matrix(_) => None,
+        }
+        .filter(|value| value.is_finite()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::promql::engine::EngineOptions;
+    use crate::storage::select::memory::MemoryStore;
+
+    const URL: &str = "https://watch.example.org/base";
+
+    fn ask(expression: &str, labels: &[(&str, &str)], ended_ms: Option<i64>) -> ChartAsk {
+        let generator_url = format!("{URL}{}", template_data::expression_link(expression, 1));
+        let labels = Labels::from_pairs(labels.iter().copied());
+        ChartAsk { generator_url, labels, from_ms: 0, to_ms: 600_000, ended_ms }
+    }
+
+    /// `load{instance="a"}` rises from 0 by 1 each 10 s, that of `b` stands at 7; limits are 20 and 30.
+    fn read(ask: &ChartAsk) -> Option<ChartData> {
+        let store = MemoryStore::default();
+        for at in 0..=60_i64 {
+            let add = |pairs: &[(&str, &str)], value: f64| {
+                store.add(&Labels::from_pairs(pairs.iter().copied()), at * 10_000, Value::Float(value));
+            };
+            add(&[("__name__", "load"), ("instance", "a")], at as f64);
+            add(&[("__name__", "load"), ("instance", "b")], 7.0);
+            add(&[("__name__", "limit"), ("instance", "a")], 20.0);
+            add(&[("__name__", "limit"), ("instance", "b")], 30.0);
+        }
+        let source = ChartSource { engine: Arc::new(Engine::new(EngineOptions::default())), external_url: format!("{URL}/") };
+        source.read(&store, ask, None).expect("answers")
+    }
+
+    #[test]
+    fn draws_what_is_compared_for_the_alerts_own_series() {
+        let labels = [("alertname", "High"), ("instance", "a"), ("severity", "page")];
+        let cases = [
+            ("load > 50", Some((50.0, ">")), "load"),
+            ("50 <= load", Some((50.0, ">=")), "load"),
+            ("(load > 50 and on() up == 1) unless load > 1e9", Some((50.0, ">")), "load"),
+            ("load > on (instance) limit", Some((20.0, ">")), "load"),
+            ("load > 10 * 2", Some((20.0, ">")), "load"),
+            ("load + 1 < -5", Some((-5.0, "<")), "load + 1"),
+            ("load", None, "load"),
+        ];
+        for (expression, limit, drawn) in cases {
+            let data = read(&ask(expression, &labels, None)).unwrap_or_else(|| panic!("{expression}"));
+            assert_eq!(data.threshold.map(|limit| (limit.value, limit.operator)), limit, "{expression}");
+            assert_eq!(data.expression, drawn, "{expression}");
+            let plus = if drawn == "load" { 60.0 } else { 61.0 };
+            assert_eq!(data.points.last(), Some(&(600_000, plus)), "{expression}");
+            assert_eq!(data.points.len(), 121, "{expression}");
+        }
+        let other = read(&ask("load > 50", &[("instance", "b")], None)).expect("drawn");
+        assert!(other.points.iter().all(|(_, value)| (*value - 7.0).abs() < 1e-9));
+        assert_eq!(read(&ask("max(load) > 50", &labels, None)).expect("drawn").points.last(), Some(&(600_000, 60.0)));
+    }
+
+    #[test]
+    fn knows_the_value_that_ended_it() {
+        let data = read(&ask("load < 30", &[("instance", "a")], Some(300_000))).expect("drawn");
+        assert_eq!(data.ended_value, Some(30.0));
+    }
+
+    #[test]
+    fn follows_no_links_of_others() {
+        let labels = [("instance", "a")];
+        for url in ["", "http://evil.example/graph?g0.expr=load", "https://watch.example.org/graph?g0.expr=load&g0.tab=1"] {
+            assert_eq!(read(&ChartAsk { generator_url: url.to_owned(), ..ask("load", &labels, None) }), None, "{url}");
+        }
+        assert_eq!(read(&ask("load >", &labels, None)), None, "broken");
+        assert_eq!(read(&ask("load > 5", &[("instance", "c")], None)), None, "no such series");
+        assert_eq!(read(&ask("nothing > 5", &labels, None)), None, "nothing there");
+    }
+}
