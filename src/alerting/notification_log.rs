@@ -47,6 +47,8 @@ pub struct Intent {
     pub firing: BTreeSet<u64>,
     /// Fingerprints of the alerts that it says have ended.
     pub resolved: BTreeSet<u64>,
+    /// Fingerprints of the alerts that fire no more, and that earlier messages were to tell as firing and could not.
+    pub owed: BTreeSet<u64>,
 }
 
 /// All entries and intents.

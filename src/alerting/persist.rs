@@ -302,6 +302,7 @@ pub fn put_intent(intent: &Intent) -> Change {
         "due": intent.due.as_str(),
         "firing": set_json(&intent.firing),
         "resolved": set_json(&intent.resolved),
+        "owed": set_json(&intent.owed),
     });
     put(INTENT, &hashed(&key(&intent.group_key, &intent.receiver)), &value)
 }
@@ -315,6 +316,8 @@ fn intent_of(value: &Value) -> Option<Intent> {
         due: Due::from_words(value["due"].as_str()?)?,
         firing: set_of(&value["firing"])?,
         resolved: set_of(&value["resolved"])?,
+        // Earlier versions did not write it.
+        owed: set_of(&value["owed"]).unwrap_or_default(),
     })
 }
 

@@ -35,6 +35,8 @@ struct Telling {
     alerts: Vec<ToldAlert>,
     firing: BTreeSet<u64>,
     resolved: BTreeSet<u64>,
+    /// What earlier messages were to tell as firing, and could not.
+    owed: BTreeSet<u64>,
     due: Due,
     message_id: String,
 }
@@ -145,7 +147,7 @@ impl Machine {
         };
         let knows = |fingerprint: u64| {
             last.is_some_and(|entry| entry.told.firing.contains(&fingerprint))
-                || intent.is_some_and(|intent| intent.firing.contains(&fingerprint))
+                || intent.is_some_and(|intent| intent.firing.contains(&fingerprint) || intent.owed.contains(&fingerprint))
         };
         told.iter().filter(|alert| is_late(alert) || knows(alert.fingerprint)).cloned().collect()
     }
@@ -241,10 +243,11 @@ impl Machine {
             self.log.settle(&log_key);
             return false;
         };
-        alerts.extend(ended.into_iter().filter(|_| integration.send_resolved || intent.due == Due::EndedUntold));
+        let is_owed = |told: &ToldAlert| intent.owed.contains(&told.alert.fingerprint);
+        alerts.extend(ended.into_iter().filter(|told| integration.send_resolved || is_owed(told)));
         alerts.sort_by(|a, b| notification_order(&a.alert.labels, &b.alert.labels));
-        let Intent { message_id, due, firing, resolved, .. } = intent;
-        self.send(flush, integration, Telling { alerts, firing, resolved, due, message_id }, effects);
+        let Intent { message_id, due, firing, resolved, owed, .. } = intent;
+        self.send(flush, integration, Telling { alerts, firing, resolved, owed, due, message_id }, effects);
         true
     }
 
@@ -269,11 +272,12 @@ impl Machine {
         let mut reason =
             due(now_ms, last.map(|entry| &entry.told), &firing, &resolved, repeat_interval_ms, integration.send_resolved);
         let message_id = log::message_id(&log_key, last, &firing, &resolved);
-        // What was to be told, could not be, and is over: told once all the same.
+        // What was to be told, could not be, and is over: told once all the same, however often that fails.
         let told_firing = |fingerprint: &u64| last.is_some_and(|entry| entry.told.firing.contains(fingerprint));
-        let missed: BTreeSet<u64> = self.log.intent(&log_key).map_or_else(BTreeSet::new, |intent| {
-            intent.firing.iter().filter(|one| resolved.contains(one) && !told_firing(one)).copied().collect()
+        let owed: BTreeSet<u64> = self.log.intent(&log_key).map_or_else(BTreeSet::new, |intent| {
+            intent.firing.union(&intent.owed).filter(|one| !firing.contains(one) && !told_firing(one)).copied().collect()
         });
+        let missed: BTreeSet<u64> = owed.intersection(&resolved).copied().collect();
         if !missed.is_empty() && (!reason.is_due() || (firing.is_empty() && !integration.send_resolved)) {
             reason = Due::EndedUntold;
         }
@@ -297,7 +301,7 @@ impl Machine {
             .map(|alert| told_alert(alert, alert.is_resolved_at(now_ms), last))
             .filter(|told| integration.send_resolved || !told.resolved || missed.contains(&told.alert.fingerprint))
             .collect();
-        self.send(flush, integration, Telling { alerts, firing, resolved, due: reason, message_id }, effects);
+        self.send(flush, integration, Telling { alerts, firing, resolved, owed, due: reason, message_id }, effects);
         true
     }
 
@@ -305,7 +309,7 @@ impl Machine {
     fn send(&mut self, flush: &Flush<'_>, integration: &Integration, telling: Telling, effects: &mut Effects) {
         let now_ms = flush.now_ms;
         let (record, before) = self.begin_record(flush, integration, &telling, effects);
-        let Telling { alerts, firing, resolved, due, message_id } = telling;
+        let Telling { alerts, firing, resolved, owed, due, message_id } = telling;
         let intent = Intent {
             group_key: flush.group_key.clone(),
             receiver: flush.receiver.log_name(integration),
@@ -314,6 +318,7 @@ impl Machine {
             due,
             firing: firing.clone(),
             resolved: resolved.clone(),
+            owed,
         };
         effects.changes.push(persist::put_intent(&intent));
         effects.durable = true;

@@ -279,3 +279,34 @@ receivers:
     assert_eq!(taken[0].recipients, ["ops@example.org"]);
     assert_eq!(taken[0].header("Bcc"), "");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_ended_untold_is_owed_until_it_is_told() {
+    for send_resolved in [true, false] {
+        let world = World::start(config(&format!(
+            r"
+global: {{smtp_smarthost: 'mail.example.org:25', smtp_from: w@example.org, smtp_require_tls: false}}
+route: {{receiver: ops, group_by: [alertname], group_wait: 2s, group_interval: 4s}}
+receivers:
+- name: ops
+  email_configs: [{{to: ops@example.org, send_resolved: {send_resolved}}}]
+"
+        )))
+        .await;
+        world.mail.change(|script| script.is_down = true);
+        world.fire("Down", "a").await;
+        world.until(10.0).await;
+        world.resolve("Down", "a").await;
+        // Longer than one message is tried, and then with something else beside it.
+        world.until(60.0).await;
+        world.fire("Down", "b").await;
+        world.until(90.0).await;
+        world.resolve("Down", "b").await;
+        world.until(150.0).await;
+        world.mail.change(|script| script.is_down = false);
+        world.until(200.0).await;
+        world.want(&[(150.0, 162.0, &["[RESOLVED] Down"])]);
+        let record = Arc::clone(&world.alerting.view().history[0]);
+        assert_eq!((record.state, record.alerts_total), (RecordState::Sent, 2), "{record:?}");
+    }
+}
