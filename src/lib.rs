@@ -13,6 +13,7 @@
 //! | 6 | [`api`] |
 //! | 7 | [`app`] |
 //! | 8 | [`cli`] |
+//! | 9 | `sim`, for tests alone |
 
 pub mod alerting;
 pub mod api;
@@ -30,6 +31,8 @@ pub mod promql;
 pub mod remote;
 pub mod rules;
 pub mod scrape;
+#[cfg(test)]
+mod sim;
 pub mod state;
 pub mod storage;
 pub mod telemetry;

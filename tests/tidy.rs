@@ -18,6 +18,7 @@ const LAYERS: &[&[&str]] = &[
     &["api"],
     &["app"],
     &["cli"],
+    &["sim"],
 ];
 
 /// What a layer alone would allow, but the plan forbids: (who, whom).

@@ -23,14 +23,15 @@ use crate::env::tasks::TaskHandle;
 use crate::remote::send::RemoteWrite;
 use crate::rules::RulesHandle;
 use crate::scrape::ScrapeHandle;
-use crate::state::State;
 use crate::state::events::EventLog;
 use crate::state::sled::SledState;
+use crate::state::{State, StateError};
 use crate::storage::{Progress, Store, StoreOptions};
 use crate::telemetry::metrics::Registry;
+use crate::zookeeper::{self, Connector};
 use anyhow::Context as _;
 use reload::Reloader;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -55,14 +56,39 @@ pub struct ServeOptions {
     pub listen: String,
 }
 
+/// Opens the state below a data directory.
+type OpenState = dyn Fn(&Env, &Path) -> Result<Arc<dyn State>, StateError> + Send + Sync;
+
+/// What a server has of the world beyond [`Env`]: what does its own input and output behind a trait.
+#[derive(Clone)]
+pub(crate) struct Outside {
+    /// Opens the state.
+    pub(crate) open_state: Arc<OpenState>,
+    /// Reaches ZooKeeper.
+    pub(crate) zookeeper: Arc<dyn Connector>,
+    /// Space that is kept back for what must be written when the disk is full.
+    pub(crate) reserve_bytes: u64,
+}
+
+impl Outside {
+    /// Returns the real world.
+    fn real(env: &Env) -> Self {
+        Self {
+            open_state: Arc::new(|env, data| Ok(Arc::new(SledState::open(env, data)?))),
+            zookeeper: zookeeper::real_connector(env),
+            reserve_bytes: RESERVE_BYTES,
+        }
+    }
+}
+
 /// The data directory, opened.
 struct Data {
     store: Store,
-    state: Arc<SledState>,
+    state: Arc<dyn State>,
     history: Arc<EventLog>,
 }
 
-fn store_options(config: &Config, options: &ServeOptions, progress: Progress) -> StoreOptions {
+fn store_options(config: &Config, options: &ServeOptions, outside: &Outside, progress: Progress) -> StoreOptions {
     let milliseconds = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
     StoreOptions {
         dir: options.data_dir.clone(),
@@ -71,7 +97,7 @@ fn store_options(config: &Config, options: &ServeOptions, progress: Progress) ->
         out_of_order_window_ms: milliseconds(config.storage.out_of_order_window),
         exemplars_max: config.storage.max_exemplars(),
         sync: config.storage.sync == SyncPromise::Acknowledged,
-        reserve_bytes: RESERVE_BYTES,
+        reserve_bytes: outside.reserve_bytes,
         is_followed: true,
         progress,
         ..StoreOptions::default()
@@ -83,21 +109,22 @@ fn open_data(
     env: &Env,
     config: &Config,
     options: &ServeOptions,
+    outside: &Outside,
     registry: &Registry,
     progress: Progress,
 ) -> anyhow::Result<Data> {
     let place = options.data_dir.display();
     env.disk.create_dir_all(&options.data_dir).with_context(|| format!("data directory {place}"))?;
     // The store holds the lock on the directory: it comes first.
-    let store_options = store_options(config, options, progress);
+    let store_options = store_options(config, options, outside, progress);
     let store = Store::open(env, store_options, registry).with_context(|| format!("data directory {place}"))?;
-    let state = SledState::open(env, &options.data_dir).with_context(|| format!("data directory {place}"))?;
+    let state = (outside.open_state)(env, &options.data_dir).with_context(|| format!("data directory {place}"))?;
     let history = EventLog::open(env, &options.data_dir, HISTORY_MS).with_context(|| format!("data directory {place}"))?;
-    Ok(Data { store, state: Arc::new(state), history: Arc::new(history) })
+    Ok(Data { store, state, history: Arc::new(history) })
 }
 
 /// Writes `state.dump` whenever the state changed, and looks how much space the data directory has.
-async fn keep_dump(env: Env, state: Arc<SledState>, folder: PathBuf, registry: Registry) {
+async fn keep_dump(env: Env, state: Arc<dyn State>, folder: PathBuf, registry: Registry) {
     let gauge = |name, help| registry.gauge(name, help, &[]);
     let free = gauge("watchkeeper_data_dir_free_bytes", "Space left on the file system of the data directory.");
     let size = gauge("watchkeeper_data_dir_size_bytes", "Size of the file system of the data directory.");
@@ -145,42 +172,74 @@ fn external_url(config: &Config, listen: &str) -> String {
     configured.trim_end_matches('/').to_owned()
 }
 
+/// A server that runs.
+pub(crate) struct Server {
+    env: Env,
+    running: Running,
+    reloader: Reloader,
+    quitting: mpsc::Receiver<()>,
+}
+
+impl Server {
+    /// Starts a server; it is ready when this returns.
+    ///
+    /// # Errors
+    /// As [`serve`].
+    pub(crate) async fn start(env: Env, options: ServeOptions, outside: Outside) -> anyhow::Result<Self> {
+        let started_ms = env.clock.now_ms();
+        let registry = Registry::new();
+        own::note_build(&registry);
+        let first = reload::read(&env, options.config.clone()).await?;
+        let listener = env.network.listen(&options.listen).await.with_context(|| format!("listening on {}", options.listen))?;
+        let listen = listener.local_address().map_or_else(|_| options.listen.clone(), |address| address.to_string());
+        let progress = Progress::reported(&env, &registry);
+        let door = wiring::Door::open(&env, listener, &registry, progress.clone());
+        let opening = (env.clone(), Arc::clone(&first), options.clone(), outside.clone(), registry.clone());
+        let open = move || open_data(&opening.0, &opening.1, &opening.2, &opening.3, &opening.4, progress);
+        let data = env.tasks.blocking(open).await??;
+        let (config_sender, config) = watch::channel(first);
+        let reloader = Reloader::new(&env, options.config.clone(), config_sender, &registry);
+        let (quit, quitting) = mpsc::channel(1);
+        let parts = wiring::Parts { env: env.clone(), options, outside, registry, config, listen, started_ms };
+        let running = wiring::start(parts, data, door, &reloader, quit).await?;
+        running.ready.send_replace(true);
+        reloader.judge_start().await;
+        Ok(Self { env, running, reloader, quitting })
+    }
+
+    /// Stops in good order.
+    pub(crate) async fn stop(self) {
+        tracing::info!("stopping");
+        self.running.stop(&self.env).await;
+    }
+
+    /// Returns the store, for who does what its threads would do.
+    #[cfg(test)]
+    pub(crate) fn store(&self) -> Store {
+        self.running.data.store.clone()
+    }
+}
+
 /// Runs the server until it is told to stop.
 ///
 /// # Errors
 /// When it cannot start: the configuration is refused, the data directory is in use or cannot be read, the address is taken.
 pub async fn serve(env: Env, options: ServeOptions) -> anyhow::Result<()> {
-    let started_ms = env.clock.now_ms();
     let mut signals = Signals::listen().context("signals")?;
-    let registry = Registry::new();
-    own::note_build(&registry);
-    let first = reload::read(&env, options.config.clone()).await?;
-    let listener = env.network.listen(&options.listen).await.with_context(|| format!("listening on {}", options.listen))?;
-    let listen = listener.local_address().map_or_else(|_| options.listen.clone(), |address| address.to_string());
-    let progress = Progress::reported(&env, &registry);
-    let door = wiring::Door::open(&env, listener, &registry, progress.clone());
-    let opening = (env.clone(), Arc::clone(&first), options.clone(), registry.clone());
-    let data = env.tasks.blocking(move || open_data(&opening.0, &opening.1, &opening.2, &opening.3, progress)).await??;
-    let (config_sender, config) = watch::channel(first);
-    let reloader = Reloader::new(&env, options.config.clone(), config_sender, &registry);
-    let (quit, mut quitting) = mpsc::channel(1);
-    let parts = wiring::Parts { env: env.clone(), options, registry, config, listen, started_ms };
-    let running = wiring::start(parts, data, door, &reloader, quit).await?;
-    running.ready.send_replace(true);
-    reloader.judge_start().await;
+    let outside = Outside::real(&env);
+    let mut server = Server::start(env, options, outside).await?;
     loop {
         tokio::select! {
             biased;
-            _ = quitting.recv() => break,
+            _ = server.quitting.recv() => break,
             wish = signals.next() => match wish {
                 Wish::Stop => break,
                 // The outcome is in the log, the metrics and on the dashboard.
-                Wish::Reload => drop(reloader.reload().await),
+                Wish::Reload => drop(server.reloader.reload().await),
             },
         }
     }
-    tracing::info!("stopping");
-    running.stop(&env).await;
+    server.stop().await;
     Ok(())
 }
 

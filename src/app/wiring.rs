@@ -2,7 +2,7 @@
 
 use super::query_log::QueryLogFile;
 use super::zookeeper_link::{self, ZooKeeperLink};
-use super::{Data, Running, ServeOptions, courier, external_url, keep_dump, own, reload::Reloader, sources};
+use super::{Data, Outside, Running, ServeOptions, courier, external_url, keep_dump, own, reload::Reloader, sources};
 use crate::alerting::notify::chart::ChartFeed;
 use crate::alerting::{Alerting, AlertingDeps};
 use crate::api::{self, ApiLimits, ApiParts, ApiState, Lifecycle, Views};
@@ -35,6 +35,7 @@ const ALERT_BATCHES_WAITING: usize = 8192;
 pub(super) struct Parts {
     pub(super) env: Env,
     pub(super) options: ServeOptions,
+    pub(super) outside: Outside,
     pub(super) registry: Registry,
     pub(super) config: watch::Receiver<Arc<Config>>,
     /// The address that is really listened on.
@@ -62,11 +63,6 @@ fn engine_options(config: &Config) -> EngineOptions {
         type_and_unit_labels: has("type-and-unit-labels"),
         ..EngineOptions::default()
     }
-}
-
-/// Returns how many queries may compute at once: one for each core.
-fn query_turns() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 /// What alerting needs.
@@ -182,10 +178,10 @@ pub(super) async fn start(
     reloader: &Reloader,
     quit: mpsc::Sender<()>,
 ) -> anyhow::Result<Running> {
-    let Parts { env, options, registry, config, listen, started_ms } = parts;
+    let Parts { env, options, outside, registry, config, listen, started_ms } = parts;
     let present = Arc::clone(&config.borrow());
     let external_url = external_url(&present, &listen);
-    let state: Arc<dyn State> = Arc::clone(&data.state) as Arc<dyn State>;
+    let state = Arc::clone(&data.state);
     let append: Arc<dyn Append> = Arc::new(data.store.clone());
     let store = data.store.clone();
     let local_from_ms = Arc::new(move || store.held().start_ms);
@@ -193,9 +189,11 @@ pub(super) async fn start(
         Arc::new(Fanout::new(&env, &registry, config.clone(), Arc::new(data.store.clone()), local_from_ms));
     let tasks = env.tasks.clone();
     let workers: Spawn = Arc::new(move |work| drop(tasks.blocking(work)));
+    // Queries may compute at once: one for each core.
+    let turns = env.tasks.cores();
     let clock = Arc::clone(&env.clock);
     let turns_clock: Stopwatch = Arc::new(move || clock.monotonic());
-    let engine = Engine::new(engine_options(&present)).with_turns(query_turns(), turns_clock).with_workers(workers);
+    let engine = Engine::new(engine_options(&present)).with_turns(turns, turns_clock).with_workers(workers);
     let settings = config.clone();
     let step_ms = move || i64::try_from(settings.borrow().global.evaluation_interval.as_millis()).unwrap_or(i64::MAX);
     let engine = engine.with_subquery_step(Arc::new(step_ms));
@@ -203,7 +201,7 @@ pub(super) async fn start(
     let engine = Arc::new(engine);
     let keeping = keep_dump(env.clone(), Arc::clone(&data.state), options.data_dir.clone(), registry.clone());
     let dumper = env.tasks.spawn("state-dump", keeping);
-    let zookeeper = zookeeper_link::start(&env, &present, &state, &registry).await?;
+    let zookeeper = zookeeper_link::start(&env, outside.zookeeper, &present, &state, &registry).await?;
     let (ready, ready_seen) = watch::channel(false);
 
     let alerting_deps =

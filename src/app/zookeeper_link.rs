@@ -10,7 +10,7 @@ use crate::model::rule_source::RuleOrigin;
 use crate::rules::RulesHandle;
 use crate::state::State;
 use crate::telemetry::metrics::Registry;
-use crate::zookeeper::{self, Link, Options, SessionStatus, Tree};
+use crate::zookeeper::{self, Connector, Link, Options, SessionStatus, Tree};
 use anyhow::Context as _;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -47,6 +47,7 @@ impl ZooKeeperLink {
 /// When the digest file cannot be read; everything else is tried again for ever.
 pub(super) async fn start(
     env: &Env,
+    connector: Arc<dyn Connector>,
     config: &Config,
     state: &Arc<dyn State>,
     registry: &Registry,
@@ -73,7 +74,6 @@ pub(super) async fn start(
             None
         }
     };
-    let connector = zookeeper::real_connector(env);
     let (link, session) = zookeeper::start(env, connector, options, cluster::paths::folders(&root), registry);
     let keeping = sources::keep_last_known(env.clone(), Arc::clone(state), root.clone(), last_known.clone(), link.tree.clone());
     let keeper = env.tasks.spawn("last-known", keeping);

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 const PAGE: usize = 4096;
 const SECTOR: usize = 512;
@@ -99,6 +100,8 @@ struct World {
     /// The last change failed and may have happened in part.
     partly: bool,
     changes: u64,
+    /// Of all changes: what was written where, synced, renamed, in order.
+    digest: u64,
     /// Changes, by number, that fail with an input/output error.
     failing: BTreeSet<u64>,
     /// Syncs of files whose name contains this fail.
@@ -147,8 +150,14 @@ impl World {
         held.iter().map(|number| self.contents[*number].live.len() as u64).sum()
     }
 
+    /// Adds a change to the digest.
+    fn note(&mut self, what: &[u8], number: u64) {
+        self.digest = xxh3_64_with_seed(what, self.digest ^ number);
+    }
+
     /// Writes, growing the file.
     fn write(&mut self, number: usize, bytes: &[u8], start: usize) {
+        self.note(bytes, (number as u64) << 40 | start as u64);
         let content = &mut self.contents[number];
         let end = start + bytes.len();
         // A hole before the first byte is written too.
@@ -161,6 +170,7 @@ impl World {
 
     fn rename_names(&mut self, renaming: Renaming) {
         renaming.apply(&mut self.names);
+        self.note(format!("{renaming:?}").as_bytes(), 1);
         self.renamings.push(renaming);
     }
 }
@@ -191,6 +201,13 @@ impl CrashDisk {
     #[must_use]
     pub fn changes(&self) -> u64 {
         self.world().changes
+    }
+
+    /// Returns how many changes there were, and a digest of what they were.
+    #[must_use]
+    pub fn digest(&self) -> (u64, u64) {
+        let world = self.world();
+        (world.changes, world.digest)
     }
 
     /// Lets one change fail: the `after`th from now, counted from 0.
@@ -237,7 +254,8 @@ impl CrashDisk {
     pub fn after_power_cut(&self, seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let before = self.world();
-        let mut world = World { folders: before.folders.clone(), changes: before.changes, ..World::default() };
+        let (folders, changes, digest) = (before.folders.clone(), before.changes, before.digest);
+        let mut world = World { folders, changes, digest, ..World::default() };
         let mut shown = before.synced_names.clone();
         let folders: BTreeSet<&Path> = before.renamings.iter().filter_map(Renaming::folder).collect();
         for folder in folders {
@@ -356,6 +374,7 @@ impl DiskFile for CrashFile {
         let fails = world.failing_sync.as_ref().is_some_and(|part| self.path.to_string_lossy().contains(part.as_str()));
         let result = world.change().and(if fails { Err(io_error()) } else { Ok(()) });
         let was_off = world.is_off;
+        world.note(&[u8::from(result.is_ok())], self.number as u64);
         let content = &mut world.contents[self.number];
         if result.is_ok() {
             content.sync();

@@ -3,22 +3,63 @@
 #![expect(clippy::disallowed_methods, reason = "this is the door to tasks and threads")]
 
 use std::io;
+#[cfg(any(test, feature = "sim"))]
+use std::sync::Arc;
 
 /// Starts tasks and threads. Cheap to clone. Must be used within a tokio runtime.
 #[derive(Clone, Debug, Default)]
 pub struct Tasks {
     /// Background threads do not start.
     still: bool,
+    /// Everything is a task of one thread, and ends with this life.
+    #[cfg(any(test, feature = "sim"))]
+    life: Option<Arc<Life>>,
 }
 
 /// A running task; dropping it lets the task go on, [`TaskHandle::abort`] ends it.
 pub type TaskHandle<T> = tokio::task::JoinHandle<T>;
 
+/// The tasks of a process in a made-up world: they can all end at once, as by `kill -9`.
+#[cfg(any(test, feature = "sim"))]
+#[derive(Debug, Default)]
+pub struct Life {
+    running: std::sync::Mutex<Vec<tokio::task::AbortHandle>>,
+    is_over: std::sync::atomic::AtomicBool,
+}
+
+#[cfg(any(test, feature = "sim"))]
+impl Life {
+    /// How many handles are held before those of ended tasks are let go.
+    const HANDLES: usize = 1024;
+
+    fn note(&self, handle: tokio::task::AbortHandle) {
+        if self.is_over.load(std::sync::atomic::Ordering::Relaxed) {
+            handle.abort();
+        }
+        let mut running = self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if running.len() > Self::HANDLES && running.len().is_power_of_two() {
+            running.retain(|handle| !handle.is_finished());
+        }
+        running.push(handle);
+    }
+
+    /// Ends all tasks where they stand, and those that would still be started.
+    pub fn end(&self) {
+        self.is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        let mut running = self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        running.drain(..).for_each(|handle| handle.abort());
+    }
+}
+
 impl Tasks {
     /// Returns the starter.
     #[must_use]
     pub const fn new() -> Self {
-        Self { still: false }
+        Self {
+            still: false,
+            #[cfg(any(test, feature = "sim"))]
+            life: None,
+        }
     }
 
     /// Returns the starter of a world that stands still: [`Tasks::background`] starts nothing, so that what happens next
@@ -26,18 +67,41 @@ impl Tasks {
     #[cfg(any(test, feature = "sim"))]
     #[must_use]
     pub const fn still() -> Self {
-        Self { still: true }
+        Self { still: true, life: None }
+    }
+
+    /// Returns the starter of a made-up process: no thread starts, blocking work is a task like any other, and all of them end
+    /// with `life`. On a runtime of one thread their order is always the same.
+    #[cfg(any(test, feature = "sim"))]
+    #[must_use]
+    pub const fn made_up(life: Arc<Life>) -> Self {
+        Self { still: true, life: Some(life) }
     }
 
     /// Starts a task. `name` appears in traces.
     pub fn spawn<T: Send + 'static>(&self, name: &str, work: impl Future<Output = T> + Send + 'static) -> TaskHandle<T> {
         tracing::trace!(task = name, "task starts");
-        tokio::spawn(work)
+        let handle = tokio::spawn(work);
+        #[cfg(any(test, feature = "sim"))]
+        if let Some(life) = &self.life {
+            life.note(handle.abort_handle());
+        }
+        handle
     }
 
     /// Runs blocking work on a thread made for that.
     pub fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> TaskHandle<T> {
+        #[cfg(any(test, feature = "sim"))]
+        if self.life.is_some() {
+            return self.spawn("blocking", async move { work() });
+        }
         tokio::task::spawn_blocking(work)
+    }
+
+    /// Returns how many things can be computed at the same time.
+    #[must_use]
+    pub fn cores(&self) -> usize {
+        if self.still { 1 } else { std::thread::available_parallelism().map_or(1, std::num::NonZero::get) }
     }
 
     /// Does work within a task that may take many milliseconds: the other tasks of its thread go on elsewhere meanwhile. On a

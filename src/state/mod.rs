@@ -85,6 +85,15 @@ pub trait State: Send + Sync + fmt::Debug {
     /// # Errors
     /// When that failed.
     fn sync(&self) -> Result<(), StateError>;
+
+    /// Writes a copy for the day when the state itself cannot be read, if anything changed since the last time. States that
+    /// need none keep none.
+    ///
+    /// # Errors
+    /// When it cannot be written; it is tried again at the next call.
+    fn dump_if_changed(&self) -> Result<(), StateError> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -304,26 +304,6 @@ impl SledState {
         self.env.disk.replace(&kept.with_extension("txt"), what.as_bytes()).map_err(failed)
     }
 
-    /// Writes `state.dump` anew if anything changed since the last time. Blocks.
-    ///
-    /// # Errors
-    /// When it cannot be written; it is tried again at the next call.
-    pub fn dump_if_changed(&self) -> Result<(), StateError> {
-        if !self.changed.swap(false, Ordering::AcqRel) {
-            return Ok(());
-        }
-        // Taken before the entries: those may be newer, never older.
-        let check = *self.locked_check();
-        let written = self.scan(b"").and_then(|mut entries| {
-            entries.push((CHECK.to_vec(), check.encode().to_vec()));
-            self.env.disk.replace(&self.dump_path, &dump::encode(&entries)).map_err(failed)
-        });
-        if written.is_err() {
-            self.changed.store(true, Ordering::Release);
-        }
-        written
-    }
-
     /// Returns how much is kept, in bytes of keys and values.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -394,6 +374,22 @@ impl State for SledState {
             Some(file) => file.sync_data().map_err(failed),
             None => Ok(()),
         }
+    }
+
+    fn dump_if_changed(&self) -> Result<(), StateError> {
+        if !self.changed.swap(false, Ordering::AcqRel) {
+            return Ok(());
+        }
+        // Taken before the entries: those may be newer, never older.
+        let check = *self.locked_check();
+        let written = self.scan(b"").and_then(|mut entries| {
+            entries.push((CHECK.to_vec(), check.encode().to_vec()));
+            self.env.disk.replace(&self.dump_path, &dump::encode(&entries)).map_err(failed)
+        });
+        if written.is_err() {
+            self.changed.store(true, Ordering::Release);
+        }
+        written
     }
 }
 

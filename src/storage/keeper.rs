@@ -39,6 +39,25 @@ const PROGRESS_SERIES: u64 = 1024;
 /// A names log smaller than this is not worth writing anew.
 const NAMES_BYTES_MIN: u64 = 256 << 10;
 
+#[cfg(any(test, feature = "sim"))]
+impl super::Store {
+    /// Does what the thread that syncs does by itself every 100 ms, once: for a world without threads.
+    pub fn tend_log(&self) {
+        self.inner.log.tend();
+    }
+
+    /// Does what the keeper's thread does by itself every second, once. `last_cut`: where it stands; 0 at first.
+    ///
+    /// # Errors
+    /// When a block could not be written; everything is then still in memory.
+    pub fn tend(&self, last_cut: &mut i64) -> Result<(), StoreError> {
+        if *last_cut == 0 {
+            *last_cut = window_of(self.inner.env.clock.now_ms() - CUT_DELAY_MS);
+        }
+        self.inner.keep_once(last_cut)
+    }
+}
+
 impl Inner {
     /// Runs until the store is closed.
     pub(super) fn keep(&self) {

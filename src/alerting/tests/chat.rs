@@ -1,9 +1,9 @@
 //! Chat services that take, refuse, put off, and say so in their own ways.
 
-use super::http_server;
 use super::world::{World, config};
 use crate::alerting::history::RecordState;
 use crate::env::network::{BoxStream, Listener, Network};
+use crate::sim::http;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -30,13 +30,13 @@ struct Services {
 impl Services {
     async fn serve(self, stream: DuplexStream, address: String) -> io::Result<()> {
         let mut stream = BufReader::new(stream);
-        while let Some(request) = http_server::request(&mut stream).await? {
+        while let Some(request) = http::request(&mut stream).await? {
             let body = serde_json::from_slice(&request.body)?;
             let asked = Asked { url: format!("{address}{}", request.path), headers: request.headers, body };
             self.asked.lock().expect("unpoisoned").push(asked);
             let next = self.answers.lock().expect("unpoisoned").pop_front();
             let (status, text) = next.unwrap_or((200, "ok"));
-            http_server::answer(&mut stream, status, text).await?;
+            http::answer(&mut stream, status, text).await?;
         }
         Ok(())
     }

@@ -1,116 +1,26 @@
 //! The process dies, or the power, at every single step that a notification makes on the disk: never lost, and doubled only
 //! with the same Message-Id.
 
-use super::mail_server::MailServer;
 use super::world::{BEGIN_MS, simple};
 use crate::alerting::history::RecordState;
 use crate::alerting::{Alerting, AlertingDeps, AlertingHandle, persist};
 use crate::config::Config;
 use crate::env::clock::{Clock, TokioClock};
 use crate::env::crash_disk::CrashDisk;
-use crate::env::disk::{DiskFile, Open};
 use crate::env::random::SeededRandom;
 use crate::env::{Disk as _, Env, Tasks};
 use crate::model::alert::Alert;
 use crate::model::labels::Labels;
-use crate::state::memory::MemoryState;
-use crate::state::{Change, Entry, State, StateError};
+use crate::sim::mail::MailServer;
+use crate::sim::state::DiskState;
+use crate::state::State;
 use crate::telemetry::metrics::Registry;
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use tokio::sync::watch;
 
-const STATE: &str = "/data/state.log";
 const OUTBOX: &str = "/data/outbox";
-
-/// A state whose transactions are lines in a file of the simulated disk: durable when synced, whole or not at all.
-struct DiskState {
-    memory: MemoryState,
-    file: Box<dyn DiskFile>,
-    length: Mutex<u64>,
-}
-
-impl std::fmt::Debug for DiskState {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DiskState").finish_non_exhaustive()
-    }
-}
-
-fn failed(error: impl std::fmt::Display) -> StateError {
-    StateError::Failed(error.to_string())
-}
-
-/// One transaction: its length, its checksum, its changes.
-fn frame(batch: &[Change]) -> Vec<u8> {
-    let changes: Vec<_> = batch.iter().map(Change::parts).collect();
-    let text = serde_json::to_vec(&changes).expect("plain data");
-    let mut frame = u32::try_from(text.len()).expect("small").to_le_bytes().to_vec();
-    frame.extend(crc32c::crc32c(&text).to_le_bytes());
-    frame.extend(text);
-    frame
-}
-
-fn next_frame(bytes: &[u8]) -> Option<(Vec<Change>, &[u8])> {
-    let (length, rest) = bytes.split_first_chunk::<4>()?;
-    let (crc, rest) = rest.split_first_chunk::<4>()?;
-    let (text, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-    let is_good = !text.is_empty() && crc32c::crc32c(text) == u32::from_le_bytes(*crc);
-    let changes: Vec<(Vec<u8>, Option<Vec<u8>>)> = is_good.then(|| serde_json::from_slice(text).ok()).flatten()?;
-    let change = |(key, value)| match value {
-        Some(value) => Change::Put(key, value),
-        None => Change::Delete(key),
-    };
-    Some((changes.into_iter().map(change).collect(), rest))
-}
-
-impl DiskState {
-    fn open(disk: &CrashDisk) -> Self {
-        disk.create_dir_all(Path::new("/data")).expect("a folder");
-        let file = disk.open(Path::new(STATE), Open::Create).expect("a file");
-        disk.sync_dir(Path::new("/data")).expect("a name");
-        let bytes = disk.read(Path::new(STATE)).expect("readable");
-        let memory = MemoryState::new();
-        let mut rest = bytes.as_slice();
-        while let Some((changes, behind)) = next_frame(rest) {
-            memory.apply(&changes).expect("memory");
-            rest = behind;
-        }
-        let length = (bytes.len() - rest.len()) as u64;
-        file.set_len(length).expect("cut");
-        Self { memory, file, length: Mutex::new(length) }
-    }
-}
-
-impl State for DiskState {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
-        self.memory.get(key)
-    }
-
-    fn put(&self, key: &[u8], value: &[u8]) -> Result<(), StateError> {
-        self.apply(&[Change::Put(key.to_vec(), value.to_vec())])
-    }
-
-    fn delete(&self, key: &[u8]) -> Result<(), StateError> {
-        self.apply(&[Change::Delete(key.to_vec())])
-    }
-
-    fn scan(&self, prefix: &[u8]) -> Result<Vec<Entry>, StateError> {
-        self.memory.scan(prefix)
-    }
-
-    fn apply(&self, batch: &[Change]) -> Result<(), StateError> {
-        let mut length = self.length.lock().expect("unpoisoned");
-        let frame = frame(batch);
-        self.file.write_at(&frame, *length).map_err(failed)?;
-        *length += frame.len() as u64;
-        self.memory.apply(batch)
-    }
-
-    fn sync(&self) -> Result<(), StateError> {
-        self.file.sync_data().map_err(failed)
-    }
-}
 
 /// From a start to a death.
 struct Life {
@@ -131,7 +41,7 @@ impl Life {
             network: Arc::new(mail.seen_from(&disk)),
             tasks: Tasks::new(),
         };
-        let state = Arc::new(DiskState::open(&disk));
+        let state = Arc::new(DiskState::open(&disk, Path::new("/data")));
         let inputs = (watch::Sender::new(Arc::clone(config)), watch::Sender::new(true));
         let deps = AlertingDeps {
             env: env.clone(),

@@ -1,6 +1,5 @@
 //! External Alertmanagers that answer, are away, and come back.
 
-use super::http_server;
 use super::world::BEGIN_MS;
 use crate::alerting::external::{Destination, External};
 use crate::config::HttpClientConfig;
@@ -11,6 +10,7 @@ use crate::model::alert::Alert;
 use crate::model::labels::Labels;
 use crate::model::regex::Regex;
 use crate::model::relabel::{RelabelAction, RelabelConfig};
+use crate::sim::http;
 use crate::telemetry::metrics::Registry;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
@@ -32,10 +32,10 @@ struct Alertmanagers {
 impl Alertmanagers {
     async fn serve(self, stream: DuplexStream, address: String) -> io::Result<()> {
         let mut stream = BufReader::new(stream);
-        while let Some(request) = http_server::request(&mut stream).await? {
+        while let Some(request) = http::request(&mut stream).await? {
             let alerts: Vec<Value> = serde_json::from_slice(&request.body)?;
             self.posts.lock().expect("unpoisoned").push((format!("{address}{}", request.path), alerts));
-            http_server::answer(&mut stream, 200, "").await?;
+            http::answer(&mut stream, 200, "").await?;
         }
         Ok(())
     }

@@ -3,8 +3,6 @@
 mod chat;
 mod crashes;
 mod external;
-mod http_server;
-mod mail_server;
 mod mails;
 mod outbox;
 mod refusals;

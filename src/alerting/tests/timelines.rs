@@ -191,7 +191,7 @@ receivers:
 
 /// Returns who got which mail, in whole seconds since the beginning.
 fn told_to(world: &World) -> Vec<(i64, String, String)> {
-    let mail = |mail: super::mail_server::Taken| {
+    let mail = |mail: crate::sim::mail::Taken| {
         let state = mail.header("Subject").split(']').next().unwrap_or("").trim_start_matches('[').to_owned();
         ((mail.at_ms - BEGIN_MS) / 1000, mail.recipients.join(","), state)
     };

@@ -1,8 +1,8 @@
 //! Mail servers that refuse, put off, cut and stay silent; a process that dies; templates that fail.
 
-use super::mail_server::Ending;
 use super::world::{World, config, simple};
 use crate::alerting::history::RecordState;
+use crate::sim::mail::Ending;
 use std::sync::Arc;
 
 #[tokio::test(start_paused = true)]

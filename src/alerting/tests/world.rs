@@ -1,6 +1,5 @@
 //! Alerting in a made-up world: paused clock, disk and state in memory, a mail server that may misbehave.
 
-use super::mail_server::{MailServer, Taken};
 use crate::alerting::notify::chart::ChartFeed;
 use crate::alerting::{Alerting, AlertingDeps, AlertingHandle};
 use crate::config::{Config, load_alertmanager};
@@ -11,6 +10,7 @@ use crate::env::random::SeededRandom;
 use crate::env::{Env, Tasks};
 use crate::model::alert::Alert;
 use crate::model::labels::Labels;
+use crate::sim::mail::{MailServer, Taken};
 use crate::state::State;
 use crate::state::memory::MemoryState;
 use crate::telemetry::metrics::Registry;

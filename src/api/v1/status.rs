@@ -40,7 +40,7 @@ pub(in crate::api) async fn runtime_info(State(api): State<ApiState>) -> Respons
     };
     let config = api.present_config();
     let last_reload = metric("watchkeeper_config_last_reload_success_timestamp_seconds").map(|seconds| (seconds * 1000.0) as i64);
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = api.env.tasks.cores();
     success_value(&json!({
         "startTime": rfc3339(Some(api.started_ms)),
         "CWD": std::env::current_dir().map(|path| path.display().to_string()).unwrap_or_default(),

@@ -41,6 +41,16 @@ pub(super) fn run_once(shared: &Shared) {
     }
 }
 
+#[cfg(any(test, feature = "sim"))]
+impl super::Log {
+    /// Does what the thread does by itself, once: for a world without threads.
+    pub(crate) fn tend(&self) {
+        let Some(shared) = &self.shared else { return };
+        shared.recover(&mut lock(&shared.state));
+        run_once(shared);
+    }
+}
+
 fn perform(shared: &Shared, commit: &Commit) {
     let began = shared.env.clock.monotonic();
     let result = sync(shared, commit);

@@ -1,18 +1,20 @@
 //! A mail server in memory that can be told to misbehave.
 
+use super::network::Host;
 use crate::env::clock::Clock;
 use crate::env::crash_disk::CrashDisk;
 use crate::env::network::{BoxStream, Listener, Network};
+use crate::env::tasks::Tasks;
 use futures_util::future::BoxFuture;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 
 /// How the end of a message is answered.
 #[derive(Clone, Debug)]
-pub(super) enum Ending {
+pub(crate) enum Ending {
     /// With this line.
     Answer(&'static str),
     /// The message is kept, and the connection cut before the 250.
@@ -21,15 +23,17 @@ pub(super) enum Ending {
 
 /// A mail that was taken (or kept before a cut).
 #[derive(Clone, Debug)]
-pub(super) struct Taken {
-    pub(super) at_ms: i64,
-    pub(super) recipients: Vec<String>,
-    pub(super) text: String,
+pub(crate) struct Taken {
+    pub(crate) at_ms: i64,
+    pub(crate) recipients: Vec<String>,
+    pub(crate) text: String,
+    /// Whether the other side was there to hear that it was taken.
+    pub(crate) is_heard: bool,
 }
 
 impl Taken {
     /// Returns a header, unfolded.
-    pub(super) fn header(&self, name: &str) -> String {
+    pub(crate) fn header(&self, name: &str) -> String {
         let head = self.text.split("\r\n\r\n").next().unwrap_or("").replace("\r\n ", " ").replace("\r\n\t", " ");
         let prefix = format!("{}:", name.to_lowercase());
         let line = head.lines().find(|line| line.to_lowercase().starts_with(&prefix)).map(str::to_owned);
@@ -38,37 +42,37 @@ impl Taken {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Script {
+pub(crate) struct Script {
     /// Whether connections are refused.
-    pub(super) is_down: bool,
+    pub(crate) is_down: bool,
     /// Whether a connection is never greeted.
-    pub(super) is_silent: bool,
+    pub(crate) is_silent: bool,
     /// Answers to RCPT by recipient, in order; 250 when they are used up.
-    pub(super) recipients: BTreeMap<String, VecDeque<&'static str>>,
+    pub(crate) recipients: BTreeMap<String, VecDeque<&'static str>>,
     /// Answers to messages, in order; 250 when they are used up.
-    pub(super) endings: VecDeque<Ending>,
+    pub(crate) endings: VecDeque<Ending>,
     /// How long the server thinks about each message.
-    pub(super) thinks: Duration,
-    pub(super) taken: Vec<Taken>,
-    pub(super) connections: usize,
+    pub(crate) thinks: Duration,
+    pub(crate) taken: Vec<Taken>,
+    pub(crate) connections: usize,
 }
 
 /// The server, and the network whose only host it is.
 #[derive(Clone)]
-pub(super) struct MailServer {
-    pub(super) script: Arc<Mutex<Script>>,
+pub(crate) struct MailServer {
+    pub(crate) script: Arc<Mutex<Script>>,
     clock: Arc<dyn Clock>,
     /// The disk of the life that speaks to the server: without power it says nothing more.
     life: Option<CrashDisk>,
 }
 
 impl MailServer {
-    pub(super) fn new(clock: &Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(clock: &Arc<dyn Clock>) -> Self {
         Self { script: Arc::default(), clock: Arc::clone(clock), life: None }
     }
 
     /// Returns the same server as a life on this disk reaches it.
-    pub(super) fn seen_from(&self, disk: &CrashDisk) -> Self {
+    pub(crate) fn seen_from(&self, disk: &CrashDisk) -> Self {
         Self { life: Some(disk.clone()), ..self.clone() }
     }
 
@@ -76,11 +80,11 @@ impl MailServer {
         self.life.as_ref().is_some_and(CrashDisk::is_off)
     }
 
-    pub(super) fn change(&self, change: impl FnOnce(&mut Script)) {
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Script)) {
         change(&mut self.script.lock().expect("unpoisoned"));
     }
 
-    pub(super) fn taken(&self) -> Vec<Taken> {
+    pub(crate) fn taken(&self) -> Vec<Taken> {
         self.script.lock().expect("unpoisoned").taken.clone()
     }
 
@@ -89,7 +93,7 @@ impl MailServer {
         script.recipients.get_mut(address).and_then(VecDeque::pop_front).unwrap_or("250 ok")
     }
 
-    async fn serve(self, stream: DuplexStream) -> io::Result<()> {
+    async fn converse(self, stream: BoxStream) -> io::Result<()> {
         let mut stream = BufReader::new(stream);
         if self.script.lock().expect("unpoisoned").is_silent {
             let mut nothing = String::new();
@@ -120,10 +124,13 @@ impl MailServer {
                 }
                 "DATA" => {
                     stream.get_mut().write_all(b"354 go\r\n").await?;
-                    match self.message(&mut stream, &recipients).await? {
-                        Some(answer) => answer.to_owned(),
-                        None => return Ok(()),
+                    let Some(answer) = self.message(&mut stream, &recipients).await? else { return Ok(()) };
+                    let place = self.script.lock().expect("unpoisoned").taken.len().checked_sub(1);
+                    stream.get_mut().write_all(format!("{answer}\r\n").as_bytes()).await?;
+                    if answer.starts_with('2') {
+                        self.change(|script| place.into_iter().for_each(|place| script.taken[place].is_heard = true));
                     }
+                    continue;
                 }
                 "QUIT" => "221 bye".to_owned(),
                 _ => "250 ok".to_owned(),
@@ -132,7 +139,7 @@ impl MailServer {
         }
     }
 
-    async fn message(&self, stream: &mut BufReader<DuplexStream>, recipients: &[String]) -> io::Result<Option<&'static str>> {
+    async fn message(&self, stream: &mut BufReader<BoxStream>, recipients: &[String]) -> io::Result<Option<&'static str>> {
         let mut text = String::new();
         loop {
             let mut line = String::new();
@@ -151,7 +158,7 @@ impl MailServer {
         }
         let mut script = self.script.lock().expect("unpoisoned");
         let ending = script.endings.pop_front().unwrap_or(Ending::Answer("250 queued as 1"));
-        let taken = Taken { at_ms: self.clock.now_ms(), recipients: recipients.to_vec(), text };
+        let taken = Taken { at_ms: self.clock.now_ms(), recipients: recipients.to_vec(), text, is_heard: false };
         match ending {
             Ending::Answer(answer) => {
                 if answer.starts_with('2') {
@@ -167,6 +174,12 @@ impl MailServer {
     }
 }
 
+impl Host for MailServer {
+    fn serve(&self, stream: BoxStream) -> BoxFuture<'static, io::Result<()>> {
+        Box::pin(self.clone().converse(stream))
+    }
+}
+
 impl Network for MailServer {
     fn connect(&self, _address: &str) -> BoxFuture<'static, io::Result<BoxStream>> {
         let this = self.clone();
@@ -179,8 +192,7 @@ impl Network for MailServer {
                 }
             }
             let (ours, theirs) = tokio::io::duplex(1 << 16);
-            #[expect(clippy::disallowed_methods, reason = "the server's side of a test")]
-            drop(tokio::spawn(this.serve(theirs)));
+            drop(Tasks::new().spawn("mail server", this.converse(Box::new(theirs))));
             Ok(Box::new(ours) as BoxStream)
         })
     }

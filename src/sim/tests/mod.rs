@@ -1,0 +1,7 @@
+//! What is shown in the made-up world.
+
+mod day;
+mod failures;
+mod random;
+mod scene;
+mod timelines;
