@@ -221,9 +221,16 @@ pub(super) async fn start(
     };
     let remote_write = RemoteWrite::start(remote_write_deps, config.clone()).await;
 
+    let (inputs, inputs_seen) = watch::channel(Arc::default());
     let targets = discovery::start(&env, config.clone(), &registry, Some(Arc::clone(&state)));
     let in_process = own::in_process(&env, config.clone(), &registry, listen.clone());
-    let scrape_deps = ScrapeDeps { env: env.clone(), append: Arc::clone(&append), registry: registry.clone(), in_process };
+    let scrape_deps = ScrapeDeps {
+        env: env.clone(),
+        append: Arc::clone(&append),
+        registry: registry.clone(),
+        in_process,
+        rule_inputs: inputs_seen,
+    };
     let scrape = ScrapeManager::start(scrape_deps, config.clone(), targets);
 
     let feed = sources::RuleFeed {
@@ -243,6 +250,7 @@ pub(super) async fn start(
         external_url,
         registry: registry.clone(),
         state: Arc::clone(&state),
+        inputs,
     };
     let rules = RuleManager::start(rule_deps, config.clone(), feed.start().await);
 

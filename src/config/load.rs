@@ -16,7 +16,8 @@ use super::values::FilePath;
 use super::web::WebConfig;
 use super::yaml::{self, Limits, Node, Source};
 use super::zookeeper::{ClusterConfig, ZooKeeperConfig};
-use crate::model::labels::{Labels, LabelsBuilder};
+use crate::model::labels::{Labels, LabelsBuilder, METRIC_NAME};
+use crate::model::limits::check_labels;
 use crate::model::relabel::RelabelConfig;
 use crate::model::utf8;
 use std::collections::BTreeMap;
@@ -391,6 +392,41 @@ fn with_alertmanager_file(root: Node, files: &dyn Files) -> Result<Node, ConfigE
     Ok(root.with("alertmanager", &body))
 }
 
+/// Judges the overrides: each becomes series, which must have their labels.
+fn check_overrides(config: &Config, root: &Node) -> Result<(), ConfigError> {
+    let Some(section) = root.get("overrides").filter(|section| !section.is_null()) else { return Ok(()) };
+    for (key, place) in section.entries()? {
+        let name = key.text()?;
+        if name.is_empty() {
+            return Err(key.error("an override needs a name, by which rules find it"));
+        }
+        let Some(threshold) = config.overrides.get(name) else { continue };
+        let by = threshold.by.as_str();
+        let refused = match by {
+            "" => Some("\"\" is not a label's name".to_owned()),
+            "name" => Some("the label `name` holds the override's own name; an override goes by another one".to_owned()),
+            _ if by.starts_with("__") => Some(format!("{by:?} is not a label by which series are known")),
+            _ => None,
+        };
+        if let Some(reason) = refused {
+            return Err(place.error_at("by", reason));
+        }
+        let values = place.get("values").filter(|values| !values.is_null());
+        for (key, number) in values.map_or(Ok(&[][..]), Node::entries)? {
+            let value = key.text()?;
+            if value.is_empty() {
+                return Err(key.error("an override is for one value of a label, and an empty value is none"));
+            }
+            let labels = Labels::from_pairs([(METRIC_NAME, "override"), ("name", name), (by, value)]);
+            check_labels(&labels).map_err(|reason| key.error(reason))?;
+            if threshold.values.get(value).is_some_and(|number| number.is_nan()) {
+                return Err(number.error("a threshold must be a number, found NaN"));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Judges what more than one section says.
 fn check_whole(config: &Config, root: &Node) -> Result<(), ConfigError> {
     let lists: [(&str, &str, Vec<&str>); 2] = [
@@ -413,6 +449,7 @@ fn check_whole(config: &Config, root: &Node) -> Result<(), ConfigError> {
             return Err(items.get(place).unwrap_or(root).error(message));
         }
     }
+    check_overrides(config, root)?;
     let legacy = config.global.metric_name_validation_scheme == NameValidation::Legacy;
     let strategy = config.otlp.translation_strategy;
     let keeps = matches!(strategy, TranslationStrategy::NoUtf8EscapingWithSuffixes | TranslationStrategy::NoTranslation);

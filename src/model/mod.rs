@@ -20,6 +20,7 @@ pub mod number;
 pub mod protobuf;
 pub mod regex;
 pub mod relabel;
+pub mod rule_inputs;
 pub mod rule_source;
 pub mod sample;
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::rule::{Evaluation, Outcome, RuleState};
 use super::sharing::Sharing;
 use super::spec::{GroupKey, GroupSpec};
 use super::view::{GroupView, RuleView};
+use super::watch::{self as inputs, Board, Waker, Watch};
 use crate::env::Env;
 use crate::model::alert::Alert;
 use crate::model::labels::Labels;
@@ -46,6 +47,7 @@ pub(super) struct Shared {
     pub(super) external_url: String,
     pub(super) metrics: Metrics,
     pub(super) views: Mutex<BTreeMap<GroupKey, Arc<GroupView>>>,
+    pub(super) board: Board,
 }
 
 impl Shared {
@@ -93,6 +95,10 @@ pub(super) struct Group {
     metrics: GroupMetrics,
     remembered: restore::Remembered,
     sharing: Arc<Sharing>,
+    /// Present where the group is evaluated as soon as its inputs change.
+    watch: Option<Watch>,
+    /// The instant of the last evaluation.
+    last_ms: i64,
 }
 
 impl Group {
@@ -103,6 +109,7 @@ impl Group {
         spec: Arc<GroupSpec>,
         settings: Settings,
         stop: watch::Receiver<bool>,
+        waker: Option<Arc<Waker>>,
         before: &mut GroupState,
     ) -> Self {
         let label = key.label();
@@ -120,7 +127,8 @@ impl Group {
         }
         let metrics = shared.metrics.group(&key);
         let sharing = Arc::new(Sharing::new(Arc::clone(&shared.querier)));
-        let mut group = Self { shared, key, spec, settings, stop, rules, metrics, remembered: BTreeMap::new(), sharing };
+        let (remembered, watch) = (BTreeMap::new(), waker.map(Watch::new));
+        let mut group = Self { shared, key, spec, settings, stop, rules, metrics, remembered, sharing, watch, last_ms: i64::MIN };
         if is_reload {
             group.remembered = group.to_remember();
         }
@@ -154,10 +162,16 @@ impl Group {
             First::Now => clock.now_ms(),
         };
         loop {
-            tokio::select! {
+            let query_offset_ms = self.query_offset_ms();
+            let woken = tokio::select! {
                 biased;
                 _ = self.stop.wait_for(|stop| *stop) => break,
-                () = clock.sleep_until_ms(at_ms) => {}
+                () = clock.sleep_until_ms(at_ms) => None,
+                due = inputs::due(self.watch.as_ref(), &self.shared.env, query_offset_ms) => Some(due),
+            };
+            if let Some((seen, due_ms)) = woken {
+                self.evaluate_woken(seen, due_ms).await;
+                continue;
             }
             let now_ms = clock.now_ms();
             let interval_ms = self.interval_ms();
@@ -168,13 +182,37 @@ impl Group {
                 self.metrics.iterations_missed.add(missed.unsigned_abs());
                 at_ms = if now_ms > at_ms { at_ms + missed * interval_ms } else { now_ms };
             }
-            self.evaluate(at_ms).await;
+            // A scrape may have caused an evaluation at this very instant.
+            if !self.was_evaluated_at(at_ms) {
+                let seen = self.watch.as_ref().and_then(|watch| watch.seen_at(at_ms, query_offset_ms));
+                self.evaluate(at_ms).await;
+                if let (Some(watch), Some(seen)) = (&mut self.watch, seen) {
+                    watch.has_seen(seen);
+                }
+            }
             at_ms = self.next_tick(at_ms);
             if at_ms - clock.now_ms() > interval_ms {
                 at_ms = self.next_tick(clock.now_ms());
             }
         }
         self.into_state()
+    }
+
+    /// Returns whether the last evaluation was at that instant or a little later.
+    fn was_evaluated_at(&self, at_ms: i64) -> bool {
+        self.last_ms >= at_ms && self.last_ms.saturating_sub(at_ms) <= self.interval_ms()
+    }
+
+    /// Evaluates because inputs changed, and has those evaluated that read what came out.
+    async fn evaluate_woken(&mut self, seen: u64, due_ms: i64) {
+        // The rows of two evaluations at one instant would be one.
+        let at_ms = if self.was_evaluated_at(due_ms) { self.last_ms + 1 } else { due_ms };
+        self.evaluate(at_ms).await;
+        if let Some(watch) = &mut self.watch {
+            watch.has_seen(seen);
+        }
+        self.metrics.woken.inc();
+        self.shared.board.wake_behind(&self.key, at_ms - self.query_offset_ms());
     }
 
     fn into_state(self) -> GroupState {
@@ -190,6 +228,7 @@ impl Group {
         let clock = Arc::clone(&self.shared.env.clock);
         let start = clock.monotonic();
         let mut samples = 0;
+        self.last_ms = at_ms;
         self.metrics.iterations.inc();
         self.sharing.begin(at_ms);
         for place in 0..self.rules.len() {
@@ -214,7 +253,11 @@ impl Group {
         }
         self.sharing.end();
         self.remember().await;
-        let seconds = (clock.monotonic() - start).as_secs_f64();
+        let took = clock.monotonic() - start;
+        if let Some(watch) = &mut self.watch {
+            watch.rest(&self.shared.env, took);
+        }
+        let seconds = took.as_secs_f64();
         self.shared.metrics.group_seconds.observe(seconds);
         self.metrics.last_duration_seconds.set(seconds);
         self.metrics.last_evaluation_seconds.set(at_ms as f64 / 1000.0);

@@ -8,11 +8,14 @@ use super::file::{self, RuleFileError};
 use super::group::{First, Group, GroupState, Settings, Shared, bury};
 use super::memory::Memory;
 use super::metrics::Metrics;
+use super::overrides;
 use super::spec::{GroupKey, GroupSpec, RuleFile};
 use super::view::{FileView, RefusedFile, RulesView};
+use super::watch::{Board, Waker};
 use crate::config::Config;
 use crate::env::{Env, tasks::TaskHandle};
 use crate::model::alert::Alert;
+use crate::model::rule_inputs::RuleInputs;
 use crate::model::rule_source::{RuleOrigin, RuleSource, RuleSources};
 use crate::promql::engine::Engine;
 use crate::state::State;
@@ -44,6 +47,8 @@ pub struct RuleDeps {
     pub registry: Registry,
     /// Where firing alerts and good rule files are remembered.
     pub state: Arc<dyn State>,
+    /// Takes what watched groups read, for whoever writes samples.
+    pub inputs: watch::Sender<Arc<RuleInputs>>,
 }
 
 /// The rules of the server; starts with [`RuleManager::start`].
@@ -62,6 +67,8 @@ pub struct RulesHandle {
 /// What runs until the end.
 struct RunningTasks {
     manager: TaskHandle<()>,
+    /// Writes the configuration's overrides.
+    thresholds: TaskHandle<()>,
     /// Writes down what groups remember.
     writer: TaskHandle<()>,
 }
@@ -101,12 +108,18 @@ impl RuleManager {
             external_url: deps.external_url,
             metrics: Metrics::new(&deps.registry),
             views: Mutex::default(),
+            board: Board::new(deps.inputs),
         });
         let (publish, files) = watch::channel(Arc::default());
-        let first_settings = settings(&config.borrow());
+        let (first_settings, watched) = {
+            let config = config.borrow();
+            (settings(&config), config.watch_rule_groups.clone())
+        };
+        let thresholds = env.tasks.spawn("rules overrides", overrides::run(Arc::clone(&shared), config.clone()));
         let manager = Manager {
             shared: Arc::clone(&shared),
             settings: first_settings,
+            watched,
             config,
             sources,
             stop: stopped,
@@ -116,7 +129,7 @@ impl RuleManager {
             generation: 0,
         };
         let task = env.tasks.spawn("rules", manager.run());
-        RulesHandle { shared, files, stop, tasks: Arc::new(Mutex::new(Some(RunningTasks { manager: task, writer }))) }
+        RulesHandle { shared, files, stop, tasks: Arc::new(Mutex::new(Some(RunningTasks { manager: task, thresholds, writer }))) }
     }
 }
 
@@ -148,9 +161,11 @@ impl RulesHandle {
     pub async fn stop(&self) {
         self.stop.send_replace(true);
         let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(RunningTasks { manager, writer }) = tasks else { return };
-        if let Err(error) = manager.await {
-            tracing::error!(%error, "the rules ended badly");
+        let Some(RunningTasks { manager, thresholds, writer }) = tasks else { return };
+        for task in [thresholds, manager] {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "the rules ended badly");
+            }
         }
         self.shared.memory.close();
         if let Err(error) = writer.await {
@@ -192,6 +207,8 @@ struct Good {
 struct Running {
     spec: Arc<GroupSpec>,
     settings: Settings,
+    /// Present where it is evaluated as soon as its inputs change.
+    waker: Option<Arc<Waker>>,
     stop: watch::Sender<bool>,
     task: TaskHandle<GroupState>,
 }
@@ -203,6 +220,8 @@ struct Manager {
     stop: watch::Receiver<bool>,
     publish: watch::Sender<Arc<Files>>,
     settings: Settings,
+    /// Names of the groups that are evaluated as soon as their inputs change.
+    watched: Vec<String>,
     known: BTreeMap<RuleOrigin, Known>,
     running: BTreeMap<GroupKey, Running>,
     generation: u64,
@@ -212,7 +231,11 @@ impl Manager {
     async fn run(mut self) {
         loop {
             let sources = Arc::clone(&self.sources.borrow_and_update());
-            self.settings = settings(&self.config.borrow_and_update());
+            {
+                let config = self.config.borrow_and_update();
+                self.settings = settings(&config);
+                self.watched.clone_from(&config.watch_rule_groups);
+            }
             self.take_in(&sources).await;
             tokio::select! {
                 biased;
@@ -302,10 +325,7 @@ impl Manager {
         for key in keys {
             let stays = wanted.iter().any(|(wanted, spec)| {
                 *wanted == key
-                    && self
-                        .running
-                        .get(&key)
-                        .is_some_and(|running| running.spec.is_same(spec) && running.settings == self.settings)
+                    && self.running.get(&key).is_some_and(|running| running.spec.is_same(spec) && self.runs_so(running))
             });
             if !stays && let Some(running) = self.running.remove(&key) {
                 running.stop.send_replace(true);
@@ -316,7 +336,7 @@ impl Manager {
         for (key, task) in stopping {
             before.insert(key, finished(task).await);
         }
-        for (key, spec) in wanted {
+        for (key, spec) in wanted.iter().cloned() {
             if !self.running.contains_key(&key) {
                 let mut state = before.remove(&key).unwrap_or_default();
                 self.start(&key, spec, &mut state, first);
@@ -329,15 +349,30 @@ impl Manager {
             bury(&self.shared, &key.label(), state.rules).await;
             self.forget_alerts(&key);
         }
+        let watched = wanted.iter().filter_map(|(key, spec)| {
+            let waker = self.running.get(key)?.waker.as_ref()?;
+            Some((key, spec.as_ref(), waker))
+        });
+        self.shared.board.set(watched);
+    }
+
+    fn is_watched(&self, group: &str) -> bool {
+        self.watched.iter().any(|name| name == group)
+    }
+
+    /// Returns whether a group runs with the settings that hold now.
+    fn runs_so(&self, running: &Running) -> bool {
+        running.settings == self.settings && running.waker.is_some() == self.is_watched(&running.spec.name)
     }
 
     fn start(&mut self, key: &GroupKey, spec: Arc<GroupSpec>, before: &mut GroupState, first: First) {
         let (stop, stopped) = watch::channel(false);
         let first = if before.rules.is_empty() { first } else { First::Phased };
         let (shared, settings) = (Arc::clone(&self.shared), self.settings.clone());
-        let group = Group::new(shared, key.clone(), Arc::clone(&spec), settings, stopped, before);
+        let waker = self.is_watched(&key.name).then(Arc::default);
+        let group = Group::new(shared, key.clone(), Arc::clone(&spec), settings, stopped, waker.clone(), before);
         let task = self.shared.env.tasks.spawn("rule group", group.run(first));
-        self.running.insert(key.clone(), Running { spec, settings: self.settings.clone(), stop, task });
+        self.running.insert(key.clone(), Running { spec, settings: self.settings.clone(), waker, stop, task });
     }
 
     /// Lists the groups of all good files, in order.

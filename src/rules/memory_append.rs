@@ -2,6 +2,7 @@
 
 use crate::model::exemplar::Exemplar;
 use crate::model::labels::Labels;
+use crate::model::matcher::Matcher;
 use crate::model::metadata::Metadata;
 use crate::model::sample::Value;
 use crate::storage::append::{Append, AppendError, Appended, BatchSample, BatchValue, Durability, GroupId, SeriesId};
@@ -47,6 +48,18 @@ impl Append for MemoryAppend {
         names.labels.push(labels.clone());
         names.ids.insert(labels.clone(), SeriesId(place));
         Ok(SeriesId(place))
+    }
+
+    fn matching(&self, series: &[SeriesId], wanted: &[&[Matcher]], found: &mut dyn FnMut(usize, usize)) {
+        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        for (place, id) in series.iter().enumerate() {
+            let Some(labels) = names.labels.get(id.0 as usize) else { continue };
+            for (which, matchers) in wanted.iter().enumerate() {
+                if matchers.iter().all(|one| one.matches_labels(labels)) {
+                    found(place, which);
+                }
+            }
+        }
     }
 
     fn group(&self, _name: &str) -> Result<GroupId, AppendError> {

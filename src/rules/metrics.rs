@@ -27,12 +27,14 @@ pub(super) struct GroupMetrics {
     pub(super) last_duration_seconds: Gauge,
     pub(super) last_samples: Gauge,
     pub(super) rules: Gauge,
+    /// Evaluations that a scrape caused.
+    pub(super) woken: Counter,
 }
 
 const REFUSED: &str = "watchkeeper_rule_file_refused";
 const REFUSED_HELP: &str = "Whether the newest version of a rule file was refused.";
 
-const COUNTERS: [(&str, &str); 4] = [
+const COUNTERS: [(&str, &str); 5] = [
     ("watchkeeper_rule_evaluations_total", "The total number of rule evaluations."),
     ("watchkeeper_rule_evaluation_failures_total", "The total number of rule evaluation failures."),
     (
@@ -43,6 +45,7 @@ const COUNTERS: [(&str, &str); 4] = [
         "watchkeeper_rule_group_iterations_missed_total",
         "The total number of rule group evaluations missed due to slow rule group evaluation.",
     ),
+    ("watchkeeper_rule_group_woken_total", "Rule group evaluations because a scrape changed an input."),
 ];
 
 const GAUGES: [(&str, &str); 5] = [
@@ -67,7 +70,7 @@ impl Metrics {
     pub(super) fn group(&self, key: &GroupKey) -> GroupMetrics {
         let group = key.label();
         let labels = [("rule_group", group.as_str())];
-        let [evaluations, failures, iterations, iterations_missed] =
+        let [evaluations, failures, iterations, iterations_missed, woken] =
             COUNTERS.map(|(name, help)| self.registry.counter(name, help, &labels));
         let [interval_seconds, last_evaluation_seconds, last_duration_seconds, last_samples, rules] =
             GAUGES.map(|(name, help)| self.registry.gauge(name, help, &labels));
@@ -81,6 +84,7 @@ impl Metrics {
             last_duration_seconds,
             last_samples,
             rules,
+            woken,
         }
     }
 

@@ -18,6 +18,7 @@ mod manager;
 mod memory;
 pub mod memory_append;
 mod metrics;
+pub mod overrides;
 pub mod recording;
 pub mod restore;
 pub mod rule;
@@ -26,6 +27,9 @@ pub mod spec;
 pub mod template_data;
 pub mod unit_test;
 pub mod view;
+mod watch;
+#[cfg(test)]
+mod watch_tests;
 
 pub use manager::{RuleDeps, RuleManager, RulesHandle};
 pub use view::RulesView;

@@ -9,6 +9,7 @@ use crate::env::Env;
 use crate::env::clock::TokioClock;
 use crate::model::alert::Alert;
 use crate::model::labels::Labels;
+use crate::model::rule_inputs::RuleInputs;
 use crate::model::rule_source::{RuleOrigin, RuleSource, RuleSources};
 use crate::model::sample::Value;
 use crate::model::shared_data;
@@ -208,25 +209,26 @@ fn check_order(t: i64, first: &RuleState, second: &RuleState) {
 }
 
 /// A world with one scraped metric and rules in it.
-struct World {
-    store: Arc<MemoryStore>,
+pub(super) struct World {
+    pub(super) store: Arc<MemoryStore>,
     state: Arc<MemoryState>,
     sources: watch::Sender<Arc<RuleSources>>,
-    alerts: mpsc::Receiver<Vec<Alert>>,
-    rules: RulesHandle,
-    registry: Registry,
-    env: Env,
-    _config: watch::Sender<Arc<Config>>,
+    pub(super) alerts: mpsc::Receiver<Vec<Alert>>,
+    pub(super) rules: RulesHandle,
+    pub(super) registry: Registry,
+    pub(super) env: Env,
+    pub(super) config: watch::Sender<Arc<Config>>,
+    pub(super) inputs: watch::Receiver<Arc<RuleInputs>>,
 }
 
-const START_MS: i64 = 1_700_000_000_000;
+pub(super) const START_MS: i64 = 1_700_000_000_000;
 
-fn source(name: &str, text: &str, version: u64) -> RuleSource {
+pub(super) fn source(name: &str, text: &str, version: u64) -> RuleSource {
     RuleSource { origin: RuleOrigin::Znode(name.to_owned()), text: Ok(text.to_owned()), version, modified_ms: None }
 }
 
 impl World {
-    fn start(files: Vec<RuleSource>) -> Self {
+    pub(super) fn start(files: Vec<RuleSource>) -> Self {
         Self::start_on(files, Arc::new(MemoryStore::new()), Arc::new(MemoryState::new()), START_MS)
     }
 
@@ -235,6 +237,7 @@ impl World {
         let (alerts, told) = mpsc::channel(1000);
         let (sources, sources_seen) = watch::channel(Arc::new(RuleSources { files }));
         let (config, config_seen) = watch::channel(Arc::new(Config::without_file()));
+        let (inputs, inputs_seen) = watch::channel(Arc::default());
         let registry = Registry::new();
         let deps = RuleDeps {
             env: env.clone(),
@@ -245,20 +248,21 @@ impl World {
             external_url: "http://w".to_owned(),
             registry: registry.clone(),
             state: Arc::clone(&state) as Arc<dyn State>,
+            inputs,
         };
         let rules = RuleManager::start(deps, config_seen, sources_seen);
-        Self { store, state, sources, alerts: told, rules, registry, env, _config: config }
+        Self { store, state, sources, alerts: told, rules, registry, env, config, inputs: inputs_seen }
     }
 
     /// Lets time pass, with the metric `m` at `value` every 5 s.
-    async fn pass(&self, seconds: i64, value: f64) {
+    pub(super) async fn pass(&self, seconds: i64, value: f64) {
         for _ in 0..seconds / 5 {
             self.store.add(&Labels::from_pairs([("__name__", "m")]), self.env.clock.now_ms(), Value::Float(value));
             self.env.clock.sleep(Duration::from_secs(5)).await;
         }
     }
 
-    fn told(&mut self) -> Vec<Alert> {
+    pub(super) fn told(&mut self) -> Vec<Alert> {
         let mut told = Vec::new();
         while let Ok(mut alerts) = self.alerts.try_recv() {
             told.append(&mut alerts);
@@ -266,7 +270,7 @@ impl World {
         told
     }
 
-    async fn push(&mut self, files: Vec<RuleSource>) {
+    pub(super) async fn push(&mut self, files: Vec<RuleSource>) {
         let before = self.rules.generation();
         self.sources.send_replace(Arc::new(RuleSources { files }));
         while self.rules.generation() == before {
@@ -274,7 +278,7 @@ impl World {
         }
     }
 
-    fn states(&self) -> Vec<String> {
+    pub(super) fn states(&self) -> Vec<String> {
         let view = self.rules.view();
         let rules = view.groups.iter().flat_map(|group| &group.rules);
         rules
@@ -285,7 +289,15 @@ impl World {
             .collect()
     }
 
-    fn last(&self, series: &Labels) -> Option<f64> {
+    /// The times of the samples of a series.
+    pub(super) fn times(&self, series: &Labels) -> Vec<i64> {
+        let matchers: Vec<_> = series.iter().map(|(name, value)| crate::model::matcher::Matcher::equal(name, value)).collect();
+        let selection = self.store.select(&matchers, TimeRange { start_ms: 0, end_ms: i64::MAX }, &Hints::default()).unwrap();
+        let columns = selection.reader.read(0..selection.series.len()).unwrap();
+        columns.first().map(|column| column.times.to_vec()).unwrap_or_default()
+    }
+
+    pub(super) fn last(&self, series: &Labels) -> Option<f64> {
         let matchers: Vec<_> = series.iter().map(|(name, value)| crate::model::matcher::Matcher::equal(name, value)).collect();
         let range = TimeRange { start_ms: 0, end_ms: i64::MAX };
         let selection = self.store.select(&matchers, range, &Hints::default()).ok()?;

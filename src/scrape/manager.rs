@@ -13,6 +13,7 @@ use crate::model::labels::Labels;
 use crate::model::limits::SCRAPE_BODIES_BYTES;
 use crate::model::metadata::Metadata;
 use crate::model::relabel::RelabelStep;
+use crate::model::rule_inputs::RuleInputs;
 use crate::model::target::JobTargets;
 use crate::net::Budget;
 use crate::storage::append::Append;
@@ -48,6 +49,8 @@ pub struct ScrapeDeps {
     pub registry: Registry,
     /// Targets within this process.
     pub in_process: watch::Receiver<Vec<InProcessTarget>>,
+    /// What rule groups read that are evaluated when a scrape changed it.
+    pub rule_inputs: watch::Receiver<Arc<RuleInputs>>,
 }
 
 /// The manager's one task.
@@ -63,6 +66,7 @@ pub struct ScrapeManager {
     published: Arc<ArcSwap<Published>>,
     /// Loops that were told to stop and may still be at it.
     ending: Vec<TaskHandle<()>>,
+    rule_inputs: watch::Receiver<Arc<RuleInputs>>,
 }
 
 /// In-process pools lie beside configured ones of the same name.
@@ -120,6 +124,7 @@ impl ScrapeManager {
             pools: BTreeMap::new(),
             published: Arc::clone(&published),
             ending: Vec::new(),
+            rule_inputs: deps.rule_inputs,
         };
         let token = stop.clone();
         let in_process = deps.in_process;
@@ -259,6 +264,7 @@ impl ScrapeManager {
             metrics: self.metrics.clone(),
             failure_log: Arc::clone(&self.failure_log),
             first_ms,
+            rule_inputs: self.rule_inputs.clone(),
         };
         let task = self.env.tasks.spawn("scrape", runner.run());
         Running { shared, source, task }

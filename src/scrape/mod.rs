@@ -28,6 +28,7 @@ mod gathered_tests;
 #[cfg(test)]
 mod histogram_tests;
 pub mod in_process;
+mod inputs;
 mod manager;
 mod reading;
 mod sample_labels;

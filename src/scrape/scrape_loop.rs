@@ -10,6 +10,7 @@
 use super::cache::Outcome;
 use super::failure_log::FailureLog;
 use super::fetch::{FetchError, Fetched, Fetcher};
+use super::inputs::Inputs;
 use super::reading::Reading;
 use super::sample_labels::SampleLabels;
 use super::view::{Ask, ScrapeFailure, Shared, Status};
@@ -17,12 +18,14 @@ use crate::config::ScrapeConfig;
 use crate::env::Env;
 use crate::exposition::families::ReadError;
 use crate::model::labels::{LabelsBuilder, METRIC_NAME};
+use crate::model::rule_inputs::RuleInputs;
 use crate::model::sample::stale_nan;
 use crate::model::target::TargetHealth;
 use crate::storage::append::{Append, AppendError, Appended, BatchSample, BatchValue, Durability, GroupId, SeriesId};
 use crate::telemetry::metrics::{Counter, Histogram, Registry, SECONDS};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// The series that every scrape leaves about itself.
 const REPORT: [&str; 5] =
@@ -141,6 +144,8 @@ pub(super) struct ScrapeLoop {
     pub(super) failure_log: Arc<FailureLog>,
     /// When to begin; `None`: at the target's own place in the interval.
     pub(super) first_ms: Option<i64>,
+    /// What watched rule groups read.
+    pub(super) rule_inputs: watch::Receiver<Arc<RuleInputs>>,
 }
 
 /// What a loop remembers between scrapes.
@@ -154,6 +159,7 @@ struct Memory {
     live_beside: Vec<SeriesId>,
     buffer: Vec<u8>,
     last_ms: i64,
+    inputs: Inputs,
 }
 
 impl ScrapeLoop {
@@ -194,9 +200,9 @@ impl ScrapeLoop {
         }
         self.shared.take_asks();
         if self.shared.ends()
-            && let Some(memory) = memory
+            && let Some(mut memory) = memory
         {
-            self.mark_ended(&memory);
+            self.mark_ended(&mut memory);
         }
     }
 
@@ -309,6 +315,7 @@ impl ScrapeLoop {
             live_beside: Vec::new(),
             buffer: Vec::new(),
             last_ms: i64::MIN,
+            inputs: Inputs::new(&self.rule_inputs),
         })
     }
 
@@ -358,7 +365,7 @@ impl ScrapeLoop {
         self.metrics.count(&appended);
         self.metrics.duplicate.add(outcome.repeated as u64);
         let after_failure = memory.live.is_none();
-        memory.live = Some(layout);
+        memory.live = Some(Arc::clone(&layout));
         let mut samples: Vec<BatchSample> = Vec::new();
         if !after_failure {
             samples.extend(outcome.vanished.iter().map(|series| stale_sample(*series, at_ms)));
@@ -386,6 +393,11 @@ impl ScrapeLoop {
             let appended = self.append.append_samples(Some(memory.group), &samples, Durability::Kept)?;
             self.metrics.count(&appended);
         }
+        if memory.inputs.are_watched() {
+            let values = memory.reading.values();
+            let beside = samples.iter().map(|sample| sample.series);
+            memory.inputs.written(&*self.append, at_ms, &layout, values, beside);
+        }
         for (series, mut exemplar) in outcome.exemplars {
             exemplar.at_ms.get_or_insert(at_ms);
             self.append.append_exemplars(series, &[exemplar]);
@@ -411,23 +423,25 @@ impl ScrapeLoop {
     /// Writes a failed scrape: stale markers once, and the report.
     fn write_failed(&self, memory: &mut Memory, at_ms: i64, report: &[f64]) -> Result<(), AppendError> {
         let timed: Vec<BatchSample> = memory.live_beside.drain(..).map(|series| stale_sample(series, at_ms)).collect();
-        let appended = match memory.live.take() {
+        let (layout, values) = match memory.live.take() {
             Some(layout) => {
                 let mut values = vec![stale_nan(); layout.len()];
                 values[..report.len()].copy_from_slice(report);
-                self.append.append_row(memory.group, at_ms, &layout, &values)?
+                (layout, values)
             }
-            None => self.append.append_row(memory.group, at_ms, &memory.report, report)?,
+            None => (Arc::clone(&memory.report), report.to_vec()),
         };
+        let appended = self.append.append_row(memory.group, at_ms, &layout, &values)?;
         self.metrics.count(&appended);
         if !timed.is_empty() {
             self.append.append_samples(Some(memory.group), &timed, Durability::Kept)?;
         }
+        memory.inputs.written(&*self.append, at_ms, &layout, &values, timed.iter().map(|sample| sample.series));
         Ok(())
     }
 
     /// Marks all series of a target that went away.
-    fn mark_ended(&self, memory: &Memory) {
+    fn mark_ended(&self, memory: &mut Memory) {
         let layout = memory.live.as_ref().unwrap_or(&memory.report);
         let at_ms = self.env.clock.now_ms().max(memory.last_ms + 1);
         let values = vec![stale_nan(); layout.len()];
@@ -437,6 +451,7 @@ impl ScrapeLoop {
         if let Err(error) = row.and(rest) {
             tracing::warn!(target = self.shared.target.url, %error, "cannot mark the series of a former target as stale");
         }
+        memory.inputs.written(&*self.append, at_ms, layout, &values, timed.iter().map(|sample| sample.series));
     }
 
     fn count_failure(&self, error: &ScrapeError) {

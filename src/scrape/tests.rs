@@ -7,7 +7,9 @@ use crate::env::Env;
 use crate::env::memory_disk::MemoryDisk;
 use crate::model::exemplar::Exemplar;
 use crate::model::labels::Labels;
+use crate::model::matcher::Matcher;
 use crate::model::metadata::Metadata;
+use crate::model::rule_inputs::{RuleInput, RuleInputs, WatchedGroup};
 use crate::model::sample::is_stale;
 use crate::model::target::TargetHealth;
 use crate::storage::append::{Append, AppendError, Appended, BatchSample, BatchValue, Durability, GroupId, SeriesId};
@@ -76,6 +78,17 @@ impl Append for Recorder {
         Ok(SeriesId(place as u32))
     }
 
+    fn matching(&self, series: &[SeriesId], wanted: &[&[Matcher]], found: &mut dyn FnMut(usize, usize)) {
+        let recorded = self.0.lock().unwrap();
+        for (place, id) in series.iter().enumerate() {
+            for (which, matchers) in wanted.iter().enumerate() {
+                if matchers.iter().all(|one| one.matches_labels(&recorded.series[id.0 as usize])) {
+                    found(place, which);
+                }
+            }
+        }
+    }
+
     fn group(&self, _name: &str) -> Result<GroupId, AppendError> {
         Ok(GroupId(0))
     }
@@ -127,6 +140,7 @@ pub(super) struct World {
     own: watch::Sender<Vec<InProcessTarget>>,
     answer: Arc<Mutex<Vec<u8>>>,
     pub(super) address: String,
+    pub(super) rule_inputs: watch::Sender<Arc<RuleInputs>>,
 }
 
 fn load(text: &str) -> Arc<Config> {
@@ -180,11 +194,12 @@ impl World {
         let registry = Registry::new();
         let recorder = Arc::new(Recorder::default());
         let (own, in_process) = watch::channel(Vec::new());
+        let (rule_inputs, inputs) = watch::channel(Arc::default());
         let append: Arc<dyn Append> = Arc::<Recorder>::clone(&recorder);
-        let deps = ScrapeDeps { env: env.clone(), append, registry: registry.clone(), in_process };
+        let deps = ScrapeDeps { env: env.clone(), append, registry: registry.clone(), in_process, rule_inputs: inputs };
         let targets = discovery::start(&env, receiver.clone(), &registry, None);
         let handle = ScrapeManager::start(deps, receiver, targets);
-        Self { env, recorder, handle, config: sender, own, answer, address }
+        Self { env, recorder, handle, config: sender, own, answer, address, rule_inputs }
     }
 
     pub(super) fn reload(&self, config: &str) {
@@ -388,4 +403,42 @@ async fn limits_hold_where_none_is_configured() {
     world.say(text(&format!("a{{x=\"{}\"}} 1\n", "v".repeat(70_000))));
     world.reload(&PLAIN.replace("scrape_timeout: 90ms", "scrape_timeout: 90ms\n  label_value_length_limit: 100000"));
     world.until("up", |_, view| view.active.first().is_some_and(|target| target.health == TargetHealth::Up)).await;
+}
+
+/// Watches selectors; returns them for the world, and where their groups note that they were woken.
+fn watched(selectors: &[(&str, bool)]) -> (Arc<RuleInputs>, Arc<Mutex<Vec<usize>>>) {
+    let counts = Arc::new(Mutex::new(vec![0; selectors.len()]));
+    let group = |(place, (name, every_sample)): (usize, &(&str, bool))| {
+        let (counts, name) = (Arc::clone(&counts), (*name).to_owned());
+        let input = RuleInput { matchers: vec![Matcher::equal("__name__", name)], every_sample: *every_sample };
+        WatchedGroup { inputs: vec![input], wake: Arc::new(move |_| counts.lock().unwrap()[place] += 1) }
+    };
+    (Arc::new(RuleInputs { groups: selectors.iter().enumerate().map(group).collect() }), counts)
+}
+
+#[tokio::test]
+async fn watched_groups_hear_of_changed_inputs_alone() {
+    let world = World::start(&PLAIN.replace("100ms", "1h").replace("90ms", "1s"), text("a 1\nb 1\nc 1 1000\n")).await;
+    world.until("the target", |_, view| !view.active.is_empty()).await;
+    let (inputs, counts) = watched(&[("a", false), ("b", true), ("c", true), ("up", false), ("absent", false), ("d", false)]);
+    world.rule_inputs.send_replace(inputs);
+    let scrape = async |body: Option<&str>| {
+        world.say(body.map(text).unwrap_or_else(|| reply("text/plain", "?")));
+        let before = std::mem::replace(&mut *counts.lock().unwrap(), vec![0; 6]);
+        assert!(before.iter().all(|count| *count <= 1), "one call for each scrape: {before:?}");
+        assert_eq!(world.handle.scrape_now("j", None).await, 1);
+        counts.lock().unwrap().clone()
+    };
+    assert_eq!(scrape(Some("a 1\nb 1\nc 1 1000\n")).await, [1, 1, 1, 1, 0, 0], "what is first seen");
+    assert_eq!(scrape(Some("a 1\nb 1\nc 1 1000\n")).await, [0, 1, 1, 0, 0, 0], "the same");
+    assert_eq!(scrape(Some("a 2\nb 1\nc 1 1000\n")).await, [1, 1, 1, 0, 0, 0], "another value");
+    assert_eq!(scrape(Some("a 2\nb 1\nd 1\n")).await, [0, 1, 0, 0, 0, 1], "a series more, one less beside the row");
+    assert_eq!(scrape(Some("a 2\nb 1\nd 1\ne 1\n")).await, [0, 1, 0, 0, 0, 0], "a series that nobody reads");
+    assert_eq!(scrape(Some("b 1\nd 1\ne 1\n")).await, [1, 1, 0, 0, 0, 0], "a series ended");
+    assert_eq!(scrape(None).await, [0, 1, 0, 1, 0, 1], "all ended");
+    assert_eq!(scrape(Some("b 1\nd 1\n")).await, [0, 1, 0, 1, 0, 1], "back");
+    world.rule_inputs.send_replace(Arc::default());
+    assert_eq!(scrape(Some("b 3\nd 3\n")).await, [0; 6]);
+    world.reload("scrape_configs: []");
+    world.until("no target", |_, view| view.active.is_empty()).await;
 }

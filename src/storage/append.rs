@@ -3,6 +3,7 @@
 use crate::model::exemplar::Exemplar;
 use crate::model::histogram::FloatHistogram;
 use crate::model::labels::Labels;
+use crate::model::matcher::Matcher;
 use crate::model::metadata::Metadata;
 use std::sync::Arc;
 
@@ -101,6 +102,10 @@ pub trait Append: Send + Sync {
     fn known_series(&self, encoded: &[&[u8]], found: &mut Vec<Option<SeriesId>>) {
         found.resize(found.len() + encoded.len(), None);
     }
+
+    /// Calls `found(i, j)` for each `series[i]` whose labels satisfy all matchers of `wanted[j]`. Takes a while for many series:
+    /// for those who ask once and remember.
+    fn matching(&self, series: &[SeriesId], wanted: &[&[Matcher]], found: &mut dyn FnMut(usize, usize));
 
     /// Returns the group of that stable name (for example `scrape/JOB/INSTANCE`), making it if it is new.
     ///

@@ -31,6 +31,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
+/// Series that are matched before others may change the names.
+const MATCHED_AT_ONCE: usize = 256;
+
 /// How a store behaves.
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
@@ -472,6 +475,12 @@ impl Append for Store {
 
     fn known_series(&self, encoded: &[&[u8]], found: &mut Vec<Option<SeriesId>>) {
         read(&self.inner.head.registry).find_encoded(encoded, found);
+    }
+
+    fn matching(&self, series: &[SeriesId], wanted: &[&[Matcher]], found: &mut dyn FnMut(usize, usize)) {
+        for (chunk, ids) in series.chunks(MATCHED_AT_ONCE).enumerate() {
+            read(&self.inner.head.registry).matching(ids, wanted, &mut |at, which| found(chunk * MATCHED_AT_ONCE + at, which));
+        }
     }
 
     fn group(&self, name: &str) -> Result<GroupId, AppendError> {

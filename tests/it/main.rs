@@ -27,4 +27,5 @@ mod senders;
 mod sharding;
 mod support;
 mod tsdb;
+mod watching;
 mod zookeeper_session;

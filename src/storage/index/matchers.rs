@@ -4,7 +4,9 @@
 //! and what it found is kept: values are only ever added, so that next time only new ones are tried.
 
 use super::registry::{PairId, Registry};
+use crate::model::labels::METRIC_NAME;
 use crate::model::matcher::{MatchOp, Matcher};
+use crate::storage::append::SeriesId;
 use roaring::RoaringBitmap;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -60,6 +62,22 @@ pub(crate) trait PairIndex {
         let mut carriers = RoaringBitmap::new();
         self.add_postings(pair, &mut carriers);
         wanted.map_or(!carriers.is_empty(), |wanted| !carriers.is_disjoint(wanted))
+    }
+}
+
+impl Registry {
+    /// Calls `found(i, j)` for each `series[i]` whose labels satisfy all of `wanted[j]`; a number without labels satisfies none.
+    pub(crate) fn matching(&self, series: &[SeriesId], wanted: &[&[Matcher]], found: &mut dyn FnMut(usize, usize)) {
+        for (place, id) in series.iter().enumerate().filter(|(_, id)| self.has(**id)) {
+            // Most are refused by their name alone.
+            let name = self.label(*id, METRIC_NAME);
+            for (which, matchers) in wanted.iter().enumerate() {
+                let named = matchers.iter().all(|one| one.name() != METRIC_NAME || one.matches(name));
+                if named && matchers.iter().all(|one| one.matches(self.label(*id, one.name()))) {
+                    found(place, which);
+                }
+            }
+        }
     }
 }
 
