@@ -20,7 +20,7 @@ use std::sync::{Mutex, PoisonError};
 pub(in crate::api) struct Peer(pub(in crate::api) SocketAddr);
 
 /// Paths whose POST only reads: Prometheus takes long queries that way.
-const READING_POSTS: [&str; 8] = [
+const READING_POSTS: [&str; 9] = [
     "/api/v1/query",
     "/api/v1/query_range",
     "/api/v1/query_exemplars",
@@ -29,6 +29,7 @@ const READING_POSTS: [&str; 8] = [
     "/api/v1/format_query",
     "/api/v1/parse_query",
     "/api/v1/read",
+    "/api/watchkeeper/v1/rules/replay",
 ];
 
 /// Paths that others may use only with authentication.

@@ -28,6 +28,7 @@ mod openapi;
 mod overview;
 mod params;
 mod prefix;
+mod replay;
 mod routes;
 mod serve;
 #[cfg(test)]

@@ -10,11 +10,12 @@
 //! | `POST targets/scrape` | `{"pool": ..., "instance": ...}`: scrapes now; answers when done |
 //! | `GET overview` | readiness, version, start and server time, and what each part counts: storage, targets, rules (refused files among them), alerting |
 //! | `GET cardinality?label=job&limit=20&hours=24` | how many series carry each value of a label, in the head and the blocks since then: `values`, `allValues` |
+//! | `GET`, `POST rules/replay` | when an alerting rule (`expr`, `for`, `keep_firing_for`, `labels`) would have fired: `fired`, `gaveUp`, and for each alert its `spans` |
 //! | `POST compact` | writes the head to blocks and merges all that can be merged, unfinished days too; answers when done with `blocks`, `bytes`, `samples` |
 //! | `GET zookeeper` | the session, the znodes below the root, and each rule file with the reason why it was refused |
 
 use super::state::ApiState;
-use super::{access, act, assets, compress, events, federate, lifecycle, methods, overview, prefix, v1, v2, watchkeeper};
+use super::{access, act, assets, compress, events, federate, lifecycle, methods, overview, prefix, replay, v1, v2, watchkeeper};
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{self, HeaderValue};
@@ -35,6 +36,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/watchkeeper/v1/zookeeper", get(watchkeeper::zookeeper))
         .route("/api/watchkeeper/v1/compact", post(watchkeeper::compact))
         .route("/api/watchkeeper/v1/cardinality", get(watchkeeper::cardinality))
+        .route("/api/watchkeeper/v1/rules/replay", get(replay::replay).post(replay::replay))
         .route("/federate", get(federate::federate))
         .route("/metrics", get(metrics))
         .route("/-/healthy", get(lifecycle::healthy))

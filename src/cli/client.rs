@@ -34,7 +34,7 @@ pub(super) struct ServerArgs {
     timeout: Duration,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     crate::model::duration::parse(text).map_err(|error| error.to_string())
 }
 

@@ -105,7 +105,27 @@ impl AlertingState {
     /// When two elements become the same alert, or there are more alerts than the limit; all alerts are forgotten then,
     /// as in Prometheus.
     pub fn step(&mut self, rule: &RuleSpec, vector: &[VectorSample], step: &Step<'_>) -> Result<Written, String> {
-        let RuleKind::Alert { for_ms, keep_firing_for_ms, annotations } = &rule.kind else { return Ok(Vec::new()) };
+        let mut written = Vec::new();
+        self.settle(rule, vector, step, &mut |labels, alert| {
+            written.push((series(labels, "ALERTS", rule, Some(alert.state)), 1.0));
+            let since = (alert.active_at_ms.div_euclid(1000)) as f64;
+            written.push((series(labels, "ALERTS_FOR_STATE", rule, None), since));
+        })?;
+        Ok(written)
+    }
+
+    /// Takes what the expression gave at one time, and calls `active` for each alert that is pending or firing then.
+    ///
+    /// # Errors
+    /// As [`Self::step`].
+    pub fn settle(
+        &mut self,
+        rule: &RuleSpec,
+        vector: &[VectorSample],
+        step: &Step<'_>,
+        active: &mut dyn FnMut(&Labels, &ActiveAlert),
+    ) -> Result<(), String> {
+        let RuleKind::Alert { for_ms, keep_firing_for_ms, annotations } = &rule.kind else { return Ok(()) };
         let mut found = BTreeMap::new();
         for sample in vector {
             let (labels, alert) = new_alert(rule, annotations, sample, step);
@@ -129,16 +149,13 @@ impl AlertingState {
                 }
             }
         }
-        let mut written = Vec::new();
         let mut count = 0;
         self.active.retain(|labels, alert| {
             let holds = found.contains_key(labels);
             let (keep, is_active) = alert.advance(holds, step.at_ms, *for_ms, *keep_firing_for_ms);
             if is_active {
                 count += 1;
-                written.push((series(labels, "ALERTS", rule, Some(alert.state)), 1.0));
-                let since = (alert.active_at_ms.div_euclid(1000)) as f64;
-                written.push((series(labels, "ALERTS_FOR_STATE", rule, None), since));
+                active(labels, alert);
             }
             keep
         });
@@ -146,7 +163,7 @@ impl AlertingState {
             self.active.clear();
             return Err(format!("exceeded limit of {} with {count} alerts", step.limit));
         }
-        Ok(written)
+        Ok(())
     }
 
     /// Returns the alerts that are to be told at `at_ms`, and notes that they were.

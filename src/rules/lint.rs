@@ -2,7 +2,8 @@
 
 use super::spec::{RuleFile, RuleKind, RuleSpec};
 use crate::model::labels::METRIC_NAME;
-use crate::model::matcher::Matcher;
+use crate::model::matcher::{MatchOp, Matcher};
+use crate::model::metadata::MetricType;
 use crate::promql::deep::deep;
 use crate::promql::expr::{Expr, ExprKind};
 use std::collections::BTreeMap;
@@ -38,14 +39,42 @@ impl fmt::Display for Remark {
     }
 }
 
-/// Looks a file through.
+/// Tells the type of a metric family, where it is known.
+pub type MetricTypes<'a> = dyn Fn(&str) -> Option<MetricType> + 'a;
+
+/// A rule's name and its own labels.
+type NameAndLabels = (String, Vec<(String, String)>);
+
+/// What is known beside the rules.
+#[derive(Default)]
+pub struct Known<'a> {
+    /// Tells the type that exporters give a metric family; without, and for those it does not know, the name decides.
+    metric_type: Option<&'a MetricTypes<'a>>,
+    /// Who makes which series or alerts, of the files before: file and line.
+    made: BTreeMap<NameAndLabels, (String, u32)>,
+}
+
+impl<'a> Known<'a> {
+    /// Knows no rules yet, and types by a function.
+    #[must_use]
+    pub fn with_types(metric_type: &'a MetricTypes<'a>) -> Self {
+        Self { metric_type: Some(metric_type), made: BTreeMap::new() }
+    }
+}
+
+impl fmt::Debug for Known<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Known").field("made", &self.made.len()).finish_non_exhaustive()
+    }
+}
+
+/// Looks a file through. Files that hold together are looked through with the same `known`, one after the other.
 #[must_use]
-pub fn remarks(file: &RuleFile) -> Vec<Remark> {
+pub fn remarks(name: &str, file: &RuleFile, known: &mut Known<'_>) -> Vec<Remark> {
     let mut remarks = Vec::new();
-    let rules: Vec<&RuleSpec> = file.groups.iter().flat_map(|group| group.rules.iter().map(AsRef::as_ref)).collect();
-    duplicates(&rules, &mut remarks);
-    for rule in rules {
-        rates_of_gauges(&rule.expr, rule, &mut remarks);
+    for rule in file.groups.iter().flat_map(|group| &group.rules) {
+        duplicate(name, rule, known, &mut remarks);
+        rates_of_gauges(&rule.expr, rule, known, &mut remarks);
         if let RuleKind::Alert { annotations, .. } = &rule.kind
             && !annotations.iter().any(|(name, _)| matches!(name.as_str(), "runbook" | "runbook_url"))
         {
@@ -58,51 +87,48 @@ pub fn remarks(file: &RuleFile) -> Vec<Remark> {
 }
 
 /// Two rules that write the same series overwrite each other.
-fn duplicates(rules: &[&RuleSpec], remarks: &mut Vec<Remark>) {
-    let mut first = BTreeMap::new();
-    for rule in rules {
-        match first.get(&(&rule.name, &rule.labels)) {
-            Some(line) => {
-                let labels: Vec<String> = rule.labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
-                let message = format!("{}{{{}}} is already made by the rule at line {line}", rule.name, labels.join(", "));
-                remarks.push(Remark { weight: Weight::Warning, line: rule.line, message });
-            }
-            None => {
-                first.insert((&rule.name, &rule.labels), rule.line);
-            }
-        }
-    }
+fn duplicate(file: &str, rule: &RuleSpec, known: &mut Known<'_>, remarks: &mut Vec<Remark>) {
+    let key = (rule.name.clone(), rule.labels.clone());
+    let Some((other, line)) = known.made.get(&key) else {
+        known.made.insert(key, (file.to_owned(), rule.line));
+        return;
+    };
+    let labels: Vec<String> = rule.labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+    let place = if other == file { format!("at line {line}") } else { format!("at {other}:{line}") };
+    let message = format!("{}{{{}}} is already made by the rule {place}", rule.name, labels.join(", "));
+    remarks.push(Remark { weight: Weight::Warning, line: rule.line, message });
 }
 
 /// Endings of names that belong to gauges.
 const GAUGE_ENDINGS: [&str; 7] =
     ["_ratio", "_celsius", "_percent", "_timestamp_seconds", "_free_bytes", "_avail_bytes", "_used_bytes"];
 
-fn rates_of_gauges(expr: &Expr, rule: &RuleSpec, remarks: &mut Vec<Remark>) {
+/// Says why a metric is taken for a gauge.
+fn gauge_by(name: &str, known: &Known<'_>) -> Option<&'static str> {
+    match known.metric_type.and_then(|metric_type| metric_type(name)) {
+        Some(MetricType::Gauge) => Some("by what its exporter says"),
+        Some(MetricType::Unknown) | None => {
+            let by_name = name == "up" || GAUGE_ENDINGS.iter().any(|ending| name.ends_with(ending));
+            by_name.then_some("by its name")
+        }
+        Some(_) => None,
+    }
+}
+
+fn rates_of_gauges(expr: &Expr, rule: &RuleSpec, known: &Known<'_>, remarks: &mut Vec<Remark>) {
     if let ExprKind::Call(call) = &expr.kind
         && matches!(call.function, "rate" | "irate" | "increase")
         && let Some(ExprKind::Matrix(matrix)) = call.args.first().map(|arg| &arg.kind)
     {
-        let name = matrix.selector.matchers.iter().find(|matcher| matcher.name() == METRIC_NAME).map(Matcher::value);
-        if let Some(name) = name.filter(|name| *name == "up" || GAUGE_ENDINGS.iter().any(|ending| name.ends_with(ending))) {
-            let message = format!("{}: {}() of {name}, which is a gauge by its name", rule.name, call.function);
+        let is_name = |matcher: &&Matcher| matcher.name() == METRIC_NAME && matcher.op() == MatchOp::Equal;
+        let name = matrix.selector.matchers.iter().find(is_name).map_or("", Matcher::value);
+        if let Some(why) = gauge_by(name, known) {
+            let message = format!("{}: {}() of {name}, which is a gauge {why}", rule.name, call.function);
             remarks.push(Remark { weight: Weight::Warning, line: rule.line, message });
         }
     }
-    for child in children(expr) {
-        deep(|| rates_of_gauges(child, rule, remarks));
-    }
-}
-
-/// Returns the expressions directly within an expression.
-fn children(expr: &Expr) -> Vec<&Expr> {
-    match &expr.kind {
-        ExprKind::Number(_) | ExprKind::String(_) | ExprKind::Selector(_) | ExprKind::Matrix(_) => Vec::new(),
-        ExprKind::Subquery(subquery) => vec![&subquery.expr],
-        ExprKind::Unary(_, inner) | ExprKind::Paren(inner) => vec![inner],
-        ExprKind::Binary(binary) => vec![&binary.left, &binary.right],
-        ExprKind::Aggregate(aggregate) => aggregate.param.iter().chain([&aggregate.expr]).collect(),
-        ExprKind::Call(call) => call.args.iter().collect(),
+    for child in expr.children() {
+        deep(|| rates_of_gauges(child, rule, known, remarks));
     }
 }
 
@@ -111,18 +137,46 @@ mod tests {
     use super::*;
     use crate::rules::file;
 
+    fn told(name: &str, text: &str, known: &mut Known<'_>) -> Vec<String> {
+        remarks(name, &file::read(text).unwrap().file, known).iter().map(ToString::to_string).collect()
+    }
+
     #[test]
     fn tells_what_may_be_meant_otherwise() {
         let text = "groups:\n- name: g\n  rules:\n  - {record: a, expr: b}\n  - {record: a, expr: c}\n  - {record: d, expr: 'sum(rate(x_free_bytes[5m]))'}\n  - {alert: e, expr: up}\n  - {record: a, expr: c, labels: {x: y}}\n";
-        let file = file::read(text).unwrap().file;
-        let found: Vec<String> = remarks(&file).iter().map(ToString::to_string).collect();
         assert_eq!(
-            found,
+            told("a.yml", text, &mut Known::default()),
             [
                 "5: warning: a{} is already made by the rule at line 4",
                 "6: warning: d: rate() of x_free_bytes, which is a gauge by its name",
                 "7: hint: alert e has no annotation runbook_url: what should be done?",
             ]
         );
+    }
+
+    #[test]
+    fn final_labels_count_across_groups_and_files() {
+        let mut known = Known::default();
+        let first = "groups:\n- name: g\n  labels: {team: x}\n  rules:\n  - {alert: A, expr: up, annotations: {runbook: r}}\n- name: h\n  rules:\n  - {alert: A, expr: down, annotations: {runbook: r}}\n  - {alert: A, expr: up, labels: {team: x}, annotations: {runbook: r}}\n";
+        assert_eq!(told("a.yml", first, &mut known), [r#"9: warning: A{team="x"} is already made by the rule at line 5"#]);
+        let second = "groups:\n- name: g\n  rules:\n  - {alert: A, expr: up == 0, annotations: {runbook_url: r}}\n";
+        assert_eq!(told("b.yml", second, &mut known), ["4: warning: A{} is already made by the rule at a.yml:8"]);
+    }
+
+    #[test]
+    fn what_an_exporter_says_decides_before_the_name() {
+        let types = |name: &str| match name {
+            "queue" => Some(MetricType::Gauge),
+            "odd_ratio" => Some(MetricType::Counter),
+            "raw_percent" => Some(MetricType::Unknown),
+            _ => None,
+        };
+        let rule = |metric: &str| format!("groups:\n- name: g\n  rules:\n  - {{record: r, expr: '1 + irate({metric}[5m])'}}\n");
+        let tell = |metric: &str| told("a.yml", &rule(metric), &mut Known::with_types(&types));
+        assert_eq!(tell("queue"), ["4: warning: r: irate() of queue, which is a gauge by what its exporter says"]);
+        assert_eq!(tell("odd_ratio"), [""; 0]);
+        assert_eq!(tell("raw_percent"), ["4: warning: r: irate() of raw_percent, which is a gauge by its name"]);
+        assert_eq!(tell("{__name__=~\"up|queue\"}"), [""; 0]);
+        assert_eq!(told("a.yml", &rule("queue"), &mut Known::default()), [""; 0]);
     }
 }

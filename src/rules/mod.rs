@@ -20,6 +20,9 @@ pub mod memory_append;
 mod metrics;
 pub mod overrides;
 pub mod recording;
+pub mod replay;
+#[cfg(test)]
+mod replay_tests;
 pub mod restore;
 pub mod rule;
 mod sharing;

@@ -198,6 +198,11 @@ if (!given) {
     await page.getByRole('heading', { level: 1, name: 'TargetDown' }).waitFor();
     await page.getByText(/Evaluated .* ago in .* ms/).waitFor();
     await page.getByRole('region', { name: 'State history' }).waitFor();
+    const replay = page.getByRole('region', { name: 'What would this rule have done?' });
+    await replay.getByRole('button', { name: 'Replay over the last 7 days' }).click();
+    await replay.getByRole('status').getByText('Would have fired 2 times, for 1 h 30 min in all. Once it would have been pending without firing.').waitFor();
+    await replay.getByRole('img', { name: /^Pending .*Firing/ }).waitFor();
+    await accessible(page, 'replay of a rule');
     await page.getByRole('img', { name: /^Graph of/ }).waitFor();
   });
 

@@ -3,9 +3,11 @@
 
 use crate::support::exporters::Application;
 use crate::support::mail::MailServer;
-use crate::support::server::Server;
-use crate::support::{Scratch, wait_for, wait_until};
+use crate::support::remote_write::{self, Series};
+use crate::support::server::{BINARY, Server};
+use crate::support::{Scratch, run, wait_for, wait_until};
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 const BOUND: Duration = Duration::from_secs(30);
@@ -130,4 +132,79 @@ fn a_threshold_of_one_host_holds_from_the_next_reload_on() {
     config(&scratch, &application, &mail, "watch_rule_groups: [fast]\n");
     assert_eq!(server.post("/-/reload", "text/plain", b"").status, 200);
     wait_until("the threshold to end", BOUND, || server.query("override").is_empty());
+}
+
+#[test]
+fn a_rule_is_replayed_over_what_is_stored() {
+    let scratch = Scratch::new("replay");
+    let config = scratch.write("watchkeeper.yml", "global: {evaluation_interval: 15s}\nstorage: {retention: {time: 0}}\n");
+    let server = Server::start(&scratch, Some(&config));
+    let now_s = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
+    // For a day, each minute: high for 10 minutes at the start of each 6 hours, and for one minute at half past.
+    let value = |minute: i64| if minute % 360 < 10 || minute % 360 == 30 { 20.0 } else { 1.0 };
+    let samples = (0..1440).map(|minute| ((now_s - 86_400 + minute * 60) * 1000, value(minute))).collect();
+    let series = Series { labels: vec![("__name__", "load"), ("instance", "db1")], samples };
+    assert!(remote_write::send(&server.address, &[series]).unwrap().status < 300);
+    let rules = scratch.write(
+        "rules.yml",
+        "groups:\n- name: g\n  interval: 1m\n  rules:\n  - alert: High\n    expr: load > 10\n    for: 5m\n    labels: {who: '{{ $labels.instance }}'}\n    annotations: {runbook: r}\n  - alert: Never\n    expr: load > 100\n    annotations: {runbook: r}\n  - record: r\n    expr: load\n",
+    );
+    let url = format!("http://{}", server.address);
+    let replay = |file: &std::path::Path, more: &[&str]| {
+        let mut command = Command::new(BINARY);
+        command.args(["check", "rules", "--replay", "--url", &url]).args(more).arg(file);
+        run(&mut command)
+    };
+    let (code, told) = replay(&rules, &["--since", "23h50m"]);
+    assert_eq!(code, 0, "{told}");
+    let high = "rules.yml:5: High would have fired 3 times in the last 23h50m";
+    let fired = told.contains(high) || told.contains(&high.replace('3', "4"));
+    assert!(fired && told.contains("would have been pending 4 times without firing"), "{told}");
+    assert!(told.contains("{instance=\"db1\", who=\"db1\"}"), "{told}");
+    assert!(told.contains("rules.yml:10: Never would not have fired in the last 23h50m"), "{told}");
+    // By HTTP, and what is refused.
+    let path = "/api/watchkeeper/v1/rules/replay";
+    let form = format!("expr=load+%3E+10&for=5m&interval=60&start={}&end={}", now_s - 86_400, now_s);
+    let answer = server.post(path, "application/x-www-form-urlencoded", form.as_bytes());
+    let data = answer.json()["data"].clone();
+    assert_eq!((data["fired"].as_u64(), data["gaveUp"].as_u64()), (Some(4), Some(4)), "{}", answer.body);
+    assert_eq!(data["alerts"][0]["labels"]["alertname"], "Replay");
+    for (query, status, words) in [
+        ("expr=load%28", 400, "parse error"),
+        ("expr=load&interval=1ms", 400, "evaluations are more than 600000"),
+        ("expr=load&start=10&end=5", 400, "before the start"),
+        ("expr=load&labels=5", 400, "invalid parameter"),
+        ("expr=load+or+label_replace(load,'x','y','','')&labels=%7B%22x%22:%22z%22%7D", 422, "same labelset"),
+    ] {
+        let refused = server.get(&format!("{path}?{query}"));
+        assert!(refused.status == status && refused.body.contains(words), "{query}: {} {}", refused.status, refused.body);
+    }
+    // The command says what failed, and goes on.
+    let (code, told) = replay(&rules, &["--since", "10y"]);
+    assert!(
+        code == 1 && told.contains("rules.yml:5: High cannot be replayed: ") && told.contains("evaluations are more"),
+        "{told}"
+    );
+}
+
+#[test]
+fn lints_say_file_and_line_and_ask_for_types() {
+    let scratch = Scratch::new("lints");
+    let application = Application::start(&scratch);
+    let config = scratch.write(
+        "watchkeeper.yml",
+        &format!("scrape_configs: [{{job_name: app, scrape_interval: 250ms, scrape_timeout: 250ms, static_configs: [{{targets: ['127.0.0.1:{}']}}]}}]\n", application.port),
+    );
+    let server = Server::start(&scratch, Some(&config));
+    wait_until("metadata", BOUND, || server.get("/api/v1/metadata").body.contains("app_queue_length"));
+    let rule = "groups:\n- name: g\n  rules:\n  - {record: r, expr: 'rate(app_queue_length[5m])'}\n";
+    let (first, second) = (scratch.write("a.yml", rule), scratch.write("b.yml", rule));
+    let check = |more: &[&str]| run(Command::new(BINARY).args(["check", "rules"]).args(more).arg(&first).arg(&second));
+    let (code, told) = check(&[]);
+    let doubled = format!("b.yml:4: warning: r{{}} is already made by the rule at {}:4", first.display());
+    assert!(code == 0 && told.contains(&doubled) && !told.contains("gauge"), "{told}");
+    let url = format!("http://{}", server.address);
+    let (code, told) = check(&["--lint-fatal", "--metadata", "--url", &url]);
+    let gauge = "a.yml:4: warning: r: rate() of app_queue_length, which is a gauge by what its exporter says";
+    assert!(code == 1 && told.contains(gauge), "{told}");
 }

@@ -203,7 +203,7 @@ export function answer(state, method, path, params, body = '', now = Date.now())
     case '/-/healthy':
       return [200, 'Watchkeeper is Healthy.\n'];
     case '/api/v1/features':
-      return ok(state.mode === 'plain' ? { api: { query_stats: true } } : { api: { query_stats: true }, watchkeeper: { changes: true, notifications: true, zookeeper: true, alert_history: false } });
+      return ok(state.mode === 'plain' ? { api: { query_stats: true } } : { api: { query_stats: true }, watchkeeper: { changes: true, rule_replay: true, notifications: true, zookeeper: true, alert_history: false } });
     case '/api/v1/targets':
       return ok({ activeTargets: state.targets.map((target) => ({ ...target, lastScrape: iso(now - 4000) })), droppedTargets: empty || params.get('state') === 'active' ? [] : state.dropped, droppedTargetCounts: { node: 1 } });
     case '/api/v1/targets/relabel_steps':
@@ -259,6 +259,11 @@ export function answer(state, method, path, params, body = '', now = Date.now())
       return [200, state.silences];
     case '/api/watchkeeper/v1/changes':
       return state.mode === 'plain' ? undefined : ok(empty ? [] : [{ at: iso(now - 14 * MINUTE), kind: 'target', text: 'db2:9100 went down: connection refused', link: '/targets/node/db2%3A9100' }, { at: iso(now - 43 * MINUTE), kind: 'rule', text: 'rule DiskFull edited', by: 'li' }, { at: iso(now - 160 * MINUTE), kind: 'config', text: 'configuration reloaded' }]);
+    case '/api/watchkeeper/v1/rules/replay': {
+      const end = now / 1000;
+      const at = (days, minutes, state) => ({ state, start: end - days * 86_400, end: end - days * 86_400 + minutes * 60, value: '91.5' });
+      return ok({ start: end - 7 * 86_400, end, interval: 15, evaluations: 40_321, fired: 2, gaveUp: 1, firingSeconds: 5400, alerts: [{ labels: { alertname: 'TargetDown', instance: 'db2:9100', job: 'node' }, spans: [at(6, 3, 'pending'), at(4, 60, 'firing'), at(1, 30, 'firing')] }] });
+    }
     case '/api/watchkeeper/v1/notifications':
       return state.mode === 'plain' ? undefined : ok(notificationsOf(state, now));
     case '/api/watchkeeper/v1/zookeeper':

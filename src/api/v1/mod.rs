@@ -7,7 +7,7 @@ mod metadata;
 mod notifications;
 mod otlp;
 mod parse;
-mod query;
+pub(super) mod query;
 mod query_log;
 mod read;
 mod rules;

@@ -77,7 +77,7 @@ fn asked(api: &ApiState, headers: &HeaderMap, params: &Params) -> Result<Asked, 
 }
 
 /// Refuses a text that is too long to be read.
-pub(super) fn check_length(api: &ApiState, text: &str) -> Result<(), ApiError> {
+pub(in crate::api) fn check_length(api: &ApiState, text: &str) -> Result<(), ApiError> {
     if text.len() > api.limits.query_bytes {
         let message = format!("query is longer than {} bytes", api.limits.query_bytes);
         return Err(ApiError::bad_parameter("query", message));
@@ -86,7 +86,7 @@ pub(super) fn check_length(api: &ApiState, text: &str) -> Result<(), ApiError> {
 }
 
 /// Reads a query. It compiles the regular expressions, so it belongs on the query's own thread; `cancel` ends it.
-pub(super) fn parse_query(text: &str, cancel: &AtomicBool) -> Result<Expr, ApiError> {
+pub(in crate::api) fn parse_query(text: &str, cancel: &AtomicBool) -> Result<Expr, ApiError> {
     let cancelled = || cancel.load(Ordering::Relaxed);
     crate::promql::parse::parse_with(text, Patterns::new(&cancelled)).map_err(|error| match cancelled() {
         true => ApiError::from(QueryError::Cancelled),

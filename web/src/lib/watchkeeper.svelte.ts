@@ -3,11 +3,11 @@
  * `GET /api/v1/features` under `watchkeeper` (`{"events": true, "notifications": true, ...}`); what is not named there is neither
  * asked for nor shown, so that the pages work on the public APIs alone.
  */
-import { prefix, request, v1, type Labels } from './api';
+import { prefix, request, v1, type Labels, type Rule } from './api';
 import { live } from './live.svelte';
 
 export type Feature =
-  | 'events' | 'changes' | 'notifications' | 'alert_history' | 'acknowledgements' | 'zookeeper' | 'rule_history' | 'discovery_trace' | 'scrape_now' | 'storage' | 'queries';
+  | 'events' | 'changes' | 'notifications' | 'alert_history' | 'acknowledgements' | 'zookeeper' | 'rule_history' | 'rule_replay' | 'discovery_trace' | 'scrape_now' | 'storage' | 'queries';
 
 class Features {
   has = $state.raw<ReadonlySet<string>>(new Set());
@@ -37,6 +37,22 @@ async function get<T>(path: string, signal?: AbortSignal, params = {}): Promise<
 
 async function post<T>(path: string, json: unknown = {}): Promise<T> {
   return (await request<Envelope<T>>(`/api/watchkeeper/v1${path}`, { method: 'POST', json })).data;
+}
+
+/** When a rule would have been pending and firing; times in seconds. */
+export interface Replay {
+  start: number;
+  end: number;
+  fired: number;
+  gaveUp: number;
+  firingSeconds: number;
+  alerts: { labels: Labels; spans: { state: 'pending' | 'firing'; start: number; end: number | null; value: string }[] }[];
+}
+
+/** Replays an alerting rule over past data. */
+export async function replayRule(rule: Rule, interval: number, start: number, end: number): Promise<Replay> {
+  const form = { expr: rule.query, alert: rule.name, for: rule.duration ?? 0, keep_firing_for: rule.keepFiringFor ?? 0, labels: JSON.stringify(rule.labels ?? {}), interval, start, end };
+  return (await request<Envelope<Replay>>('/api/watchkeeper/v1/rules/replay', { method: 'POST', form, timeoutMs: 150_000 })).data;
 }
 
 /** One line of "What changed". */
