@@ -48,7 +48,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("rustls", &["net/", "alerting/notify/"]),
     ("tokio_rustls", &["net/"]),
     ("nom", &["promql/", "exposition/", "config/", "model/", "template/"]),
-    ("prometheus_parse", &["cli/doctor.rs"]),
+    ("prometheus_parse", &["cli/doctor/targets.rs"]),
     ("procfs_core", &["host/"]),
     ("clap", &["cli/", "main.rs"]),
     ("stacker", &["promql/deep.rs"]),

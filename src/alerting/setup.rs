@@ -7,7 +7,7 @@ use super::route::{Escalation, Route, RouteSpec, RouteTree};
 use crate::config::alertmanager::{self, AlertmanagerConfig};
 use crate::config::receivers::{self, EmailConfig, WebhookConfig};
 use crate::config::{self, ConfigError, FilePath, Secret, Spot};
-use crate::env::{Disk, glob};
+use crate::env::{Disk, Env, glob};
 use crate::model::time_interval::NamedTimeInterval;
 use crate::model::utf8;
 use std::collections::BTreeMap;
@@ -170,6 +170,15 @@ fn email(config: &EmailConfig) -> EmailTarget {
         max_connections: usize::try_from(config.max_connections).unwrap_or(usize::MAX),
         thread_by_date: config.threading.enabled && config.threading.thread_by_date == "daily",
     }
+}
+
+/// Does with a mail server what the notifier does, but for the mail: connects, encrypts, authenticates. Returns whether the
+/// server offered authentication and took ours.
+///
+/// # Errors
+/// What failed, in words.
+pub async fn try_mail_server(env: &Env, config: &EmailConfig) -> Result<bool, String> {
+    super::notify::email::rehearse(env, &email(config)).await.map_err(|failure| failure.words)
 }
 
 fn webhook(config: &WebhookConfig) -> WebhookTarget {

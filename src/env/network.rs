@@ -31,6 +31,11 @@ pub trait Network: Send + Sync {
     /// Connects to `host:port`, trying each address of the host in turn.
     fn connect(&self, address: &str) -> BoxFuture<'static, io::Result<BoxStream>>;
 
+    /// Returns the addresses of `host:port`; none where this network does not tell.
+    fn resolve(&self, _address: &str) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
     /// Listens on `host:port`.
     fn listen(&self, address: &str) -> BoxFuture<'static, io::Result<Box<dyn Listener>>>;
 }
@@ -63,6 +68,11 @@ impl Network for RealNetwork {
             stream.set_nodelay(true)?;
             Ok(Box::new(stream) as BoxStream)
         })
+    }
+
+    fn resolve(&self, address: &str) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
+        let address = address.to_owned();
+        Box::pin(async move { Ok(tokio::net::lookup_host(address).await?.collect()) })
     }
 
     fn listen(&self, address: &str) -> BoxFuture<'static, io::Result<Box<dyn Listener>>> {

@@ -16,6 +16,7 @@ mod api;
 mod clients;
 mod differential;
 mod disk_full;
+mod doctor;
 mod host;
 mod hostile;
 mod mail_links;

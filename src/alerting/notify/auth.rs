@@ -41,22 +41,22 @@ async fn read(env: &Env, what: &str, source: &SecretSource) -> Result<String, Fa
     source.read(env).await.map_err(|error| Failure::transient(format!("{what}: {error}")))
 }
 
-/// Authenticates where the server offers it and a user is configured.
+/// Authenticates where the server offers it and a user is configured; returns whether it did.
 pub(super) async fn authenticate(
     env: &Env,
     target: &EmailTarget,
     host: &str,
     hello: &ClientId,
     connection: &mut AsyncSmtpConnection,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     if target.auth_username.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     let answer = step(env, "EHLO", STEP, connection.command(Ehlo::new(hello.clone()))).await?;
     let Some(mechanisms) = offered(&answer) else {
         // As Alertmanager does where nothing is offered; but not without a word.
         tracing::warn!(%host, "the mail server offers no AUTH: sending without the configured user");
-        return Ok(());
+        return Ok(false);
     };
     let mut missing = Vec::new();
     for mechanism in &mechanisms {
@@ -64,7 +64,7 @@ pub(super) async fn authenticate(
             "CRAM-MD5" => {
                 let secret = read(env, "auth_secret_file", &target.auth_secret).await?;
                 if !secret.is_empty() {
-                    return cram_md5(env, target, &secret, connection).await;
+                    return cram_md5(env, target, &secret, connection).await.map(|()| true);
                 }
                 missing.push("missing secret for CRAM-MD5 auth mechanism");
             }
@@ -79,10 +79,10 @@ pub(super) async fn authenticate(
                     if mechanism == "PLAIN" {
                         let (identity, user) = (&target.auth_identity, &target.auth_username);
                         let secret = base64(format!("{identity}\0{user}\0{password}").as_bytes());
-                        return said(env, format!("AUTH PLAIN {secret}\r\n"), connection).await.map(|_| ());
+                        return said(env, format!("AUTH PLAIN {secret}\r\n"), connection).await.map(|_| true);
                     }
                     let credentials = Credentials::new(target.auth_username.clone(), password);
-                    return step(env, "auth", STEP, connection.auth(&[Mechanism::Login], &credentials)).await.map(|_| ());
+                    return step(env, "auth", STEP, connection.auth(&[Mechanism::Login], &credentials)).await.map(|_| true);
                 }
                 missing.push(if mechanism == "PLAIN" {
                     "missing password for PLAIN auth mechanism"

@@ -10,7 +10,7 @@
 use super::auth::authenticate;
 use super::message::Mail;
 use super::pool::goodbye;
-use super::{Accepted, EmailTarget, Failure, Notifier, TlsOptions};
+use super::{Accepted, EmailTarget, Failure, MailServer, Notifier, TlsOptions};
 use crate::alerting::history::RecipientOutcome;
 use crate::env::Env;
 use crate::env::network::BoxStream;
@@ -198,8 +198,8 @@ async fn tls_parameters(env: &Env, options: &TlsOptions, host: &str) -> Result<T
     built.map_err(|error| failed("TLS configuration", &error))
 }
 
-/// Connects, encrypts as configured, and authenticates.
-async fn open(env: &Env, target: &EmailTarget, host: &str, port: &str) -> Result<AsyncSmtpConnection, Failure> {
+/// Connects, encrypts as configured, and authenticates; says whether it did the last.
+async fn open(env: &Env, target: &EmailTarget, host: &str, port: &str) -> Result<(AsyncSmtpConnection, bool), Failure> {
     let address = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
     let hello = ClientId::Domain(if target.hello.is_empty() { "localhost".to_owned() } else { target.hello.clone() });
     let stream = match env.clock.timeout(STEP, env.network.connect(&address)).await {
@@ -225,8 +225,19 @@ async fn open(env: &Env, target: &EmailTarget, host: &str, port: &str) -> Result
         let parameters = tls_parameters(env, &target.tls, host).await?;
         step(env, "STARTTLS", STEP, connection.starttls(parameters, &hello)).await?;
     }
-    authenticate(env, target, host, &hello, &mut connection).await?;
-    Ok(connection)
+    let is_known = authenticate(env, target, host, &hello, &mut connection).await?;
+    Ok((connection, is_known))
+}
+
+/// Does everything but the mail. Returns whether the server knows us: whether it offered authentication and took ours.
+///
+/// # Errors
+/// What failed, in words.
+pub async fn rehearse(env: &Env, target: &EmailTarget) -> Result<bool, Failure> {
+    let MailServer::Smtp { host, port } = &target.server else { return Ok(false) };
+    let (connection, is_known) = open(env, target, host, port).await?;
+    goodbye(env, connection).await;
+    Ok(is_known)
 }
 
 fn last_words(response: &Response) -> String {
@@ -250,7 +261,7 @@ pub async fn attempt(
     let _permit = permit.ok_or_else(Failure::stopping)?;
     let mut connection = match pool.take(env, &server, target).await {
         Some(connection) => connection,
-        None => open(env, target, host, port).await?,
+        None => open(env, target, host, port).await?.0,
     };
     let result = converse(env, mail, session, &mut connection).await;
     match &result {

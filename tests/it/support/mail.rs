@@ -24,7 +24,7 @@ class Handler:
         return '250 OK queued as %d' % count
 def check(server, session, envelope, mechanism, data):
     ok = isinstance(data, LoginPassword) and data.login == b'wk' and data.password == b'secret'
-    return AuthResult(success=ok, handled=True)
+    return AuthResult(success=ok, handled=ok)
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 context.load_cert_chain(os.path.join(folder, 'cert.pem'), os.path.join(folder, 'key.pem'))
 c = Controller(Handler(), hostname='127.0.0.1', port=port, tls_context=context, require_starttls=True,

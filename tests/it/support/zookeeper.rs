@@ -61,7 +61,7 @@ impl ZooKeeper {
     }
 }
 
-fn ask(address: &str, word: &str) -> std::io::Result<String> {
+pub(crate) fn ask(address: &str, word: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(2)))?;
     stream.write_all(word.as_bytes())?;
