@@ -7,6 +7,7 @@
 use super::http;
 use super::notify::webhook::rfc3339;
 use super::persist::labels_json;
+use crate::config::Config;
 use crate::config::HttpClientConfig;
 use crate::env::Env;
 use crate::model::alert::Alert;
@@ -212,6 +213,22 @@ impl External {
         let text: String = answer.body.chars().take(300).collect();
         if (200..300).contains(&answer.status) { Ok(()) } else { Err(format!("status code {}: {text}", answer.status)) }
     }
+}
+
+/// Adds the labels of this server, as far as the alert has none of that name, and relabels; `None`: the alert goes no further.
+#[must_use]
+pub fn labelled(config: &Config, alert: Alert) -> Option<Alert> {
+    let external = &config.global.external_labels;
+    let alert = if external.is_empty() {
+        alert
+    } else {
+        let mut labels = LabelsBuilder::from(&alert.labels);
+        for (name, value) in external.iter().filter(|(name, _)| !alert.labels.has(name)) {
+            labels.set(name, value);
+        }
+        Alert { labels: labels.build(), ..alert }
+    };
+    relabelled(&config.alerting.alert_relabel_configs, alert)
 }
 
 /// Gives an alert the labels that rules make of its own; `None`: it goes no further.

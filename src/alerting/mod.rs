@@ -18,6 +18,7 @@ pub mod alerts;
 pub mod dedup;
 pub mod external;
 pub mod group;
+pub mod heartbeat;
 pub mod history;
 mod http;
 pub mod inhibit;
@@ -34,6 +35,7 @@ pub mod setup;
 pub mod silence;
 mod task;
 pub mod view;
+pub mod why;
 
 #[cfg(test)]
 mod tests;
@@ -200,6 +202,21 @@ impl AlertingHandle {
     /// When alerting has stopped.
     pub async fn retry(&self, record: u64) -> Result<bool, Stopped> {
         self.ask(|answer| Command::Retry(record, answer)).await
+    }
+
+    /// Tells a receiver an alert that is in no group, at once and whatever silences say: a test, or a sign of life. Returns the
+    /// history's records, one for each integration.
+    ///
+    /// # Errors
+    /// When alerting has stopped; within, when there is no such receiver.
+    pub async fn tell_directly(
+        &self,
+        receiver: &str,
+        alert: alerts::StoredAlert,
+        why: &'static str,
+    ) -> Result<Result<Vec<u64>, String>, Stopped> {
+        let (receiver, alert) = (receiver.to_owned(), Box::new(alert));
+        self.ask(|answer| Command::Tell { receiver, alert, why, answer }).await
     }
 
     /// Takes silences and log entries that other members made; the later change wins.

@@ -171,6 +171,20 @@ pub fn covers(matchers: &[Matcher], labels: &Labels) -> bool {
     matchers.iter().all(|matcher| matcher.matches_labels(labels))
 }
 
+/// The longest that a silence over everything may last unless somebody says that it is meant so.
+pub const COVERS_ALL_MAX_MS: i64 = 2 * 3_600_000;
+
+/// Returns whether matchers accept every alert, also those that nobody has seen yet. Every alert has a name; other labels it may
+/// lack.
+#[must_use]
+pub fn covers_all(matchers: &[Matcher]) -> bool {
+    let unheard_of = ["zq-7Xb", "\u{1f427}", "0"];
+    matchers.iter().all(|matcher| {
+        let may_lack = matcher.name() == crate::model::labels::ALERT_NAME || matcher.matches("");
+        may_lack && unheard_of.iter().all(|value| matcher.matches(value))
+    })
+}
+
 /// Orders silences as Alertmanager's API lists them: active (first to end first), pending (first to begin first),
 /// expired (last to end first).
 #[must_use]
@@ -233,6 +247,21 @@ mod tests {
         let any = Matcher::new(MatchOp::Regex, "a", ".*").expect("good");
         check(Silence { matchers: vec![any], ..silence(10_000, 20_000) }, "must not match the empty string");
         check(Silence { id: "unknown".to_owned(), ..silence(10_000, 20_000) }, "not found");
+    }
+
+    #[test]
+    fn knows_what_covers_everything() {
+        let matcher = |op, name, value| Matcher::new(op, name, value).expect("good");
+        for (matchers, all) in [
+            (vec![matcher(MatchOp::Regex, "alertname", ".+")], true),
+            (vec![matcher(MatchOp::NotEqual, "alertname", "Watchdog")], true),
+            (vec![matcher(MatchOp::Regex, "alertname", ".+"), matcher(MatchOp::NotEqual, "team", "db")], true),
+            (vec![matcher(MatchOp::Regex, "team", ".+")], false),
+            (vec![matcher(MatchOp::Regex, "alertname", "Disk.*")], false),
+            (vec![matcher(MatchOp::Regex, "alertname", ".+"), Matcher::equal("team", "db")], false),
+        ] {
+            assert_eq!(covers_all(&matchers), all, "{matchers:?}");
+        }
     }
 
     #[test]

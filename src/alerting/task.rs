@@ -6,6 +6,7 @@
 //! back as messages. The queue of commands is bounded: who posts waits, nothing is dropped.
 
 use super::ack::Ack;
+use super::alerts::StoredAlert;
 use super::history::{RECORDS_MAX, RecordState};
 use super::links::Links;
 use super::machine::{Delivery, DeliveryReport, Effect, Machine};
@@ -48,6 +49,8 @@ pub(super) enum Command {
     Acknowledge(Ack, oneshot::Sender<bool>),
     /// Look at the group of a notification now; answers whether there is one.
     Retry(u64, oneshot::Sender<bool>),
+    /// Tell a receiver something at once; answers with the history's records.
+    Tell { receiver: String, alert: Box<StoredAlert>, why: &'static str, answer: oneshot::Sender<Result<Vec<u64>, String>> },
     /// What other members said.
     Learn(Vec<Silence>, Vec<LogEntry>),
     /// Finish what is going on, then end.
@@ -68,6 +71,7 @@ enum Answer {
     Silence(Result<String, SilenceError>, oneshot::Sender<Result<String, SilenceError>>),
     Expired(Result<(), SilenceError>, oneshot::Sender<Result<(), SilenceError>>),
     Acknowledged(bool, oneshot::Sender<bool>),
+    Told(Result<Vec<u64>, String>, oneshot::Sender<Result<Vec<u64>, String>>),
 }
 
 impl Answer {
@@ -83,6 +87,7 @@ impl Answer {
             Self::Expired(result, answer) => {
                 drop(answer.send(result.and_then(|()| failed.map_or(Ok(()), |error| Err(not_stored(error))))));
             }
+            Self::Told(told, answer) => drop(answer.send(told)),
             Self::Acknowledged(known, answer) => drop(answer.send(known && failed.is_none())),
         }
     }
@@ -332,6 +337,15 @@ impl Task {
             Command::Retry(record, answer) => {
                 let _gone = answer.send(self.machine.hurry(now_ms, record));
                 batch.touched = true;
+            }
+            Command::Tell { receiver, alert, why, answer } => {
+                let id = self.env.random.uuid();
+                let told = self.machine.tell_directly(now_ms, &receiver, *alert, why, &id).map(|(records, effects)| {
+                    batch.effects.extend(effects);
+                    records
+                });
+                batch.must_be_seen = true;
+                batch.answers.push(Answer::Told(told, answer));
             }
             Command::Learn(silences, entries) => {
                 batch.effects.extend(self.machine.learn(silences, entries));

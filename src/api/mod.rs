@@ -37,6 +37,7 @@ mod state;
 mod v1;
 mod v2;
 mod watchkeeper;
+mod why;
 
 #[cfg(test)]
 mod tests;

@@ -12,10 +12,13 @@
 //! | `GET cardinality?label=job&limit=20&hours=24` | how many series carry each value of a label, in the head and the blocks since then: `values`, `allValues` |
 //! | `GET`, `POST rules/replay` | when an alerting rule (`expr`, `for`, `keep_firing_for`, `labels`) would have fired: `fired`, `gaveUp`, and for each alert its `spans` |
 //! | `POST compact` | writes the head to blocks and merges all that can be merged, unfinished days too; answers when done with `blocks`, `bytes`, `samples` |
+//! | `GET why?fingerprint=HEX` or `why?labels={alertname="A"}` | why somebody is told of an alert, or not: `before` (rule, relabelling), and for each route that takes it `ways` with `receiver`, `verdict`, `text` and `steps` |
 //! | `GET zookeeper` | the session, the znodes below the root, and each rule file with the reason why it was refused |
 
 use super::state::ApiState;
-use super::{access, act, assets, compress, events, federate, lifecycle, methods, overview, prefix, replay, v1, v2, watchkeeper};
+use super::{
+    access, act, assets, compress, events, federate, lifecycle, methods, overview, prefix, replay, v1, v2, watchkeeper, why,
+};
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{self, HeaderValue};
@@ -33,6 +36,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/watchkeeper/v1/changes", get(events::changes))
         .route("/api/watchkeeper/v1/targets/scrape", post(v1::scrape_now))
         .route("/api/watchkeeper/v1/overview", get(overview::overview))
+        .route("/api/watchkeeper/v1/why", get(why::why))
         .route("/api/watchkeeper/v1/zookeeper", get(watchkeeper::zookeeper))
         .route("/api/watchkeeper/v1/compact", post(watchkeeper::compact))
         .route("/api/watchkeeper/v1/cardinality", get(watchkeeper::cardinality))

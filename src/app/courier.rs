@@ -2,7 +2,7 @@
 //! Alertmanagers alike.
 
 use crate::alerting::AlertingHandle;
-use crate::alerting::external::{Destination, External, relabelled};
+use crate::alerting::external::{Destination, External, labelled};
 use crate::config::Config;
 use crate::discovery;
 use crate::env::Env;
@@ -44,21 +44,6 @@ pub(super) async fn carry(
             }
         }
     }
-}
-
-/// Adds the labels of this server, as far as the alert has none of that name, and relabels; `None`: the alert goes no further.
-fn labelled(config: &Config, alert: Alert) -> Option<Alert> {
-    let external = &config.global.external_labels;
-    let alert = if external.is_empty() {
-        alert
-    } else {
-        let mut labels = LabelsBuilder::from(&alert.labels);
-        for (name, value) in external.iter().filter(|(name, _)| !alert.labels.has(name)) {
-            labels.set(name, value);
-        }
-        Alert { labels: labels.build(), ..alert }
-    };
-    relabelled(&config.alerting.alert_relabel_configs, alert)
 }
 
 /// The name under which discovery knows the `place`th section of `alerting.alertmanagers`.

@@ -3,6 +3,7 @@
 use super::query_log::QueryLogFile;
 use super::zookeeper_link::{self, ZooKeeperLink};
 use super::{Data, Outside, Running, ServeOptions, courier, external_url, keep_dump, own, reload::Reloader, sources};
+use crate::alerting::heartbeat::{self, Health, HeartbeatDeps};
 use crate::alerting::notify::chart::ChartFeed;
 use crate::alerting::{Alerting, AlertingDeps};
 use crate::api::{self, ApiLimits, ApiParts, ApiState, Lifecycle, Views};
@@ -19,9 +20,9 @@ use crate::rules::chart::ChartSource;
 use crate::rules::{self, RuleDeps, RuleManager};
 use crate::scrape::{ScrapeDeps, ScrapeManager};
 use crate::state::State;
-use crate::storage::Progress;
 use crate::storage::append::Append;
 use crate::storage::select::Querier;
+use crate::storage::{Progress, Store};
 use crate::telemetry::metrics::Registry;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -109,6 +110,25 @@ fn charts(env: &Env, engine: &Arc<Engine>, querier: &Arc<dyn Querier>, external_
                 }
             }
         })
+    })
+}
+
+/// How late a rule group may be before a sign of life is withheld.
+const RULES_LATE_MS: i64 = 60_000;
+
+/// Says what is wrong here: rules that are not evaluated, a store that cannot write.
+fn health(env: &Env, rules: &rules::RulesHandle, store: &Store) -> Health {
+    let (env, rules, store) = (env.clone(), rules.clone(), store.clone());
+    let started_ms = env.clock.now_ms();
+    Health::new(move || {
+        let now_ms = env.clock.now_ms();
+        let is_late = |group: &&Arc<rules::view::GroupView>| {
+            let last_ms = group.last_evaluation_ms.unwrap_or(started_ms);
+            now_ms - last_ms > 3 * group.interval_ms + RULES_LATE_MS
+        };
+        let view = rules.view();
+        let late = view.groups.iter().filter(is_late).map(|group| format!("the rule group {} is not evaluated", group.name));
+        late.chain(store.failure().map(|failure| format!("the store cannot write: {failure}"))).collect()
     })
 }
 
@@ -253,6 +273,14 @@ pub(super) async fn start(
         inputs,
     };
     let rules = RuleManager::start(rule_deps, config.clone(), feed.start().await);
+    let heartbeat = HeartbeatDeps {
+        env: env.clone(),
+        alerting: alerting.clone(),
+        state: Arc::clone(&state),
+        health: health(&env, &rules, &data.store),
+        registry: registry.clone(),
+    };
+    drop(env.tasks.spawn("heartbeat", heartbeat::run(heartbeat, config.clone())));
 
     let lifecycle = lifecycle(reloader, quit, ready_seen);
     if let Some(zookeeper) = &zookeeper {

@@ -1,4 +1,4 @@
-//! `watchkeeper alert list|send|test`: what fires, posting an alert by hand, and whether a notification arrives.
+//! `watchkeeper alert list|send|why|test`: what fires, posting an alert by hand, who is told of it, and whether that arrives.
 
 use super::client::{Server, ServerArgs, block_on, escape};
 use super::output::{Table, shown};
@@ -12,6 +12,9 @@ use http::Method;
 use serde_json::{Map, Value, json};
 use std::process::ExitCode;
 use std::time::Duration;
+
+/// How long a test waits for its outcome.
+const WAIT: &str = "2m";
 
 /// What `alert` takes.
 #[derive(Debug, Args)]
@@ -52,6 +55,20 @@ enum What {
         /// It ends now.
         #[arg(long, conflicts_with = "end")]
         resolved: bool,
+        /// It is a test: the same as `alert test`.
+        #[arg(long, conflicts_with_all = ["annotation", "start", "end", "resolved"])]
+        test: bool,
+        /// `name=value`; a first word alone is the alert's name.
+        #[arg(required_unless_present = "test", value_name = "LABEL")]
+        labels: Vec<String>,
+    },
+    /// Says why somebody is told of an alert, or not; also for labels that no alert has yet.
+    Why {
+        #[command(flatten)]
+        server: ServerArgs,
+        /// The API's own JSON.
+        #[arg(long)]
+        json: bool,
         /// `name=value`; a first word alone is the alert's name.
         #[arg(required = true, value_name = "LABEL")]
         labels: Vec<String>,
@@ -61,8 +78,11 @@ enum What {
         #[command(flatten)]
         server: ServerArgs,
         /// How long to wait.
-        #[arg(long, value_name = "DURATION", default_value = "2m")]
+        #[arg(long, value_name = "DURATION", default_value = WAIT)]
         wait: String,
+        /// Tells this receiver at once, instead of sending an alert through routes and groups.
+        #[arg(long, value_name = "NAME", conflicts_with = "labels")]
+        receiver: Option<String>,
         /// Labels beside `alertname=WatchkeeperTest`, to choose a route.
         #[arg(value_name = "LABEL")]
         labels: Vec<String>,
@@ -73,10 +93,13 @@ enum What {
 pub(super) fn run(args: &AlertArgs) -> ExitCode {
     let done = match &args.what {
         What::List { server, active, json, matchers } => block_on(list(server, *active, *json, matchers)),
-        What::Send { server, annotation, start, end, resolved, labels } => {
+        What::Send { server, test: true, labels, .. } => block_on(test(server, WAIT, labels)),
+        What::Send { server, annotation, start, end, resolved, labels, .. } => {
             block_on(send(server, labels, annotation, [start.as_deref(), end.as_deref()], *resolved))
         }
-        What::Test { server, wait, labels } => block_on(test(server, wait, labels)),
+        What::Test { server, wait, receiver: Some(receiver), .. } => block_on(test_receiver(server, wait, receiver)),
+        What::Test { server, wait, labels, receiver: None } => block_on(test(server, wait, labels)),
+        What::Why { server, json, labels } => block_on(why(server, *json, labels)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -188,6 +211,65 @@ async fn test(server: &ServerArgs, wait: &str, words: &[String]) -> anyhow::Resu
     super::output::show(&format!("{}: receiver {}, {} {}\n", text("state"), text("receiver"), text("integration"), text("to")));
     super::output::show(&format!("{}\n", text("reason")));
     if matches!(text("state").as_str(), "sent" | "outbox") { Ok(()) } else { bail!("nobody was told") }
+}
+
+/// Whether a notification has come to its end.
+fn has_ended(entry: &Value) -> bool {
+    matches!(entry["state"].as_str(), Some("sent" | "partly" | "outbox" | "failed" | "not_sent"))
+}
+
+async fn test_receiver(server: &ServerArgs, wait: &str, receiver: &str) -> anyhow::Result<()> {
+    let env = Env::real();
+    let server = Server::new(server);
+    let limit = duration::parse(wait).with_context(|| format!("--wait {wait:?}"))?;
+    let path = "/api/watchkeeper/v1/notifications/test";
+    let told = ask(&server, Method::POST, path, Some(&json!({"receiver": receiver}))).await?;
+    let ids: Vec<String> =
+        told["data"]["ids"].as_array().into_iter().flatten().filter_map(|id| Some(id.as_str()?.to_owned())).collect();
+    let until_ms = env.clock.now_ms().saturating_add(i64::try_from(limit.as_millis()).unwrap_or(i64::MAX));
+    let mut failed = 0;
+    for id in &ids {
+        let entry = loop {
+            let entry = ask(&server, Method::GET, &format!("/api/watchkeeper/v1/notifications/{id}"), None).await?;
+            if has_ended(&entry["data"]) {
+                break entry;
+            }
+            if env.clock.now_ms() >= until_ms {
+                bail!("no outcome within {wait}: {}", entry["data"]["reason"].as_str().unwrap_or(""));
+            }
+            env.clock.sleep(Duration::from_millis(100)).await;
+        };
+        let text = |name: &str| entry["data"][name].as_str().unwrap_or("");
+        let words = format!("{}: {} {}: {}\n", text("state"), text("integration"), text("to"), text("reason"));
+        super::output::show(&words);
+        failed += usize::from(!matches!(text("state"), "sent" | "outbox"));
+    }
+    if failed == 0 { Ok(()) } else { bail!("{failed} of {} did not work", ids.len()) }
+}
+
+async fn why(server: &ServerArgs, as_json: bool, words: &[String]) -> anyhow::Result<()> {
+    let labels = pairs(words, true)?;
+    let texts = labels.iter().map(|(name, value)| (name.as_str(), value.as_str().unwrap_or("")));
+    let path = format!("/api/watchkeeper/v1/why?labels={}", escape(&Labels::from_pairs(texts).to_string()));
+    let answer = ask(&Server::new(server), Method::GET, &path, None).await?;
+    let answer = &answer["data"];
+    if as_json {
+        super::output::show(&format!("{answer:#}\n"));
+        return Ok(());
+    }
+    let text = |value: &Value, name: &str| value[name].as_str().unwrap_or("").to_owned();
+    let steps = |list: &Value| {
+        for step in list.as_array().into_iter().flatten() {
+            let mark = if step["passes"] == true { "      " } else { " STOP " };
+            super::output::show(&format!("{mark}{}: {}\n", text(step, "place"), shown(&text(step, "text"))));
+        }
+    };
+    steps(&answer["before"]);
+    for way in answer["ways"].as_array().into_iter().flatten() {
+        super::output::show(&format!("{}: {}\n", text(way, "verdict"), shown(&text(way, "text"))));
+        steps(&way["steps"]);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

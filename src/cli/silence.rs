@@ -77,6 +77,9 @@ struct AddArgs {
     /// Ends as soon as no alert that it covers fires any more (at the latest after the duration).
     #[arg(long)]
     until_resolved: bool,
+    /// It is meant so that it keeps quiet about every alert.
+    #[arg(long)]
+    confirm: bool,
     /// `name=value`, `name!=value`, `name=~pattern`, `name!~pattern`; a first word alone is the alert's name.
     #[arg(required = true, value_name = "MATCHER")]
     matchers: Vec<String>,
@@ -150,6 +153,9 @@ async fn add(args: &AddArgs) -> anyhow::Result<()> {
     if let Some(every) = &args.every {
         body["every"] = Value::from(every.as_str());
         body["timeZone"] = Value::from(args.time_zone.as_deref().unwrap_or("UTC"));
+    }
+    if args.confirm {
+        body["confirm"] = Value::Bool(true);
     }
     if args.until_resolved {
         body["untilResolved"] = Value::Bool(true);

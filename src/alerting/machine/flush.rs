@@ -103,7 +103,7 @@ impl Machine {
         let mut alerts: Vec<Arc<StoredAlert>> =
             group.members.iter().filter_map(|fingerprint| self.alerts.get(*fingerprint)).cloned().collect();
         alerts.sort_by(|a, b| notification_order(&a.labels, &b.labels));
-        let ended = alerts.iter().filter(|alert| alert.is_resolved_at(now_ms));
+        let ended = alerts.iter().filter(|alert| self.is_over(now_ms, alert));
         let mut resolved: Vec<(u64, i64)> = ended.map(|alert| (alert.fingerprint, alert.updated_at_ms)).collect();
 
         let route_mute = mute::route_muted(now_ms, route, &setup.intervals);
@@ -213,7 +213,7 @@ impl Machine {
         self.add_record(record, effects);
     }
 
-    fn add_record(&mut self, record: Record, effects: &mut Effects) -> u64 {
+    pub(super) fn add_record(&mut self, record: Record, effects: &mut Effects) -> u64 {
         let record = self.history.add(record);
         effects.changes.push(persist::put_record(&record));
         self.trim_history(effects);
@@ -235,7 +235,9 @@ impl Machine {
         let Some(intent) = self.log.unsettled(&log_key).cloned() else { return false };
         let last = self.log.get(flush.now_ms, &log_key);
         let of = |set: &BTreeSet<u64>, resolved: bool| -> Option<Vec<ToldAlert>> {
-            let told = |fingerprint: &u64| self.alerts.get(*fingerprint).map(|alert| told_alert(alert, resolved, last));
+            let told = |fingerprint: &u64| {
+                self.alerts.get(*fingerprint).map(|alert| self.told_alert(flush.now_ms, alert, resolved, last))
+            };
             set.iter().map(told).collect()
         };
         let (Some(mut alerts), Some(ended)) = (of(&intent.firing, false), of(&intent.resolved, true)) else {
@@ -265,7 +267,7 @@ impl Machine {
         let name = flush.receiver.log_name(integration);
         let log_key = log::key(&flush.group_key, &name);
         let (resolved, firing): (BTreeSet<u64>, BTreeSet<u64>) = {
-            let (ended, lasting): (Vec<_>, Vec<_>) = told.iter().partition(|alert| alert.is_resolved_at(now_ms));
+            let (ended, lasting): (Vec<_>, Vec<_>) = told.iter().partition(|alert| self.is_over(now_ms, alert));
             (ended.iter().map(|alert| alert.fingerprint).collect(), lasting.iter().map(|alert| alert.fingerprint).collect())
         };
         let last = self.log.get(now_ms, &log_key);
@@ -298,7 +300,7 @@ impl Machine {
         }
         let alerts: Vec<ToldAlert> = told
             .iter()
-            .map(|alert| told_alert(alert, alert.is_resolved_at(now_ms), last))
+            .map(|alert| self.told_alert(now_ms, alert, resolved.contains(&alert.fingerprint), last))
             .filter(|told| integration.send_resolved || !told.resolved || missed.contains(&told.alert.fingerprint))
             .collect();
         self.send(flush, integration, Telling { alerts, firing, resolved, owed, due: reason, message_id }, effects);
@@ -339,7 +341,17 @@ impl Machine {
             message_id,
             before,
             route_labels: flush.route.labels.clone(),
+            is_direct: false,
         })));
+    }
+
+    fn told_alert(&self, now_ms: i64, alert: &Arc<StoredAlert>, resolved: bool, last: Option<&LogEntry>) -> ToldAlert {
+        let is_known = last.is_some_and(|entry| {
+            let told = if resolved { &entry.told.resolved } else { &entry.told.firing };
+            told.contains(&alert.fingerprint)
+        });
+        let flaps = self.flapping.times(now_ms, alert.fingerprint);
+        ToldAlert { alert: Arc::clone(alert), resolved, is_known, flaps }
     }
 
     /// Opens a record, or goes on with that of the same message; then what its recipients said before comes with it.
@@ -375,19 +387,16 @@ impl Machine {
     }
 }
 
-fn told_alert(alert: &Arc<StoredAlert>, resolved: bool, last: Option<&LogEntry>) -> ToldAlert {
-    let is_known = last.is_some_and(|entry| {
-        let told = if resolved { &entry.told.resolved } else { &entry.told.firing };
-        told.contains(&alert.fingerprint)
-    });
-    ToldAlert { alert: Arc::clone(alert), resolved, is_known }
-}
-
 fn record_alert(alert: &StoredAlert, resolved: bool) -> RecordAlert {
     RecordAlert { fingerprint: alert.fingerprint, labels: alert.labels.clone(), resolved }
 }
 
-fn blank_record(now_ms: i64, route: &Route, labels: &Labels, mut alerts: Vec<RecordAlert>) -> Record {
+fn blank_record(now_ms: i64, route: &Route, labels: &Labels, alerts: Vec<RecordAlert>) -> Record {
+    blank(now_ms, &route.receiver, &route.group_key(labels), labels, alerts)
+}
+
+/// Returns a record that says nothing yet.
+pub(super) fn blank(now_ms: i64, receiver: &str, group_key: &str, labels: &Labels, mut alerts: Vec<RecordAlert>) -> Record {
     let alerts_total = alerts.len();
     alerts.truncate(RECORD_ALERTS_MAX);
     Record {
@@ -396,9 +405,9 @@ fn blank_record(now_ms: i64, route: &Route, labels: &Labels, mut alerts: Vec<Rec
         updated_at_ms: now_ms,
         state: RecordState::NotSent,
         why: String::new(),
-        receiver: route.receiver.clone(),
+        receiver: receiver.to_owned(),
         integration: String::new(),
-        group_key: route.group_key(labels),
+        group_key: group_key.to_owned(),
         group_labels: labels.clone(),
         alerts,
         alerts_total,

@@ -11,6 +11,8 @@
 //! Whoever drives it writes the changes of an effect before it does anything that follows: an intent is on disk before the
 //! first byte of its mail goes out.
 
+mod direct;
+mod flapping;
 mod flush;
 mod outcome;
 
@@ -29,6 +31,8 @@ use crate::model::alert::Alert;
 use crate::model::labels::Labels;
 use crate::model::silence::Silence;
 use crate::state::Change;
+use flapping::Flapping;
+pub use flapping::QUIET_MS;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -46,6 +50,8 @@ pub struct ToldAlert {
     pub resolved: bool,
     /// Whether the receiver was told this already.
     pub is_known: bool,
+    /// How often it began to fire lately, where it goes on and off; else 0.
+    pub flaps: usize,
 }
 
 /// A notification to be sent: what, to whom, until when.
@@ -81,6 +87,8 @@ pub struct Delivery {
     pub before: Vec<RecipientOutcome>,
     /// The route's label templates.
     pub route_labels: BTreeMap<String, String>,
+    /// Whether it is about no group: a test, or a sign of life.
+    pub is_direct: bool,
 }
 
 /// How a delivery ended.
@@ -136,6 +144,7 @@ pub struct Machine {
     pub(super) groups: BTreeMap<GroupId, Group>,
     pub(super) history: History,
     pub(super) acks: BTreeMap<u64, Ack>,
+    flapping: Flapping,
     /// Whether this member tells people; others keep everything ready.
     pub(super) may_send: bool,
     next_maintenance_ms: i64,
@@ -173,6 +182,7 @@ impl Machine {
             groups: BTreeMap::new(),
             history: History::default(),
             acks: BTreeMap::new(),
+            flapping: Flapping::default(),
             may_send,
             next_maintenance_ms: now_ms.saturating_add(MAINTENANCE_MS),
         }
@@ -308,6 +318,9 @@ impl Machine {
         self.inhibitor.observe(&alert);
         effects.changes.push(persist::put_alert(&alert));
         effects.durable |= put != Put::Refreshed;
+        if put != Put::Refreshed && !alert.is_resolved_at(now_ms) {
+            self.flapping.note(now_ms, alert.fingerprint);
+        }
         if put == Put::Turned && self.acks.remove(&alert.fingerprint).is_some() {
             // Somebody took care of that event; this is another.
             effects.changes.push(persist::delete_ack(alert.fingerprint));
@@ -347,6 +360,7 @@ impl Machine {
             self.acks.remove(&fingerprint);
             effects.changes.push(persist::delete_ack(fingerprint));
         }
+        self.flapping.collect_garbage(now_ms);
         for id in self.silences.collect_garbage(now_ms) {
             effects.changes.push(persist::delete_silence(&id));
         }
@@ -373,6 +387,11 @@ impl Machine {
             self.log.forget_intent(&log_key);
             effects.changes.push(persist::delete_intent(&log_key));
         }
+    }
+
+    /// Returns whether an alert's end is to be told: it has ended, and is not one that goes on and off.
+    fn is_over(&self, now_ms: i64, alert: &StoredAlert) -> bool {
+        alert.is_resolved_at(now_ms) && !self.flapping.holds(now_ms, alert)
     }
 
     fn end_silences_until_resolved(&mut self, now_ms: i64, effects: &mut Effects) {

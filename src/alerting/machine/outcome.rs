@@ -37,14 +37,14 @@ impl Machine {
         let mut effects = Effects { durable: true, ..Effects::default() };
         let delivery = &report.delivery;
         let name = delivery.receiver.log_name(&delivery.integration);
-        if report.worked {
+        if report.worked && !delivery.is_direct {
             let (firing, resolved) = (delivery.firing.clone(), delivery.resolved.clone());
             let id = delivery.message_id.clone();
             let entry = log_entry(now_ms, delivery.repeat_interval_ms, &delivery.group_key, &name, id, firing, resolved);
             effects.changes.push(persist::put_log(&entry));
             effects.changes.push(persist::delete_intent(&log::key(&entry.group_key, &entry.receiver)));
             self.log.finish(entry);
-        } else if report.refused {
+        } else if report.refused && !delivery.is_direct {
             self.log.settle(&log::key(&delivery.group_key, &name));
         }
         let updated = self.history.update(delivery.record, |record| {
@@ -66,7 +66,7 @@ impl Machine {
             }
         });
         effects.changes.extend(updated.map(|record| persist::put_record(&record)));
-        if report.worked {
+        if report.worked && !delivery.is_direct {
             self.note_later_message(delivery.record, &mut effects);
         }
         self.trim_history(&mut effects);

@@ -13,16 +13,16 @@ use tokio::io::{BufReader, DuplexStream};
 
 /// What was asked of a service.
 #[derive(Clone, Debug)]
-struct Asked {
+pub(super) struct Asked {
     /// Address and path.
-    url: String,
+    pub(super) url: String,
     headers: Vec<String>,
-    body: Value,
+    pub(super) body: Value,
 }
 
 /// Services at every address. They answer what is next in the list, and 200 when it is empty.
 #[derive(Clone, Debug, Default)]
-struct Services {
+pub(super) struct Services {
     asked: Arc<Mutex<Vec<Asked>>>,
     answers: Arc<Mutex<VecDeque<(u16, &'static str)>>>,
 }
@@ -41,11 +41,11 @@ impl Services {
         Ok(())
     }
 
-    fn asked(&self) -> Vec<Asked> {
+    pub(super) fn asked(&self) -> Vec<Asked> {
         self.asked.lock().expect("unpoisoned").clone()
     }
 
-    fn answer(&self, status: u16, text: &'static str) {
+    pub(super) fn answer(&self, status: u16, text: &'static str) {
         self.answers.lock().expect("unpoisoned").push_back((status, text));
     }
 }

@@ -3,10 +3,12 @@
 mod chat;
 mod crashes;
 mod external;
+mod heartbeat;
 mod mails;
 mod outbox;
 mod refusals;
 mod timelines;
 mod troubles;
 mod vectors;
+mod why;
 mod world;

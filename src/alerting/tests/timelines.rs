@@ -277,3 +277,39 @@ async fn without_a_section_mails_lie_in_the_outbox() {
     let html = world.alerting.content_html(record.id).await.expect("kept");
     assert!(String::from_utf8_lossy(&html).contains("something is wrong"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_alert_that_goes_on_and_off_is_told_in_one_mail() {
+    let world = World::start(simple("")).await;
+    // Twice it is told as usual.
+    for round in 0..2_u32 {
+        let at = f64::from(round) * 60.0;
+        world.until(at).await;
+        world.fire("Flaps", "db1").await;
+        world.until(at + 30.0).await;
+        world.resolve("Flaps", "db1").await;
+    }
+    world.until(119.0).await;
+    assert_eq!(world.mails().len(), 4, "{:?}", world.mails());
+    // Then ten more turns are one mail, and its end another.
+    for round in 0..10_u32 {
+        let at = 120.0 + f64::from(round) * 60.0;
+        world.until(at).await;
+        world.fire("Flaps", "db1").await;
+        world.until(at + 30.0).await;
+        world.resolve("Flaps", "db1").await;
+    }
+    let ended = 120.0 + 9.0 * 60.0 + 30.0;
+    world.until(ended + 599.0).await;
+    assert_eq!(world.mails().len(), 5, "{:?}", world.mails());
+    assert!(world.mail.taken()[4].text.contains("goes on and off: began 3 times"), "{}", world.mail.taken()[4].text);
+    world.until(ended + 605.0).await;
+    assert_eq!(world.mails().len(), 6, "{:?}", world.mails());
+    assert!(world.mails()[5].1.contains("[RESOLVED]"), "{:?}", world.mails());
+    // Hours later it is an alert like any other.
+    world.until(8000.0).await;
+    world.fire("Flaps", "db1").await;
+    world.until(8010.0).await;
+    assert!(world.mails().last().is_some_and(|(_, subject)| subject.contains("FIRING")), "{:?}", world.mails());
+    assert!(!world.mail.taken()[6].text.contains("goes on and off"));
+}

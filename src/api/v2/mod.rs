@@ -12,6 +12,7 @@
 //! | `GET notifications/{id}` | one of them |
 //! | `GET notifications/{id}/html` | its HTML part as it was sent, under a policy of its own |
 //! | `GET notifications/{id}/raw` | the message as it was sent |
+//! | `POST notifications/test` | tells a receiver a test at once: `{"receiver": "ops"}`; answers with `ids` of notifications |
 //! | `POST notifications/{id}/retry` | tries its group again now |
 //! | `GET alerts/{fingerprint}/history` | route, notifications and acknowledgement of an alert |
 //! | `POST alerts/{fingerprint}/acknowledge` | somebody takes care of it: `{"by": "...", "comment": "..."}` |
@@ -67,6 +68,7 @@ fn routes<S: Clone + Send + Sync + 'static>(api: AlertingApi) -> Router<S> {
         .route("/api/v2/receivers", get(status::receivers))
         .route("/api/v2/status", get(status::status))
         .route("/api/watchkeeper/v1/notifications", get(notifications::list))
+        .route("/api/watchkeeper/v1/notifications/test", post(notifications::test))
         .route("/api/watchkeeper/v1/notifications/{id}", get(notifications::one))
         .route("/api/watchkeeper/v1/notifications/{id}/html", get(notifications::html))
         .route("/api/watchkeeper/v1/notifications/{id}/raw", get(notifications::raw))

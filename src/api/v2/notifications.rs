@@ -3,10 +3,12 @@
 use super::super::answer::success_value;
 use super::{AlertingApi, Refusal, bad_request, time};
 use crate::alerting::ack::Ack;
+use crate::alerting::alerts::StoredAlert;
 use crate::alerting::history::{Record, RecordState};
 use crate::alerting::notify::{MailServer, Target};
 use crate::alerting::persist::labels_json;
 use crate::alerting::view::{AlertView, AlertingView};
+use crate::model::labels::{ALERT_NAME, Labels};
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
@@ -84,6 +86,7 @@ pub(super) async fn list(State(api): State<AlertingApi>) -> Response {
         "entries": view.history.iter().map(|record| record_json(record)).collect::<Value>(),
         "mailServer": has_mail_server(&view),
         "outboxWaiting": waiting,
+        "receivers": view.setup.receivers.values().filter(|one| !one.integrations.is_empty()).map(|one| one.name.as_str()).collect::<Value>(),
         "maySend": view.may_send,
         "configurationError": view.setup_error,
     }))
@@ -126,6 +129,36 @@ pub(super) async fn retry(State(api): State<AlertingApi>, Path(id): Path<String>
     match api.alerting.retry(record.id).await {
         Ok(true) => Ok(success_value(&Value::Null)),
         Ok(false) => Err(bad_request("its alert group is gone: there is nothing left to tell")),
+        Err(stopped) => Err(Refusal::Handler(StatusCode::SERVICE_UNAVAILABLE, stopped.to_string())),
+    }
+}
+
+/// `POST notifications/test`: tells a receiver that this is a test.
+pub(super) async fn test(State(api): State<AlertingApi>, body: Bytes) -> Result<Response, Refusal> {
+    let parsed: Value = serde_json::from_slice(&body).map_err(|error| Refusal::Body(error.to_string()))?;
+    let receiver = parsed["receiver"].as_str().unwrap_or("");
+    if receiver.is_empty() {
+        return Err(Refusal::Validation("receiver in body is required".to_owned()));
+    }
+    let labels = Labels::from_pairs([(ALERT_NAME, "WatchkeeperTest"), ("severity", "none")]);
+    let now_ms = api.env.clock.now_ms();
+    let alert = StoredAlert {
+        fingerprint: labels.fingerprint(),
+        labels,
+        annotations: Labels::from_pairs([("summary", "This is a test: nothing is wrong.")]),
+        starts_at_ms: now_ms,
+        ends_at_ms: i64::MAX,
+        updated_at_ms: now_ms,
+        generator_url: String::new(),
+        value: None,
+        timeout: false,
+    };
+    match api.alerting.tell_directly(receiver, alert, "test").await {
+        Ok(Ok(records)) => {
+            let ids: Vec<String> = records.iter().map(u64::to_string).collect();
+            Ok(success_value(&json!({"ids": ids})))
+        }
+        Ok(Err(why)) => Err(bad_request(why)),
         Err(stopped) => Err(Refusal::Handler(StatusCode::SERVICE_UNAVAILABLE, stopped.to_string())),
     }
 }

@@ -1,10 +1,11 @@
-//! `silences` and `silence/{id}`. Beyond Alertmanager's fields: `every` with `timeZone`, and `untilResolved`.
+//! `silences` and `silence/{id}`. Beyond Alertmanager's fields: `every` with `timeZone`, `untilResolved`, and `confirm` for one
+//! that covers everything for long.
 
 use super::super::Params;
 use super::{AlertingApi, Refusal, bad_request, filters, json_of, parse_time, satisfies, time};
 use crate::alerting::persist::{matchers_json, matchers_of};
 use crate::alerting::recurrence;
-use crate::alerting::silence::{SilenceError, listing_order};
+use crate::alerting::silence::{COVERS_ALL_MAX_MS, SilenceError, covers_all, listing_order};
 use crate::model::silence::Silence;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -102,11 +103,26 @@ fn read(value: &Value) -> Result<Silence, Refusal> {
     })
 }
 
+/// Refuses a silence that would keep quiet about everything for long, unless it is meant so.
+fn check_reach(silence: &Silence, is_meant: bool, now_ms: i64) -> Result<(), Refusal> {
+    let length_ms = silence.ends_at_ms.saturating_sub(silence.starts_at_ms.max(now_ms));
+    if is_meant || length_ms <= COVERS_ALL_MAX_MS || silence.matchers.is_empty() || !covers_all(&silence.matchers) {
+        return Ok(());
+    }
+    Err(bad_request(format!(
+        "failed to create silence: it would keep quiet about every alert, also those that nobody has seen yet, for {}. Name what \
+         it is for, make it {} at most, or say that it is meant so (\"confirm\": true, `silence add --confirm`)",
+        crate::model::duration::format_ms(length_ms / 1000 * 1000),
+        crate::model::duration::format_ms(COVERS_ALL_MAX_MS)
+    )))
+}
+
 /// `POST /api/v2/silences`: makes one, or changes the one with the given id.
 pub(super) async fn put(State(api): State<AlertingApi>, body: Bytes) -> Result<Response, Refusal> {
     let parsed: Value = serde_json::from_slice(&body)
         .map_err(|error| Refusal::Body(format!("parsing silence body from \"\" failed, because {error}")))?;
     let silence = read(&parsed)?;
+    check_reach(&silence, parsed["confirm"] == true, api.env.clock.now_ms())?;
     match api.alerting.put_silence(silence).await {
         Ok(id) => Ok(json_of(&json!({"silenceID": id}))),
         Err(error @ SilenceError::NotFound) => Err(Refusal::Handler(StatusCode::NOT_FOUND, error.to_string())),

@@ -14,6 +14,7 @@ use tower_service::Service as _;
 
 struct Api {
     router: Router,
+    alerting: AlertingHandle,
     _config: watch::Sender<Arc<Config>>,
     _may_send: watch::Sender<bool>,
 }
@@ -33,7 +34,8 @@ impl Api {
             charts: crate::alerting::notify::chart::ChartFeed::none(),
         };
         let alerting = Alerting::start(deps, config.subscribe()).await.expect("started");
-        Self { router: routes(AlertingApi { alerting, env, started_ms: 0 }), _config: config, _may_send: may_send }
+        let router = routes(AlertingApi { alerting: alerting.clone(), env, started_ms: 0 });
+        Self { router, alerting, _config: config, _may_send: may_send }
     }
 
     async fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
@@ -188,4 +190,46 @@ async fn status_receivers_and_notifications_answer() {
     let (_, history) = api.get(&format!("/api/watchkeeper/v1/alerts/{fingerprint}/history")).await;
     assert_eq!(history["data"]["acknowledged"]["by"], "li", "{history}");
     assert_eq!(history["data"]["route"]["receiver"], "outbox");
+}
+
+#[tokio::test]
+async fn a_silence_over_everything_must_be_meant() {
+    let api = Api::start().await;
+    let all = json!({"name": "alertname", "value": ".+", "isRegex": true, "isEqual": true});
+    let (status, body) =
+        api.ask("POST", "/api/v2/silences", &silence(&all, "2020-01-01T00:00:00Z", "2099-01-01T00:00:00Z")).await;
+    assert_eq!(status, 400);
+    assert!(body.as_str().is_some_and(|text| text.contains("keep quiet about every alert")), "{body}");
+    let mut meant = silence(&all, "2020-01-01T00:00:00Z", "2099-01-01T00:00:00Z");
+    meant["confirm"] = Value::Bool(true);
+    assert_eq!(api.ask("POST", "/api/v2/silences", &meant).await.0, 200);
+    let soon = Timestamp::from_millisecond(Env::real().clock.now_ms() + 3_600_000).expect("a time").to_string();
+    assert_eq!(
+        api.ask("POST", "/api/v2/silences", &silence(&all, "2020-01-01T00:00:00Z", &soon)).await.0,
+        200,
+        "an hour is fine"
+    );
+}
+
+#[tokio::test]
+async fn a_receiver_is_tested_at_once() {
+    let api = Api::start().await;
+    let path = "/api/watchkeeper/v1/notifications/test";
+    let (status, body) = api.ask("POST", path, &json!({"receiver": "nobody"})).await;
+    assert_eq!(status, 400);
+    assert!(body.as_str().is_some_and(|text| text.contains("there is no receiver \"nobody\"; there are outbox")), "{body}");
+    assert_eq!(api.ask("POST", path, &json!({})).await.0, 422);
+    let (status, body) = api.ask("POST", path, &json!({"receiver": "outbox"})).await;
+    assert_eq!(status, 200, "{body}");
+    let id = body["data"]["ids"][0].as_str().expect("an id").to_owned();
+    let mut waits = api.alerting.watch();
+    let is_kept = |view: &Arc<crate::alerting::AlertingView>| {
+        view.history.iter().any(|one| one.state == crate::alerting::history::RecordState::Sent)
+    };
+    waits.wait_for(is_kept).await.expect("sent");
+    let (_, body) = api.get(&format!("/api/watchkeeper/v1/notifications/{id}")).await;
+    assert_eq!((&body["data"]["state"], &body["data"]["why"]), (&json!("outbox"), &json!("test")));
+    assert!(body["data"]["subject"].as_str().is_some_and(|subject| subject.contains("WatchkeeperTest")), "{body}");
+    let (_, alerts) = api.get("/api/v2/alerts").await;
+    assert_eq!(alerts, json!([]), "it is no alert");
 }

@@ -114,6 +114,18 @@ section! {
         receiver: String = String::new(),
     } check check_escalation;
 
+    /// Beyond Alertmanager: a sign of life, for whoever raises the alarm when it stays away.
+    pub struct Heartbeat "heartbeat" {
+        /// Where to POST it; may be empty.
+        url: SecretUrl = SecretUrl::default(),
+        /// How the request is made.
+        http_config: HttpClientConfig = HttpClientConfig::default(),
+        /// Who is told it; may be empty.
+        receiver: String = String::new(),
+        /// How often.
+        interval: Duration = Duration::from_secs(60),
+    } check check_heartbeat;
+
     /// The keys of a route.
     pub struct RouteKeys "route" {
         /// See [`Route`].
@@ -172,6 +184,8 @@ section! {
         global: AlertmanagerGlobal = AlertmanagerGlobal::default(),
         /// The routing tree; always `Some` after loading.
         route: Option<Route> = None,
+        /// Signs of life, beyond Alertmanager.
+        heartbeat: Vec<Heartbeat> = Vec::new(),
         /// What keeps quiet while something else is wrong.
         inhibit_rules: Vec<InhibitRule> = Vec::new(),
         /// Who can be told. After loading, defaults from `global` are filled in.
@@ -377,6 +391,16 @@ fn check_escalation(config: &mut Escalation, node: &Node) -> Result<(), ConfigEr
     Ok(())
 }
 
+fn check_heartbeat(config: &mut Heartbeat, node: &Node) -> Result<(), ConfigError> {
+    if config.url.is_empty() && config.receiver.is_empty() {
+        return Err(node.error("a heartbeat needs a url or a receiver"));
+    }
+    if config.interval < Duration::from_secs(1) {
+        return Err(node.error_at("interval", "the interval of a heartbeat must be at least 1s"));
+    }
+    Ok(())
+}
+
 fn check_names<'a>(node: &Node, names: impl IntoIterator<Item = &'a String>) -> Result<(), ConfigError> {
     match names.into_iter().find(|name| name.is_empty()) {
         Some(name) => Err(node.error(format!("invalid label name {name:?}"))),
@@ -423,6 +447,11 @@ fn check_alertmanager(config: &mut AlertmanagerConfig, node: &Node) -> Result<()
             return Err(place.error(format!("notification config name {:?} is not unique", receiver.name)));
         }
         super::receivers::defaults::fill_in(receiver, &config.global, place)?;
+    }
+    for (heartbeat, place) in config.heartbeat.iter().zip(node.get("heartbeat").map_or(Ok(&[][..]), Node::items)?) {
+        if !heartbeat.receiver.is_empty() && !receivers.contains(&heartbeat.receiver) {
+            return Err(place.error_at("receiver", format!("undefined receiver {:?} used in heartbeat", heartbeat.receiver)));
+        }
     }
     let Some(route) = &config.route else { return Err(node.error("no routes provided")) };
     let place = node.get("route").unwrap_or(node);

@@ -3,7 +3,7 @@
 use super::words::{Language, Word};
 use super::{Extras, clock, escape, rough};
 use crate::alerting::links::LinkAction;
-use crate::alerting::machine::{Delivery, ToldAlert};
+use crate::alerting::machine::{Delivery, QUIET_MS, ToldAlert};
 use crate::model::labels::Labels;
 use crate::model::matcher::Matcher;
 use crate::model::{matcher_text, number};
@@ -31,6 +31,7 @@ pub(super) struct Told<'a> {
     severity: &'a str,
     when: String,
     value: String,
+    flapping: String,
     more: String,
     labels: String,
     alert_url: String,
@@ -100,6 +101,10 @@ impl<'a> Told<'a> {
             severity: label("severity").unwrap_or(""),
             when,
             value: value(told, extras),
+            flapping: match told.flaps {
+                times if times > 0 && !told.resolved => language.flapping(times, &rough(QUIET_MS)),
+                _ => String::new(),
+            },
             more: shorten(more),
             labels: labels_text(&alert.labels),
             alert_url: format!("{external_url}/alerts/{:016x}", alert.fingerprint),
@@ -126,6 +131,7 @@ impl<'a> Told<'a> {
         line("", &self.what);
         line("", &self.more);
         line("", &self.when);
+        line("", &self.flapping);
         line("", &self.value);
         line(self.language.word(Word::Labels), &self.labels);
         for (word, url) in [
@@ -170,6 +176,7 @@ impl<'a> Told<'a> {
         line("margin-top:4px", &self.what);
         line("margin-top:4px", &self.more);
         line("margin-top:4px;color:#56606c", &self.when);
+        line("margin-top:4px;font-style:italic", &self.flapping);
         line("margin-top:4px;font-weight:bold", &self.value);
         if let Some(Drawn { address, words }) = &self.chart {
             let (address, words) = (escape(address), escape(words));

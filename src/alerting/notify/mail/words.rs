@@ -104,6 +104,18 @@ impl Language {
         }
     }
 
+    /// Says that an alert goes on and off.
+    pub(super) fn flapping(self, times: usize, quiet: &str) -> String {
+        match self {
+            Self::English => {
+                format!(
+                    "goes on and off: began {times} times within an hour; its end is told once it has stayed away for {quiet}"
+                )
+            }
+            Self::Chinese => format!("反复触发：一小时内第 {times} 次；恢复持续 {quiet} 后才会通知"),
+        }
+    }
+
     /// Says what a chart shows, for who does not see it.
     pub(super) fn chart(self, expression: &str, from: &str, to: &str) -> String {
         match self {
