@@ -7,7 +7,7 @@ import { prefix, request, v1, type Labels, type Rule } from './api';
 import { live } from './live.svelte';
 
 export type Feature =
-  | 'events' | 'changes' | 'notifications' | 'alert_history' | 'acknowledgements' | 'zookeeper' | 'rule_history' | 'rule_replay' | 'discovery_trace' | 'scrape_now' | 'storage' | 'queries';
+  | 'events' | 'changes' | 'notifications' | 'alert_history' | 'acknowledgements' | 'zookeeper' | 'rule_history' | 'rule_replay' | 'discovery_trace' | 'scrape_now' | 'storage' | 'queries' | 'why' | 'notification_test';
 
 class Features {
   has = $state.raw<ReadonlySet<string>>(new Set());
@@ -97,6 +97,24 @@ export interface Notifications {
   /** This member tells people; another one does otherwise. */
   maySend?: boolean;
   outboxWaiting: number;
+  /** Who can be told. */
+  receivers?: string[];
+}
+
+export type Verdict = 'told' | 'waiting' | 'sending' | 'quiet' | 'failed' | 'nothing';
+
+/** One place on the way of an alert. */
+export interface WhyStep {
+  place: string;
+  passes: boolean;
+  text: string;
+}
+
+export interface Why {
+  known: boolean;
+  fires: boolean;
+  before: WhyStep[];
+  ways: { route: string; receiver: string; verdict: Verdict; text: string; steps: WhyStep[] }[];
 }
 
 export interface AlertHistory {
@@ -131,6 +149,8 @@ export const notification = (id: string, signal?: AbortSignal) => get<Notificati
 export const notificationRaw = (id: string) => `${prefix}/api/watchkeeper/v1/notifications/${encodeURIComponent(id)}/raw`;
 export const notificationHtml = (id: string) => `${prefix}/api/watchkeeper/v1/notifications/${encodeURIComponent(id)}/html`;
 export const retryNotification = (id: string) => post(`/notifications/${encodeURIComponent(id)}/retry`);
+export const testReceiver = (receiver: string) => post<{ ids: string[] }>('/notifications/test', { receiver });
+export const why = (fingerprint: string, signal?: AbortSignal) => get<Why>('/why', signal, { fingerprint });
 export const alertHistory = (fingerprint: string, signal?: AbortSignal) => get<AlertHistory>(`/alerts/${encodeURIComponent(fingerprint)}/history`, signal);
 export const acknowledge = (fingerprint: string, by: string, comment: string) => post(`/alerts/${encodeURIComponent(fingerprint)}/acknowledge`, { by, comment });
 export const zookeeper = (signal?: AbortSignal) => get<ZooKeeperView>('/zookeeper', signal);
