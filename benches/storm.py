@@ -255,4 +255,5 @@ def report(args, mail, server):
           f"alerts named: {len(named)}, named in two messages: {sum(1 for times in named.values() if times > 1)}; leftovers: {len(leftovers)}")
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())
