@@ -6,6 +6,7 @@
 
 mod access;
 mod act;
+mod alert_states;
 mod answer;
 mod assets;
 mod compress;
@@ -42,6 +43,7 @@ mod why;
 #[cfg(test)]
 mod tests;
 
+pub use alert_states::ALERT_STATE;
 pub use connections::ConnectionBounds;
 pub use error::{ApiError, ErrorKind};
 pub use events::{EventHub, LiveEvent};

@@ -211,7 +211,8 @@ const KINDS: [&str; 7] = ["target", "alert", "silence", "rule", "notification", 
 async fn remember(api: &ApiState) {
     let Some(history) = api.views.history.clone() else { return };
     let since_ms = api.env.clock.now_ms() - 86_400_000;
-    let read = api.env.tasks.blocking(move || history.read_since(since_ms, 200)).await;
+    let read =
+        api.env.tasks.blocking(move || history.read_since(since_ms, 200, |event| KINDS.contains(&event.kind.as_str()))).await;
     let Ok(Ok(events)) = read else {
         tracing::warn!("the event history cannot be read");
         return;

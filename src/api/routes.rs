@@ -10,6 +10,7 @@
 //! | `POST targets/scrape` | `{"pool": ..., "instance": ...}`: scrapes now; answers when done |
 //! | `GET overview` | readiness, version, start and server time, and what each part counts: storage, targets, rules (refused files among them), alerting |
 //! | `GET cardinality?label=job&limit=20&hours=24` | how many series carry each value of a label, in the head and the blocks since then: `values`, `allValues` |
+//! | `GET alerts/{fingerprint}/states?hours=168` | every change of an alert's state: `pending`, `firing`, `inactive`, with time and value; kept for 90 days |
 //! | `GET`, `POST rules/replay` | when an alerting rule (`expr`, `for`, `keep_firing_for`, `labels`) would have fired: `fired`, `gaveUp`, and for each alert its `spans` |
 //! | `POST compact` | writes the head to blocks and merges all that can be merged, unfinished days too; answers when done with `blocks`, `bytes`, `samples` |
 //! | `GET why?fingerprint=HEX` or `why?labels={alertname="A"}` | why somebody is told of an alert, or not: `before` (rule, relabelling), and for each route that takes it `ways` with `receiver`, `verdict`, `text` and `steps` |
@@ -17,7 +18,8 @@
 
 use super::state::ApiState;
 use super::{
-    access, act, assets, compress, events, federate, lifecycle, methods, overview, prefix, replay, v1, v2, watchkeeper, why,
+    access, act, alert_states, assets, compress, events, federate, lifecycle, methods, overview, prefix, replay, v1, v2,
+    watchkeeper, why,
 };
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
@@ -40,6 +42,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/watchkeeper/v1/zookeeper", get(watchkeeper::zookeeper))
         .route("/api/watchkeeper/v1/compact", post(watchkeeper::compact))
         .route("/api/watchkeeper/v1/cardinality", get(watchkeeper::cardinality))
+        .route("/api/watchkeeper/v1/alerts/{fingerprint}/states", get(alert_states::states))
         .route("/api/watchkeeper/v1/rules/replay", get(replay::replay).post(replay::replay))
         .route("/federate", get(federate::federate))
         .route("/metrics", get(metrics))

@@ -3,6 +3,7 @@
 //! Start: configuration -> listener (says how far opening is) -> data directory (store, state, history) -> ZooKeeper, last
 //! known tree -> rules, discovery, scraping, alerting -> the real routes -> ready. What can fail fails before anything runs. Stop: the other way round, in phases with deadlines.
 
+mod alert_states;
 pub mod configuration;
 mod courier;
 mod own;

@@ -2,7 +2,9 @@
 
 use super::query_log::QueryLogFile;
 use super::zookeeper_link::{self, ZooKeeperLink};
-use super::{Data, Outside, Running, ServeOptions, courier, external_url, keep_dump, own, reload::Reloader, sources};
+use super::{
+    Data, Outside, Running, ServeOptions, alert_states, courier, external_url, keep_dump, own, reload::Reloader, sources,
+};
 use crate::alerting::heartbeat::{self, Health, HeartbeatDeps};
 use crate::alerting::notify::chart::ChartFeed;
 use crate::alerting::{Alerting, AlertingDeps};
@@ -261,12 +263,15 @@ pub(super) async fn start(
         tree: zookeeper.as_ref().map(|zookeeper| (zookeeper.link.tree.clone(), zookeeper.root.clone())),
         last_known: zookeeper.as_ref().and_then(|zookeeper| zookeeper.last_known.clone()),
     };
+    let (changes, changed) = mpsc::channel(ALERT_BATCHES_WAITING);
+    drop(env.tasks.spawn("alert states", alert_states::keep(env.clone(), Arc::clone(&data.history), changed)));
     let rule_deps = RuleDeps {
         env: env.clone(),
         engine: Arc::clone(&engine),
         querier: Arc::clone(&querier),
         append: Arc::clone(&append),
         alerts,
+        changes,
         external_url,
         registry: registry.clone(),
         state: Arc::clone(&state),

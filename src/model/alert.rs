@@ -21,6 +21,21 @@ pub struct Alert {
     pub value: Option<f64>,
 }
 
+/// A rule's alert came to another state.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AlertChange {
+    /// When it was evaluated, milliseconds since 1970.
+    pub at_ms: i64,
+    /// The alert's identity.
+    pub labels: Labels,
+    /// `pending`, `firing` or `inactive`: what it is now.
+    pub state: &'static str,
+    /// Since when its condition holds, or held.
+    pub active_at_ms: i64,
+    /// The value when last evaluated.
+    pub value: f64,
+}
+
 impl Alert {
     /// Returns whether the alert has ended at `now_ms`.
     #[must_use]

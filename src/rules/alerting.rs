@@ -15,7 +15,7 @@
 use super::restore::{self, Last};
 use super::spec::{RuleKind, RuleSpec};
 use super::template_data::{self, RuleFunctions};
-use crate::model::alert::Alert;
+use crate::model::alert::{Alert, AlertChange};
 use crate::model::labels::{ALERT_NAME, Labels, LabelsBuilder, METRIC_NAME};
 use crate::promql::value::VectorSample;
 use std::collections::BTreeMap;
@@ -69,6 +69,8 @@ pub struct ActiveAlert {
     pub keep_firing_since_ms: Option<i64>,
     /// It comes from before a restart and has not shown itself since; until then it counts as holding.
     pub held_until_ms: Option<i64>,
+    /// The state that [`AlertingState::changes`] has told last.
+    pub noted: AlertState,
 }
 
 /// One evaluation, for the rules of a group.
@@ -96,6 +98,8 @@ pub type Written = Vec<(Labels, f64)>;
 pub struct AlertingState {
     /// By their labels.
     pub active: BTreeMap<Labels, ActiveAlert>,
+    /// Alerts that came to another state, since somebody took them.
+    pub changes: Vec<AlertChange>,
 }
 
 impl AlertingState {
@@ -144,15 +148,21 @@ impl AlertingState {
                     let last = step.restored.get(labels);
                     if let Some(since) = last.and_then(|last| restore::active_since(*last, step.at_ms, *for_ms)) {
                         alert.active_at_ms = since.min(step.at_ms);
+                        // It was told before the start.
+                        alert.noted = AlertState::Pending;
                     }
                     self.active.insert(labels.clone(), alert);
                 }
             }
         }
         let mut count = 0;
+        let changes = &mut self.changes;
         self.active.retain(|labels, alert| {
             let holds = found.contains_key(labels);
             let (keep, is_active) = alert.advance(holds, step.at_ms, *for_ms, *keep_firing_for_ms);
+            if let Some(change) = alert.change(labels, step.at_ms) {
+                changes.push(change);
+            }
             if is_active {
                 count += 1;
                 active(labels, alert);
@@ -185,6 +195,8 @@ impl AlertingState {
         let mut ended = Vec::new();
         for (labels, mut alert) in std::mem::take(&mut self.active) {
             let was_told = alert.last_sent_at_ms.is_some();
+            let ends = ActiveAlert { state: AlertState::Inactive, ..alert.clone() }.change(&labels, at_ms);
+            self.changes.extend(ends);
             if alert.state == AlertState::Firing && was_told {
                 alert.state = AlertState::Inactive;
                 alert.resolved_at_ms = Some(at_ms);
@@ -227,6 +239,7 @@ fn new_alert(rule: &RuleSpec, annotations: &[(String, String)], sample: &VectorS
         valid_until_ms: 0,
         keep_firing_since_ms: None,
         held_until_ms: None,
+        noted: AlertState::Inactive,
     };
     (labels.build(), alert)
 }
@@ -274,6 +287,15 @@ impl ActiveAlert {
             self.fired_at_ms.get_or_insert(at_ms);
         }
         (true, true)
+    }
+
+    /// Tells the state where it is another than the one told last.
+    fn change(&mut self, labels: &Labels, at_ms: i64) -> Option<AlertChange> {
+        (self.noted != self.state).then(|| {
+            self.noted = self.state;
+            let (state, active_at_ms, value) = (self.state.as_str(), self.active_at_ms, self.value);
+            AlertChange { at_ms, labels: labels.clone(), state, active_at_ms, value }
+        })
     }
 
     fn is_held(&self, at_ms: i64) -> bool {

@@ -12,7 +12,7 @@ use super::spec::{GroupKey, GroupSpec};
 use super::view::{GroupView, RuleView};
 use super::watch::{self as inputs, Board, Waker, Watch};
 use crate::env::Env;
-use crate::model::alert::Alert;
+use crate::model::alert::{Alert, AlertChange};
 use crate::model::labels::Labels;
 use crate::model::sample;
 use crate::promql::engine::Engine;
@@ -44,6 +44,7 @@ pub(super) struct Shared {
     /// Whether the server stops: evaluations are cut short then.
     pub(super) stopping: watch::Receiver<bool>,
     pub(super) alerts: mpsc::Sender<Vec<Alert>>,
+    pub(super) changes: mpsc::Sender<Vec<AlertChange>>,
     pub(super) external_url: String,
     pub(super) metrics: Metrics,
     pub(super) views: Mutex<BTreeMap<GroupKey, Arc<GroupView>>>,
@@ -51,6 +52,14 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// Hands changes of state on. Never waits: no rule is late because the history's disk is.
+    fn note_changes(&self, changes: Vec<AlertChange>) {
+        let count = changes.len() as u64;
+        if count > 0 && self.changes.try_send(changes).is_err() {
+            self.metrics.changes_lost.add(count);
+        }
+    }
+
     /// Waits until the server stops.
     async fn stops(&self) {
         if self.stopping.clone().wait_for(|stop| *stop).await.is_err() {
@@ -249,6 +258,7 @@ impl Group {
             }
             samples += outcome.samples;
             self.rules[place].lock().unwrap_or_else(PoisonError::into_inner).took(seconds);
+            self.shared.note_changes(outcome.changes);
             self.send(outcome.alerts).await;
         }
         self.sharing.end();
@@ -442,6 +452,7 @@ pub(super) async fn bury(shared: &Arc<Shared>, group: &str, rules: Vec<RuleState
         let url = rule.generator_url(&shared.external_url);
         series.extend(rule.series().cloned());
         alerts.extend(rule.alerting.end(at_ms, &url));
+        shared.note_changes(std::mem::take(&mut rule.alerting.changes));
     }
     let writer = Arc::clone(shared);
     let done = shared.env.tasks.blocking(move || {

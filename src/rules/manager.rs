@@ -14,7 +14,7 @@ use super::view::{FileView, RefusedFile, RulesView};
 use super::watch::{Board, Waker};
 use crate::config::Config;
 use crate::env::{Env, tasks::TaskHandle};
-use crate::model::alert::Alert;
+use crate::model::alert::{Alert, AlertChange};
 use crate::model::rule_inputs::RuleInputs;
 use crate::model::rule_source::{RuleOrigin, RuleSource, RuleSources};
 use crate::promql::engine::Engine;
@@ -41,6 +41,8 @@ pub struct RuleDeps {
     pub append: Arc<dyn Append>,
     /// Where alerts go; sending waits.
     pub alerts: mpsc::Sender<Vec<Alert>>,
+    /// Where changes of alerts' states go; sending does not wait.
+    pub changes: mpsc::Sender<Vec<AlertChange>>,
     /// The address of this server as users reach it, without a slash at its end.
     pub external_url: String,
     /// Where the rules' own metrics live.
@@ -105,6 +107,7 @@ impl RuleManager {
             append: deps.append,
             state: deps.state,
             alerts: deps.alerts,
+            changes: deps.changes,
             external_url: deps.external_url,
             metrics: Metrics::new(&deps.registry),
             views: Mutex::default(),

@@ -13,6 +13,8 @@ pub(super) struct Metrics {
     pub(super) group_seconds: Histogram,
     /// Alerts handed on.
     pub(super) alerts_sent: Counter,
+    /// Changes of state that the history had no room for.
+    pub(super) changes_lost: Counter,
 }
 
 /// Metrics of one group.
@@ -64,6 +66,11 @@ impl Metrics {
             evaluation_seconds: histogram("watchkeeper_rule_evaluation_duration_seconds", "The duration for a rule to execute."),
             group_seconds: histogram("watchkeeper_rule_group_duration_seconds", "The duration of rule group evaluations."),
             alerts_sent: registry.counter("watchkeeper_rule_alerts_sent_total", "Alerts handed to the notifier.", &[]),
+            changes_lost: registry.counter(
+                "watchkeeper_rule_state_changes_lost_total",
+                "Changes of alerts' states that are missing in the history, because its disk was too slow.",
+                &[],
+            ),
         }
     }
 

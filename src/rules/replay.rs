@@ -263,7 +263,9 @@ impl Replay<'_> {
             functions: &functions,
             restored: &BTreeMap::new(),
         };
-        states.settle(rule, vector, &step, &mut |_, _| ()).map_err(|reason| ReplayError::Rule { at: time_text(at_ms), reason })
+        let settled = states.settle(rule, vector, &step, &mut |_, _| ());
+        states.changes.clear();
+        settled.map_err(|reason| ReplayError::Rule { at: time_text(at_ms), reason })
     }
 
     fn options(&self) -> QueryOptions {

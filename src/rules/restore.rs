@@ -153,6 +153,7 @@ fn read_alert(entry: &Value, held_until_ms: i64) -> Option<(String, usize, Label
         valid_until_ms: number("valid_until").unwrap_or(0),
         keep_firing_since_ms: number("keep_firing_since"),
         held_until_ms: (state == AlertState::Firing).then_some(held_until_ms),
+        noted: state,
     };
     let place = usize::try_from(number("place")?).ok()?;
     Some((entry.get("rule")?.as_str()?.to_owned(), place, labels_from(entry.get("labels")?)?, alert))

@@ -6,7 +6,7 @@ use super::spec::{RuleKind, RuleSpec};
 use super::template_data::RuleFunctions;
 use super::view::{AlertView, AlertingView, Health, RuleView};
 use super::{alerting, recording};
-use crate::model::alert::Alert;
+use crate::model::alert::{Alert, AlertChange};
 use crate::model::labels::Labels;
 use crate::model::limits;
 use crate::model::sample::{self, Value};
@@ -56,6 +56,8 @@ pub struct Evaluation<'a> {
 pub struct Outcome {
     /// Alerts to be told.
     pub alerts: Vec<Alert>,
+    /// Alerts that came to another state.
+    pub changes: Vec<AlertChange>,
     /// Samples written.
     pub samples: usize,
     /// Why it failed.
@@ -129,6 +131,7 @@ impl RuleState {
         let mut outcome = Outcome::default();
         self.last_evaluation_ms = Some(evaluation.at_ms);
         let result = self.try_evaluate(evaluation, &mut outcome);
+        outcome.changes = std::mem::take(&mut self.alerting.changes);
         match result {
             Ok(()) => {
                 self.health = Health::Good;

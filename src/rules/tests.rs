@@ -7,7 +7,7 @@ use super::{RuleDeps, RuleManager, RulesHandle, file};
 use crate::config::Config;
 use crate::env::Env;
 use crate::env::clock::TokioClock;
-use crate::model::alert::Alert;
+use crate::model::alert::{Alert, AlertChange};
 use crate::model::labels::Labels;
 use crate::model::rule_inputs::RuleInputs;
 use crate::model::rule_source::{RuleOrigin, RuleSource, RuleSources};
@@ -219,6 +219,7 @@ pub(super) struct World {
     pub(super) env: Env,
     pub(super) config: watch::Sender<Arc<Config>>,
     pub(super) inputs: watch::Receiver<Arc<RuleInputs>>,
+    changed: mpsc::Receiver<Vec<AlertChange>>,
 }
 
 pub(super) const START_MS: i64 = 1_700_000_000_000;
@@ -235,6 +236,7 @@ impl World {
     fn start_on(files: Vec<RuleSource>, store: Arc<MemoryStore>, state: Arc<MemoryState>, now_ms: i64) -> Self {
         let env = Env { clock: Arc::new(TokioClock::starting_at(now_ms)), ..Env::real() };
         let (alerts, told) = mpsc::channel(1000);
+        let (changes, changed) = mpsc::channel(1000);
         let (sources, sources_seen) = watch::channel(Arc::new(RuleSources { files }));
         let (config, config_seen) = watch::channel(Arc::new(Config::without_file()));
         let (inputs, inputs_seen) = watch::channel(Arc::default());
@@ -245,13 +247,14 @@ impl World {
             querier: Arc::clone(&store) as Arc<_>,
             append: Arc::new(MemoryAppend::new(Arc::clone(&store))),
             alerts,
+            changes,
             external_url: "http://w".to_owned(),
             registry: registry.clone(),
             state: Arc::clone(&state) as Arc<dyn State>,
             inputs,
         };
         let rules = RuleManager::start(deps, config_seen, sources_seen);
-        Self { store, state, sources, alerts: told, rules, registry, env, config, inputs: inputs_seen }
+        Self { store, state, sources, alerts: told, rules, registry, env, config, inputs: inputs_seen, changed }
     }
 
     /// Lets time pass, with the metric `m` at `value` every 5 s.
@@ -305,6 +308,35 @@ impl World {
         let column = columns.first()?;
         column.float(column.len().checked_sub(1)?)
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_change_of_state_is_told_once() {
+    let file = vec![source("/r/a.yml", &alert_file("m > 10", "    for: 30s\n"), 1)];
+    let mut world = World::start(file.clone());
+    let states = |world: &mut World| -> Vec<(&'static str, f64)> {
+        let mut found = Vec::new();
+        while let Ok(changes) = world.changed.try_recv() {
+            assert!(
+                changes.iter().all(|change| change.labels.value("alertname") == "High" && change.active_at_ms <= change.at_ms)
+            );
+            found.extend(changes.iter().map(|change| (change.state, change.value)));
+        }
+        found
+    };
+    world.pass(20, 20.0).await;
+    world.pass(30, 5.0).await;
+    assert_eq!(states(&mut world), [("pending", 20.0), ("inactive", 20.0)]);
+    world.pass(90, 30.0).await;
+    assert_eq!(states(&mut world), [("pending", 30.0), ("firing", 30.0)]);
+    // A restart is no change.
+    world.rules.stop().await;
+    let (store, state, now_ms) = (Arc::clone(&world.store), Arc::clone(&world.state), world.env.clock.now_ms());
+    let mut world = World::start_on(file, store, state, now_ms);
+    world.pass(30, 30.0).await;
+    assert_eq!(states(&mut world), []);
+    world.push(Vec::new()).await;
+    assert_eq!(states(&mut world), [("inactive", 30.0)], "the rule is gone");
 }
 
 fn alert_file(expr: &str, extra: &str) -> String {

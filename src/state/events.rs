@@ -214,16 +214,16 @@ impl EventLog {
         Ok(())
     }
 
-    /// Returns the events since a moment, oldest first, `limit` of the newest at most.
+    /// Returns the events since a moment that are `wanted`, oldest first, `limit` of the newest at most.
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn read_since(&self, since_ms: i64, limit: usize) -> io::Result<Vec<Event>> {
+    pub fn read_since(&self, since_ms: i64, limit: usize, wanted: impl Fn(&Event) -> bool) -> io::Result<Vec<Event>> {
         let first = file_name(since_ms.max(0).div_euclid(DAY_MS));
         let mut newest = Vec::new();
         for entry in self.env.disk.list(&self.folder)?.into_iter().rev().filter(|entry| entry.name >= first) {
             let decoded = decode(&self.env.disk.read(&self.folder.join(&entry.name))?);
-            newest.extend(decoded.events.into_iter().rev().filter(|event| event.at_ms >= since_ms));
+            newest.extend(decoded.events.into_iter().rev().filter(|event| event.at_ms >= since_ms && wanted(event)));
             if newest.len() >= limit {
                 break;
             }
@@ -280,12 +280,12 @@ mod tests {
         file.write_at(&[9, 0, 0, 0, 1], file.len().unwrap()).unwrap();
         let log = EventLog::open(&env, Path::new("/d"), 2 * DAY_MS).unwrap();
         log.append("notification", r#"{"n":3}"#, false).unwrap();
-        let read: Vec<_> = log.read_since(0, 10).unwrap().into_iter().map(|event| event.json).collect();
+        let read: Vec<_> = log.read_since(0, 10, |_| true).unwrap().into_iter().map(|event| event.json).collect();
         assert_eq!(read, [r#"{"n":1}"#, r#"{"n":2}"#, r#"{"n":3}"#]);
-        assert_eq!(log.read_since(0, 2).unwrap().len(), 2);
+        assert_eq!(log.read_since(0, 2, |_| true).unwrap().len(), 2);
         tokio::time::advance(std::time::Duration::from_secs(3 * 86_400)).await;
         log.append("alert", r#"{"n":4}"#, false).unwrap();
-        let read: Vec<_> = log.read_since(0, 10).unwrap().into_iter().map(|event| event.json).collect();
+        let read: Vec<_> = log.read_since(0, 10, |_| true).unwrap().into_iter().map(|event| event.json).collect();
         assert_eq!(read, [r#"{"n":4}"#]);
     }
 }

@@ -208,3 +208,45 @@ fn lints_say_file_and_line_and_ask_for_types() {
     let gauge = "a.yml:4: warning: r: rate() of app_queue_length, which is a gauge by what its exporter says";
     assert!(code == 1 && told.contains(gauge), "{told}");
 }
+
+#[test]
+fn every_state_of_an_alert_is_kept_over_a_kill() {
+    let scratch = Scratch::new("alert-states");
+    let application = Application::start(&scratch);
+    scratch.write(
+        "rules.yml",
+        "groups:\n- name: g\n  rules:\n  - {alert: Long, expr: app_queue_length > 10, for: 1s, labels: {severity: critical}}\n",
+    );
+    let config = scratch.write(
+        "watchkeeper.yml",
+        &format!(
+            "global: {{scrape_interval: 200ms, scrape_timeout: 200ms, evaluation_interval: 200ms}}\nscrape_configs: [{{job_name: app, static_configs: [{{targets: ['127.0.0.1:{}']}}]}}]\nrule_files: [rules.yml]\n",
+            application.port
+        ),
+    );
+    let mut server = Server::start(&scratch, Some(&config));
+    application.set_queue_length(30.0);
+    let firing = "ALERTS{alertname=\"Long\", alertstate=\"firing\"}";
+    wait_until("the alert", BOUND, || server.value(firing).is_some());
+    let alerts = wait_for("the notifier", BOUND, || {
+        let alerts = server.get("/api/v2/alerts").json();
+        alerts[0]["fingerprint"].as_str().map(str::to_owned)
+    });
+    let path = format!("/api/watchkeeper/v1/alerts/{alerts}/states");
+    let states = |server: &Server| -> Vec<String> {
+        let answer = server.get(&path);
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let list = answer.json()["data"].as_array().cloned().unwrap_or_default();
+        list.iter().map(|change| format!("{} {}", change["state"].as_str().unwrap(), change["value"].as_str().unwrap())).collect()
+    };
+    wait_until("both changes", BOUND, || states(&server) == ["pending 30", "firing 30"]);
+    server.kill_and_restart();
+    assert_eq!(states(&server), ["pending 30", "firing 30"], "kept");
+    application.set_queue_length(1.0);
+    wait_until("the end", BOUND, || states(&server).len() > 2);
+    assert_eq!(states(&server), ["pending 30", "firing 30", "inactive 30"]);
+    for (path, words) in [("/api/watchkeeper/v1/alerts/xyz/states", "16 hexadecimal"), (&*format!("{path}?hours=0"), "above 0")] {
+        let refused = server.get(path);
+        assert!(refused.status == 400 && refused.body.contains(words), "{}", refused.body);
+    }
+}
