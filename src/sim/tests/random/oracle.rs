@@ -165,7 +165,8 @@ impl Oracle {
 
     fn check_known(&self, to: &str, theirs: &[&Told], flaws: &mut Vec<String>) {
         for Named { name, .. } in all_alerts() {
-            let last = theirs.iter().rfind(|told| told.names(&name));
+            // A server that took a message after its sender had given up on it says what is long over.
+            let last = theirs.iter().rfind(|told| told.names(&name) && told.is_heard);
             let knows = last.is_some_and(|told| told.firing.contains(&name));
             let Some(is_so) = self.is_so(&name) else { continue };
             let concerns = to != "boss" || (self.escalates && !self.acknowledged.contains(&name));
@@ -184,6 +185,12 @@ impl Oracle {
         !told.is_heard || self.deaths.iter().any(|(from, until)| (from - MOMENT..=until + MOMENT).contains(&told.at))
     }
 
+    /// Returns whether a message tells the end of what fired since the one before it, and could not be told then.
+    fn was_owed(&self, told: &Told, last: &Told) -> bool {
+        let since = self.going.values().filter(|going| going.to == told.to && going.since > last.at);
+        since.flat_map(|going| &going.firing).any(|name| told.resolved.contains(name))
+    }
+
     fn check_repeated(&self, theirs: &[&Told], flaws: &mut Vec<String>) {
         for (place, told) in theirs.iter().enumerate() {
             let before: Vec<&&Told> = theirs[..place].iter().filter(|before| before.group == told.group).collect();
@@ -199,7 +206,7 @@ impl Oracle {
             // What nobody heard of may or may not count as told.
             let mut is_news = before.is_empty() || told.to == "dev";
             for last in before.iter().rev() {
-                is_news |= says_more(told, last);
+                is_news |= says_more(told, last) || self.was_owed(told, last);
                 if !self.is_unheard(last) {
                     break;
                 }
