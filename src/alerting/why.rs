@@ -238,10 +238,13 @@ impl Question<'_> {
         let Some(alert) = self.alert else {
             return match quiet {
                 Some(why) => (Verdict::Quiet, format!("{receiver:?} would not be told: {why}")),
-                None => (
-                    Verdict::Waiting,
-                    format!("{receiver:?} would be told {} after it begins to fire", span(route.group_wait_ms)),
-                ),
+                None => {
+                    let wait = match group {
+                        Some(_) => format!("when its group is looked at next, each {}", span(route.group_interval_ms)),
+                        None => format!("{} after it begins to fire", span(route.group_wait_ms)),
+                    };
+                    (Verdict::Waiting, format!("{receiver:?} would be told {wait}"))
+                }
             };
         };
         if !self.view.may_send {

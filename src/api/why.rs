@@ -2,7 +2,7 @@
 //! said.
 //!
 //! Asked for by `fingerprint` (an alert that fires or is pending) or by `labels={alertname="DiskFull",instance="db1"}` (any label
-//! set, also one that somebody only thinks of).
+//! set, also one that somebody only thinks of). Labels of which only one alert has all mean that alert; `alike` names others.
 
 use super::answer::success_value;
 use super::error::{ApiError, ErrorKind};
@@ -10,6 +10,7 @@ use super::params::Params;
 use super::state::ApiState;
 use crate::alerting::external::labelled;
 use crate::alerting::persist::labels_json;
+use crate::alerting::view::AlertingView;
 use crate::alerting::why::{self, Step, Way};
 use crate::model::alert::Alert;
 use crate::model::labels::{ALERT_NAME, Labels, LabelsBuilder};
@@ -22,6 +23,10 @@ use crate::template::Time;
 use axum::extract::State;
 use axum::response::Response;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// How many other alerts with these labels are named.
+const ALIKE_MAX: usize = 20;
 
 fn clock(at_ms: i64) -> String {
     Time::from_ms(at_ms).format("2006-01-02 15:04:05 MST")
@@ -93,6 +98,15 @@ impl Question<'_> {
         self.alerts().find(|(_, alert)| alert.labels == *labels || self.outside(&alert.labels).as_ref() == Some(labels))
     }
 
+    /// Finds alerts, firing or pending, that have at least these labels.
+    fn with_labels(&self, view: &AlertingView, given: &Labels) -> Vec<Labels> {
+        let known = view.alerts.iter().map(|alert| alert.alert.labels.clone());
+        let pending = self.alerts().filter_map(|(_, alert)| self.outside(&alert.labels));
+        let fits = |labels: &Labels| given.iter().all(|(name, value)| labels.get(name) == Some(value));
+        let found: BTreeSet<Labels> = known.chain(pending).filter(fits).collect();
+        found.into_iter().collect()
+    }
+
     /// Says what rules know of it.
     fn rule_steps(&self, labels: &Labels) -> Vec<Step> {
         let step = |passes, text| Step { place: "rule", passes, text };
@@ -143,7 +157,14 @@ pub(super) async fn why(State(api): State<ApiState>, params: Params) -> Result<R
     let question = Question { api: &api, rules: &rules };
     let asked = match (params.get("fingerprint"), params.get("labels")) {
         ("", "") => return Err(ApiError::bad_data("give a fingerprint or labels")),
-        ("", labels) => read_labels(labels)?,
+        ("", labels) => {
+            let given = read_labels(labels)?;
+            // Who names some labels of one alert means that alert.
+            match question.with_labels(&view, &given).as_slice() {
+                [one] => one.clone(),
+                _ => given,
+            }
+        }
         (text, _) => {
             let fingerprint =
                 u64::from_str_radix(text, 16).map_err(|_| ApiError::bad_data("fingerprint: no hexadecimal number"))?;
@@ -157,6 +178,8 @@ pub(super) async fn why(State(api): State<ApiState>, params: Params) -> Result<R
             }
         }
     };
+    let alike = question.with_labels(&view, &asked);
+    let alike = alike.iter().filter(|labels| **labels != asked).take(ALIKE_MAX).map(labels_json).collect::<Value>();
     let mut before = question.rule_steps(&asked);
     // What the notifier knows has these labels already.
     let labels = if view.alert(asked.fingerprint()).is_some() { Some(asked.clone()) } else { question.outside(&asked) };
@@ -173,6 +196,7 @@ pub(super) async fn why(State(api): State<ApiState>, params: Params) -> Result<R
         "labels": labels_json(&labels),
         "known": why.is_known,
         "fires": why.fires,
+        "alike": alike,
         "before": before.iter().map(step_json).collect::<Value>(),
         "ways": why.ways.iter().map(way_json).collect::<Value>(),
     })))

@@ -264,6 +264,14 @@ async fn why(server: &ServerArgs, as_json: bool, words: &[String]) -> anyhow::Re
             super::output::show(&format!("{mark}{}: {}\n", text(step, "place"), shown(&text(step, "text"))));
         }
     };
+    let labels_text = |labels: &Value| {
+        let labels = labels.as_object().into_iter().flatten();
+        labels.map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or(""))).collect::<Vec<_>>().join(" ")
+    };
+    super::output::show(&format!("{}\n", shown(&labels_text(&answer["labels"]))));
+    for other in answer["alike"].as_array().into_iter().flatten() {
+        super::output::show(&format!("  see also {}\n", shown(&labels_text(other))));
+    }
     steps(&answer["before"]);
     for way in answer["ways"].as_array().into_iter().flatten() {
         super::output::show(&format!("{}: {}\n", text(way, "verdict"), shown(&text(way, "text"))));

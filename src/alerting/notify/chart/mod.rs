@@ -44,6 +44,7 @@ pub const CHARTS_MAX: usize = 5;
 const PATIENCE: Duration = Duration::from_millis(700);
 /// The least and the most that a chart shows.
 const SPAN_MIN_MS: i64 = 3_600_000;
+const SPAN_SHORT_MS: i64 = 600_000;
 const SPAN_MAX_MS: i64 = 24 * 3_600_000;
 /// Pixels per unit of the drawing.
 const SCALE: f32 = 2.0;
@@ -82,6 +83,10 @@ pub async fn gather(env: &Env, feed: &ChartFeed, delivery: &Delivery, alerts: &[
         for told in alerts.iter().take(CHARTS_MAX) {
             let (ask, span_ms, fired_ms) = ask(delivery, &told.alert, told.resolved);
             if let Some(data) = feed.0(ask).await {
+                let [from_ms, to_ms] = span_ms;
+                // Where little is known, that is shown large.
+                let first_ms = data.points.first().map_or(from_ms, |(at_ms, _)| *at_ms);
+                let span_ms = [first_ms.clamp(from_ms, (to_ms - SPAN_SHORT_MS).max(from_ms)), to_ms];
                 charts.insert(told.alert.fingerprint, Chart { data, span_ms, fired_ms });
             }
         }

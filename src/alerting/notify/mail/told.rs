@@ -53,15 +53,21 @@ fn labels_text(labels: &Labels) -> String {
     labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(", ")
 }
 
+/// Writes a number for people: six digits are enough.
+fn digits(value: f64) -> String {
+    let short: f64 = format!("{value:.5e}").parse().unwrap_or(value);
+    number::format_g(short)
+}
+
 fn value(told: &ToldAlert, extras: &Extras<'_>) -> String {
     let chart = extras.charts.get(&told.alert.fingerprint).map(|chart| &chart.data);
     let limit = chart.and_then(|data| data.threshold);
-    let limit = limit.map(|limit| format!("{} {}", limit.operator, number::format_g(limit.value)));
+    let limit = limit.map(|limit| format!("{} {}", limit.operator, digits(limit.value)));
     let ended = chart.and_then(|data| data.ended_value).filter(|_| told.resolved);
     match (ended, told.alert.value) {
-        (Some(value), _) => extras.language.ended_value(&number::format_g(value), limit.as_deref()),
+        (Some(value), _) => extras.language.ended_value(&digits(value), limit.as_deref()),
         // What is over has no value now.
-        (None, Some(value)) if !told.resolved => extras.language.value(&number::format_g(value), limit.as_deref()),
+        (None, Some(value)) if !told.resolved => extras.language.value(&digits(value), limit.as_deref()),
         (None, _) => String::new(),
     }
 }
@@ -82,8 +88,10 @@ impl<'a> Told<'a> {
         };
         let matchers: Vec<Matcher> = alert.labels.iter().map(|(name, value)| Matcher::equal(name, value)).collect();
         let filter = library::query_escape(&matcher_text::to_text(&matchers));
+        // A test or a sign of life is no alert that could be opened.
+        let of_alert = |url: String| if delivery.is_direct { String::new() } else { url };
         let action = |action: LinkAction| {
-            let links = extras.links.filter(|_| !told.resolved)?;
+            let links = extras.links.filter(|_| !told.resolved && !delivery.is_direct)?;
             Some((action, format!("{external_url}{}", links.path(action, alert.fingerprint, delivery.at_ms))))
         };
         let chart = extras.charts.get(&alert.fingerprint).zip(extras.pictures.get(&alert.fingerprint));
@@ -107,8 +115,8 @@ impl<'a> Told<'a> {
             },
             more: shorten(more),
             labels: labels_text(&alert.labels),
-            alert_url: format!("{external_url}/alerts/{:016x}", alert.fingerprint),
-            silence_url: format!("{external_url}/silences/new?filter={filter}"),
+            alert_url: of_alert(format!("{external_url}/alerts/{:016x}", alert.fingerprint)),
+            silence_url: of_alert(format!("{external_url}/silences/new?filter={filter}")),
             runbook_url: note("runbook_url").or_else(|| note("runbook")).unwrap_or(""),
             source_url: &alert.generator_url,
             actions: LinkAction::ALL.into_iter().filter_map(action).collect(),
