@@ -6,10 +6,11 @@
 use super::template_data;
 use crate::model::chart::{ChartAsk, ChartData, Threshold};
 use crate::model::labels::{Labels, METRIC_NAME};
+use crate::model::matcher::Matcher;
 use crate::model::sample::Value;
 use crate::promql::engine::{Engine, QueryError, QueryOptions};
-use crate::promql::expr::{BinaryOp, Expr, ExprKind, ValueType};
-use crate::promql::value::{MatrixSeries, QueryValue};
+use crate::promql::expr::{AggregateOp, BinaryOp, Expr, ExprKind, ValueType, VectorSelector};
+use crate::promql::value::{MatrixSeries, QueryValue, VectorSample};
 use crate::promql::{parse, print};
 use crate::storage::select::Querier;
 use crate::template::library;
@@ -20,6 +21,9 @@ use std::sync::atomic::AtomicBool;
 const POINTS: i64 = 120;
 /// The shortest time between two points.
 const STEP_MIN_MS: i64 = 1000;
+
+/// Expressions that are higher are read as they are.
+const NARROWED_HEIGHT_MAX: usize = 100;
 
 /// What an expression compares.
 struct Compared<'e> {
@@ -40,20 +44,63 @@ fn mirrored(operator: &'static str) -> &'static str {
 }
 
 /// Finds the comparison that decides: the outermost one, or that of the left side of `and` and `unless`.
-fn compared(expr: &Expr) -> Option<Compared<'_>> {
-    match &expr.kind {
-        ExprKind::Paren(inner) => compared(inner),
-        ExprKind::Binary(binary) => {
-            if binary.op.is_comparison() {
+fn compared(mut expr: &Expr) -> Option<Compared<'_>> {
+    // A loop: a chain may be thousands of operators high.
+    loop {
+        match &expr.kind {
+            ExprKind::Paren(inner) => expr = inner,
+            ExprKind::Binary(binary) if binary.op.is_comparison() => {
                 let operator = binary.op.as_str();
                 return Some(match binary.left.value_type() {
                     ValueType::Scalar => Compared { drawn: &binary.right, limit: &binary.left, operator: mirrored(operator) },
                     _ => Compared { drawn: &binary.left, limit: &binary.right, operator },
                 });
             }
-            matches!(binary.op, BinaryOp::And | BinaryOp::Unless).then(|| compared(&binary.left)).flatten()
+            ExprKind::Binary(binary) if matches!(binary.op, BinaryOp::And | BinaryOp::Unless) => expr = &binary.left,
+            _ => return None,
         }
-        _ => None,
+    }
+}
+
+/// Lets an expression look only at series with these labels, where that changes nothing about the series that has them: one
+/// chart must not read the values of thousands. Returns whether it could.
+fn narrow(expr: &mut Expr, labels: &Labels) -> bool {
+    let add = |selector: &mut VectorSelector| {
+        selector.matchers.extend(labels.iter().map(|(name, value)| Matcher::equal(name, value)));
+        true
+    };
+    match &mut expr.kind {
+        ExprKind::Number(_) | ExprKind::String(_) => true,
+        ExprKind::Selector(selector) => add(selector),
+        ExprKind::Matrix(matrix) => add(&mut matrix.selector),
+        ExprKind::Subquery(subquery) => narrow(&mut subquery.expr, labels),
+        ExprKind::Unary(_, inner) | ExprKind::Paren(inner) => narrow(inner, labels),
+        // With a vector on both sides, labels of the answer may be of one side alone.
+        ExprKind::Binary(binary) if binary.matching.is_none() => {
+            narrow(&mut binary.left, labels) && narrow(&mut binary.right, labels)
+        }
+        ExprKind::Binary(_) => false,
+        ExprKind::Aggregate(aggregate) => {
+            use AggregateOp::{Avg, Count, Group, Max, Min, Stddev, Stdvar, Sum};
+            let is_plain = matches!(aggregate.op, Sum | Avg | Count | Min | Max | Group | Stddev | Stdvar);
+            is_plain && narrow(&mut aggregate.expr, labels)
+        }
+        ExprKind::Call(call) => {
+            // These make labels, or answer where there is nothing.
+            let is_plain = !matches!(
+                call.function,
+                "label_replace"
+                    | "label_join"
+                    | "absent"
+                    | "absent_over_time"
+                    | "info"
+                    | "vector"
+                    | "scalar"
+                    | "histogram_quantile"
+                    | "histogram_fraction"
+            );
+            is_plain && call.args.iter_mut().all(|arg| narrow(arg, labels))
+        }
     }
 }
 
@@ -107,9 +154,12 @@ impl ChartSource {
         let Ok(expr) = parse::parse(&text) else { return Ok(None) };
         let compared = compared(&expr);
         let drawn = compared.as_ref().map_or(&expr, |compared| compared.drawn);
+        let expression = print::one_line(drawn);
         let options = QueryOptions { cancel, ..QueryOptions::default() };
         let step_ms = ((ask.to_ms - ask.from_ms) / POINTS).max(STEP_MIN_MS);
         let steps = (ask.to_ms - ask.from_ms).max(0) / step_ms;
+        let narrowed = self.narrowed(querier, drawn, ask, &options)?;
+        let drawn = narrowed.as_ref().unwrap_or(drawn);
         let result = self.engine.range(querier, drawn, ask.to_ms - steps * step_ms, ask.to_ms, step_ms, &options)?;
         let QueryValue::Matrix(all) = result.value else { return Ok(None) };
         let Some(series) = nearest(all, |series: &MatrixSeries| &series.labels, &ask.labels) else { return Ok(None) };
@@ -124,10 +174,29 @@ impl ChartSource {
             None => None,
         };
         let ended_value = match (&compared, ask.ended_ms) {
-            (Some(compared), Some(ended_ms)) => at(compared.drawn, ended_ms)?,
+            (Some(_), Some(ended_ms)) => at(drawn, ended_ms)?,
             _ => None,
         };
-        Ok(Some(ChartData { points, step_ms, threshold, expression: print::one_line(drawn), ended_value }))
+        Ok(Some(ChartData { points, step_ms, threshold, expression, ended_value }))
+    }
+
+    /// Returns the expression for the alert's own series alone, where it is there at the end and that changes nothing.
+    fn narrowed(
+        &self,
+        querier: &dyn Querier,
+        expr: &Expr,
+        ask: &ChartAsk,
+        options: &QueryOptions,
+    ) -> Result<Option<Expr>, QueryError> {
+        if expr.value_type() != ValueType::Vector || expr.height() > NARROWED_HEIGHT_MAX {
+            return Ok(None);
+        }
+        let at_ms = ask.ended_ms.unwrap_or(ask.to_ms);
+        let QueryValue::Vector(all) = self.engine.instant(querier, expr, at_ms, options)?.value else { return Ok(None) };
+        let Some(own) = nearest(all, |sample: &VectorSample| &sample.labels, &ask.labels) else { return Ok(None) };
+        let mut narrowed = expr.clone();
+        let labels = own.labels.without(|name| name == METRIC_NAME);
+        Ok(narrow(&mut narrowed, &labels).then_some(narrowed))
     }
 
     /// Evaluates at one moment and picks the value that concerns the alert.
@@ -204,6 +273,30 @@ mod tests {
         let other = read(&ask("load > 50", &[("instance", "b")], None)).expect("drawn");
         assert!(other.points.iter().all(|(_, value)| (*value - 7.0).abs() < 1e-9));
         assert_eq!(read(&ask("max(load) > 50", &labels, None)).expect("drawn").points.last(), Some(&(600_000, 60.0)));
+    }
+
+    #[test]
+    fn a_narrowed_expression_says_the_same() {
+        let labels = [("instance", "a")];
+        for (expression, can) in [
+            ("load", true),
+            ("-load * 2 + 1", true),
+            ("sum by (instance) (load)", true),
+            ("max(load)", true),
+            ("rate(load[1m])", true),
+            ("max_over_time(sum by (instance) (load)[1m:10s])", true),
+            ("load / on (instance) limit", false),
+            ("topk(1, load)", false),
+            ("label_replace(load, \"to\", \"$1\", \"instance\", \"(.)\")", false),
+            ("absent(load)", false),
+        ] {
+            let mut expr = parse::parse(expression).expect("good");
+            assert_eq!(narrow(&mut expr, &Labels::from_pairs(labels)), can, "{expression}");
+            let narrowed = read(&ask(&format!("{expression} > -1e9"), &labels, None));
+            // `or` is read as it is.
+            let whole = read(&ask(&format!("({expression} or load{{instance=\"none\"}}) > -1e9"), &labels, None));
+            assert_eq!(narrowed.map(|data| data.points), whole.map(|data| data.points), "{expression}");
+        }
     }
 
     #[test]

@@ -166,30 +166,50 @@ impl Object for AlertData {
     }
 }
 
-/// Alertmanager's `Alerts`: a list with `Firing` and `Resolved`.
+/// Alertmanager's `Alerts`: a list with `Firing` and `Resolved`. Each alert is made when a template asks: most never do, and
+/// there may be thousands.
 #[derive(Clone, Debug, Default)]
-pub struct Alerts(pub Vec<AlertData>);
+pub struct Alerts<T>(pub Vec<T>);
 
-impl Alerts {
-    fn with_status(&self, status: &str) -> Value {
-        let fits = self.0.iter().filter(|alert| alert.status == status);
-        Value::typed_list("[]template.Alert", fits.cloned().map(Value::object))
+/// What an alert of a template is made from.
+pub trait AsAlert {
+    /// Returns the alert.
+    fn alert(&self) -> AlertData;
+
+    /// Returns whether it fires.
+    fn fires(&self) -> bool;
+}
+
+impl AsAlert for ToldAlert {
+    fn alert(&self) -> AlertData {
+        AlertData::of(self)
+    }
+
+    fn fires(&self) -> bool {
+        !self.resolved
     }
 }
 
-impl Object for Alerts {
+impl<T: AsAlert> Alerts<T> {
+    fn that(&self, fire: bool) -> Value {
+        let fits = self.0.iter().filter(|alert| alert.fires() == fire);
+        Value::typed_list("[]template.Alert", fits.map(|alert| Value::object(alert.alert())))
+    }
+}
+
+impl<T: AsAlert + std::fmt::Debug + Send + Sync + 'static> Object for Alerts<T> {
     fn type_name(&self) -> &str {
         "template.Alerts"
     }
 
     fn plain(&self) -> Value {
-        Value::typed_list("template.Alerts", self.0.iter().cloned().map(Value::object))
+        Value::typed_list("template.Alerts", self.0.iter().map(|alert| Value::object(alert.alert())))
     }
 
     fn call(&self, method: &str, _args: &[Value]) -> Option<Result<Value, String>> {
         match method {
-            "Firing" => Some(Ok(self.with_status("firing"))),
-            "Resolved" => Some(Ok(self.with_status("resolved"))),
+            "Firing" => Some(Ok(self.that(true))),
+            "Resolved" => Some(Ok(self.that(false))),
             _ => None,
         }
     }
@@ -219,7 +239,7 @@ pub fn data(delivery: &Delivery, external_url: &str) -> Value {
         vec![
             ("Receiver", Value::string(receiver_word(&delivery.receiver.name))),
             ("Status", Value::string(status(alerts))),
-            ("Alerts", Value::object(Alerts(alerts.iter().map(AlertData::of).collect()))),
+            ("Alerts", Value::object(Alerts(alerts.clone()))),
             ("GroupLabels", kv(&delivery.group.labels)),
             ("CommonLabels", kv(&common(alerts.iter().map(|told| &told.alert.labels)))),
             ("CommonAnnotations", kv(&common(alerts.iter().map(|told| &told.alert.annotations)))),

@@ -164,7 +164,7 @@ fn dict(args: &[Value]) -> Result<Value, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::template_data::{AlertData, Alerts, Kv};
+    use super::super::template_data::{AlertData, Alerts, AsAlert, Kv};
     use super::*;
     use crate::template::Template;
     use serde_json::Value as Json;
@@ -186,6 +186,16 @@ mod tests {
                 };
                 (name.clone(), value)
             })),
+        }
+    }
+
+    impl AsAlert for AlertData {
+        fn alert(&self) -> AlertData {
+            self.clone()
+        }
+
+        fn fires(&self) -> bool {
+            self.status == "firing"
         }
     }
 

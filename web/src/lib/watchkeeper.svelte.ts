@@ -7,7 +7,7 @@ import { prefix, request, v1, type Labels, type Rule } from './api';
 import { live } from './live.svelte';
 
 export type Feature =
-  | 'events' | 'changes' | 'notifications' | 'alert_history' | 'acknowledgements' | 'zookeeper' | 'rule_history' | 'rule_replay' | 'discovery_trace' | 'scrape_now' | 'storage' | 'queries' | 'why' | 'notification_test';
+  | 'events' | 'changes' | 'notifications' | 'alert_history' | 'alert_states' | 'acknowledgements' | 'zookeeper' | 'rule_history' | 'rule_replay' | 'discovery_trace' | 'scrape_now' | 'storage' | 'queries' | 'why' | 'notification_test';
 
 class Features {
   has = $state.raw<ReadonlySet<string>>(new Set());
@@ -101,6 +101,13 @@ export interface Notifications {
   receivers?: string[];
 }
 
+/** A change of an alert's state. */
+export interface AlertStateChange {
+  at: string;
+  state: 'pending' | 'firing' | 'inactive';
+  value?: number | string | null;
+}
+
 export type Verdict = 'told' | 'waiting' | 'sending' | 'quiet' | 'failed' | 'nothing';
 
 /** One place on the way of an alert. */
@@ -152,6 +159,7 @@ export const retryNotification = (id: string) => post(`/notifications/${encodeUR
 export const testReceiver = (receiver: string) => post<{ ids: string[] }>('/notifications/test', { receiver });
 export const why = (fingerprint: string, signal?: AbortSignal) => get<Why>('/why', signal, { fingerprint });
 export const alertHistory = (fingerprint: string, signal?: AbortSignal) => get<AlertHistory>(`/alerts/${encodeURIComponent(fingerprint)}/history`, signal);
+export const alertStates = (fingerprint: string, signal?: AbortSignal) => get<AlertStateChange[]>(`/alerts/${encodeURIComponent(fingerprint)}/states`, signal, { hours: 168 });
 export const acknowledge = (fingerprint: string, by: string, comment: string) => post(`/alerts/${encodeURIComponent(fingerprint)}/acknowledge`, { by, comment });
 export const zookeeper = (signal?: AbortSignal) => get<ZooKeeperView>('/zookeeper', signal);
 export const scrapeNow = (pool: string, instance: string) => post('/targets/scrape', { pool, instance });
