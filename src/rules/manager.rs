@@ -123,6 +123,7 @@ impl RuleManager {
             shared: Arc::clone(&shared),
             settings: first_settings,
             watched,
+            watched_nowhere: Vec::new(),
             config,
             sources,
             stop: stopped,
@@ -225,6 +226,8 @@ struct Manager {
     settings: Settings,
     /// Names of the groups that are evaluated as soon as their inputs change.
     watched: Vec<String>,
+    /// Those of them that no file has, as last warned of.
+    watched_nowhere: Vec<String>,
     known: BTreeMap<RuleOrigin, Known>,
     running: BTreeMap<GroupKey, Running>,
     generation: u64,
@@ -357,6 +360,12 @@ impl Manager {
             Some((key, spec.as_ref(), waker))
         });
         self.shared.board.set(watched);
+        let is_there = |name: &&String| wanted.iter().any(|(key, _)| key.name == **name);
+        let nowhere: Vec<String> = self.watched.iter().filter(|name| !is_there(name)).cloned().collect();
+        if nowhere != self.watched_nowhere && !nowhere.is_empty() {
+            tracing::warn!(groups = nowhere.join(", "), "watch_rule_groups names groups that no rule file has");
+        }
+        self.watched_nowhere = nowhere;
     }
 
     fn is_watched(&self, group: &str) -> bool {
