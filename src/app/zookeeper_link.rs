@@ -63,8 +63,13 @@ pub(super) async fn start(
         }
     };
     let root = format!("/{}", wanted.root.trim_matches('/'));
-    let options =
-        Options { connect: wanted.connect.clone(), root: root.clone(), session_timeout: wanted.session_timeout, digest };
+    let options = Options {
+        connect: wanted.connect.clone(),
+        root: root.clone(),
+        session_timeout: wanted.session_timeout,
+        digest,
+        unread: cluster::paths::unread(&root),
+    };
     let (loading, folder) = (Arc::clone(state), root.clone());
     let last_known = env.tasks.blocking(move || cluster::last_known::load(loading.as_ref(), &folder)).await?;
     let last_known = match last_known {

@@ -9,6 +9,7 @@ mod client;
 mod doctor;
 mod output;
 mod query;
+mod rules;
 mod serve;
 mod silence;
 mod test_rules;
@@ -31,6 +32,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Asks a running server: PromQL, series, labels.
     Query(query::QueryArgs),
+    /// Rule files in ZooKeeper: lists, changes and compares them, and goes back to earlier versions.
+    Rules(rules::RulesArgs),
     /// Keeps alerts quiet for a while.
     Silence(silence::SilenceArgs),
     /// Shows alerts, posts one, or tests whether people are told.
@@ -59,6 +62,7 @@ pub fn main() -> ExitCode {
     match CommandLine::parse().command {
         Command::Serve(args) => serve::run(&args),
         Command::Query(args) => query::run(&args),
+        Command::Rules(args) => rules::run(&args),
         Command::Silence(args) => silence::run(&args),
         Command::Alert(args) => alert::run(&args),
         Command::Check(args) => check::run(&args),

@@ -3,7 +3,11 @@
 //! [`crate::zookeeper`] brings the tree, this module gives it sense. A store here is a function from a tree to typed values;
 //! what cannot be read is listed and never stops the rest.
 
+pub mod history;
 pub mod last_known;
+pub mod packing;
 pub mod paths;
+pub mod push;
 pub mod rules;
+pub mod snapshot;
 pub mod view;

@@ -9,10 +9,21 @@ pub const CONFIG: &str = "config";
 /// One ephemeral znode for each running server.
 pub const MEMBERS: &str = "members";
 
+/// Earlier versions: who, when, why.
+pub const HISTORY: &str = "history";
+/// What the files of earlier versions hold, by hash.
+pub const BLOBS: &str = "blobs";
+
+/// Returns the folders that a server needs to know nothing of until somebody asks.
+#[must_use]
+pub fn unread(root: &str) -> Vec<String> {
+    [HISTORY, BLOBS].iter().map(|name| join(root, name)).collect()
+}
+
 /// Returns the folders that a server makes when it comes, in order.
 #[must_use]
 pub fn folders(root: &str) -> Vec<String> {
-    [RULES, CONFIG, "config/scrape", MEMBERS, "election", "silences", "notified", "acks", "history", "blobs", "publish"]
+    [RULES, CONFIG, "config/scrape", MEMBERS, "election", "silences", "notified", "acks", HISTORY, BLOBS, "publish"]
         .iter()
         .map(|name| join(root, name))
         .collect()

@@ -39,6 +39,8 @@ pub struct Options {
     pub session_timeout: Duration,
     /// `user:password` for digest authentication.
     pub digest: Option<String>,
+    /// Folders below the root whose content the tree does without.
+    pub unread: Vec<String>,
 }
 
 impl Options {

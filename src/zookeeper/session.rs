@@ -346,7 +346,7 @@ impl Actor {
         };
         // A follower may lag behind what a client saw before on another server.
         client.sync(&self.options.root).await?;
-        let tree = tree_cache::read_all(client, &self.options.root).await?;
+        let tree = tree_cache::read_all(client, &self.options.root, &self.options.unread).await?;
         self.metrics.resyncs.inc();
         self.metrics.resync_seconds.observe(self.env.clock.monotonic().saturating_sub(began).as_secs_f64());
         self.publish(tree);
@@ -403,6 +403,7 @@ impl Actor {
                 () = stopped(self.stop.clone()) => return Some(Ended::Stopped),
                 event = client.next_event() => return self.on_session_event(client, event).await,
                 event = next_event(&mut watch) => match event {
+                    TreeEvent::Changed(path) if tree_cache::is_within(&path, &self.options.unread) => {}
                     TreeEvent::Changed(path) => {
                         self.metrics.watch_events.inc();
                         dirty.insert(path);

@@ -46,7 +46,7 @@ pub struct Tree {
 
 impl Tree {
     /// Returns the znodes directly or indirectly below `folder` (without it), in order of paths.
-    pub fn below<'a>(&'a self, folder: &str) -> impl Iterator<Item = (&'a str, &'a Znode)> {
+    pub fn below<'a>(&'a self, folder: &str) -> impl Iterator<Item = (&'a str, &'a Znode)> + use<'a> {
         let prefix = format!("{}/", folder.trim_end_matches('/'));
         let from = prefix.clone();
         self.nodes
@@ -95,12 +95,18 @@ fn list_node(client: &Arc<dyn Client>, path: String) -> List {
     })
 }
 
-async fn list_all(client: &Arc<dyn Client>, root: &str) -> Result<Vec<String>> {
+/// Returns whether a path lies within one of these folders.
+pub(super) fn is_within(path: &str, folders: &[String]) -> bool {
+    folders.iter().any(|folder| path.strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/')))
+}
+
+async fn list_all(client: &Arc<dyn Client>, root: &str, unread: &[String]) -> Result<Vec<String>> {
     let mut paths = vec![root.to_owned()];
     let mut level = vec![root.to_owned()];
     while !level.is_empty() {
         let mut below: Vec<String> = Vec::new();
-        let lists: Vec<List> = std::mem::take(&mut level).into_iter().map(|path| list_node(client, path)).collect();
+        let folders = std::mem::take(&mut level).into_iter().filter(|path| !unread.contains(path));
+        let lists: Vec<List> = folders.map(|path| list_node(client, path)).collect();
         let mut lists = stream::iter(lists).buffer_unordered(READS_AT_ONCE);
         while let Some(found) = lists.next().await {
             below.extend(found?);
@@ -115,12 +121,12 @@ async fn list_all(client: &Arc<dyn Client>, root: &str) -> Result<Vec<String>> {
     Ok(paths)
 }
 
-/// Reads everything at and below `root`.
+/// Reads everything at and below `root`, but not what is within the `unread` folders.
 ///
 /// # Errors
 /// When a request fails, or the tree passes a limit: then nothing is returned, and the caller keeps what it has.
-pub async fn read_all(client: &Arc<dyn Client>, root: &str) -> Result<Tree> {
-    let paths = list_all(client, root).await?;
+pub async fn read_all(client: &Arc<dyn Client>, root: &str, unread: &[String]) -> Result<Tree> {
+    let paths = list_all(client, root, unread).await?;
     let mut tree = Tree::default();
     let mut bytes = 0;
     let reads: Vec<Read> = paths.into_iter().map(|path| read_node(client, path)).collect();

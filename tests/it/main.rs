@@ -23,6 +23,7 @@ mod mail_links;
 mod main_job;
 mod reading;
 mod receivers;
+mod rules_command;
 mod scraping;
 mod senders;
 mod sharding;

@@ -103,6 +103,7 @@ impl Editor {
             root: "/watchkeeper".to_owned(),
             session_timeout: Duration::from_secs(4),
             digest: None,
+            unread: Vec::new(),
         };
         let client = runtime.block_on(zk::real_connector(&env).connect(&options)).unwrap();
         Self { runtime, client }

@@ -12,7 +12,8 @@ use watchkeeper::zookeeper::{self, Lifetime, Link, Options, SessionStatus, Tree}
 const BOUND: Duration = Duration::from_secs(20);
 
 fn options(connect: String) -> Options {
-    Options { connect, root: "/watchkeeper".to_owned(), session_timeout: Duration::from_secs(4), digest: None }
+    let (root, unread) = ("/watchkeeper".to_owned(), Vec::new());
+    Options { connect, root, session_timeout: Duration::from_secs(4), digest: None, unread }
 }
 
 fn link(connect: String) -> Link {
