@@ -10,6 +10,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use watchkeeper::cluster::push::{self, Files, Note};
+use watchkeeper::cluster::snapshot::{self, Snapshot};
 use watchkeeper::env::Env;
 use watchkeeper::zookeeper::{self as zk, Client, Lifetime};
 
@@ -293,4 +295,43 @@ fn reading_makes_nothing_and_no_ensemble_is_told() {
     assert_eq!(world.runtime.block_on(world.client.children("/")).unwrap().unwrap(), ["zookeeper"]);
     let (code, told) = run(Command::new(BINARY).args(["rules", "list", "--zookeeper", "127.0.0.1:1"]));
     assert!(code == 1 && told.contains("cannot connect to ZooKeeper at 127.0.0.1:1"), "{told}");
+}
+
+#[test]
+fn a_push_that_lost_the_race_changes_nothing() {
+    let world = World::new("rules-race");
+    for name in ["a", "b"] {
+        world.write(&format!("rules/{name}.yml"), &rule(name, "sum(up)"));
+    }
+    world.good("push", &[]);
+    let counting =
+        || -> BTreeMap<String, Vec<u8>> { world.znodes().into_iter().filter(|(path, _)| !path.contains("/blobs/")).collect() };
+    let note = |why: &str| Note { who: "zhou".to_owned(), now_ms: 0, at: "then".to_owned(), why: why.to_owned(), restores: None };
+    let read = || world.runtime.block_on(snapshot::read(&world.client, "/watchkeeper")).unwrap();
+    let perform = |there: &Snapshot, wanted: &Files, why: &str| {
+        world.runtime.block_on(push::perform(&world.client, "/watchkeeper", there, wanted, &note(why)))
+    };
+    // Larger than a transaction, so that parts are written before it.
+    let hard: Vec<u8> = (0..400_000_u32).flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    let wanted: Files = [("b.yml".to_owned(), b"groups: []".to_vec()), ("large.yml".to_owned(), hard)].into();
+
+    // Somebody edits a file that the push would leave as it is, between its reading and its writing.
+    let wanted = Files::from_iter(wanted.into_iter().chain([("a.yml".to_owned(), rule("a", "sum(up)").into_bytes())]));
+    let there = read();
+    world.edit("a.yml", &rule("a", "max(up)"));
+    let before = counting();
+    let lost = perform(&there, &wanted, "late").unwrap_err().to_string();
+    assert!(lost.contains("/watchkeeper/rules/a.yml was changed meanwhile by another client"), "{lost}");
+    assert!(lost.contains("nothing was written: pull first"), "{lost}");
+    assert_eq!(counting(), before);
+
+    // Two pushes at once: the second is told of the first, although they touch different files.
+    let there = read();
+    let first: Files = there.texts().into_iter().chain([("c.yml".to_owned(), b"groups: []".to_vec())]).collect();
+    assert_eq!(perform(&there, &first, "I was first").unwrap().unwrap().number, 3);
+    let before = counting();
+    let lost = perform(&there, &wanted, "late").unwrap_err().to_string();
+    assert!(lost.contains("push 3 by zhou at then (I was first)"), "{lost}");
+    assert_eq!(counting(), before);
+    assert_eq!(perform(&read(), &wanted, "now").unwrap().unwrap().number, 4);
 }
