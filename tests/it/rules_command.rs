@@ -335,3 +335,20 @@ fn a_push_that_lost_the_race_changes_nothing() {
     assert_eq!(counting(), before);
     assert_eq!(perform(&read(), &wanted, "now").unwrap().unwrap().number, 4);
 }
+
+#[test]
+fn with_credentials_all_is_ours_alone() {
+    let world = World::new("rules-auth");
+    world.write("rules/a.yml", &rule("a", "sum(up)"));
+    world.write("auth", "li:secret\n");
+    world.write("broken", "li\n");
+    world.good("push", &["--zookeeper-auth", "auth"]);
+    assert!(world.good("list", &["--zookeeper-auth", "auth"]).contains("push 1 li@"));
+    for what in ["list", "push", "pull", "history", "diff"] {
+        let (code, told) = world.rules(what, &[]);
+        assert!(code == 1 && told.contains("no permission"), "{what}: {code} {told}");
+    }
+    assert_eq!(world.file("rules/a.yml"), Some(rule("a", "sum(up)")));
+    let (code, told) = world.rules("list", &["--zookeeper-auth", "broken"]);
+    assert!(code == 1 && told.contains("broken: must hold user:password"), "{told}");
+}
