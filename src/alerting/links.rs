@@ -1,6 +1,7 @@
 //! Links in mails that act: signed, for one thing about one alert, good for a day.
 //!
-//! Who has the mail may do it, without logging in: the signature is the right to do just that. Following a link only shows a
+//! Who has the mail may do it, without logging in: the signature is the right to do that, and what else the mail offers for the
+//! same alert. Following a link only shows a
 //! page; its button acts, so that programs that look at links in mails do nothing. The key is in the state store.
 
 use crate::env::Env;

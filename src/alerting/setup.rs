@@ -155,7 +155,8 @@ fn email(config: &EmailConfig) -> EmailTarget {
         auth_secret: secret(&config.auth_secret, &config.auth_secret_file),
         auth_identity: config.auth_identity.clone(),
         headers: config.headers.clone(),
-        html: Some(config.html.clone()).filter(|html| !html.is_empty()),
+        // An empty one beside a text: plain text alone, as in Alertmanager.
+        html: Some(config.html.clone()).filter(|html| !html.is_empty() || !config.text.is_empty()),
         text: Some(config.text.clone()).filter(|text| !text.is_empty()),
         require_tls: config.require_tls.unwrap_or(true),
         implicit_tls: config.force_implicit_tls.unwrap_or(config.smarthost.port == "465"),

@@ -25,6 +25,8 @@ pub struct AlertView {
     pub receivers: Vec<String>,
     /// Who takes care of it.
     pub ack: Option<Ack>,
+    /// Until when its end is not told because it goes on and off; 0: it is told as usual.
+    pub held_until_ms: i64,
 }
 
 impl AlertView {
@@ -99,6 +101,7 @@ impl AlertingView {
                 .into_iter()
                 .collect(),
             receivers: setup.routes.receivers(&alert.labels),
+            held_until_ms: machine.held_until_ms(now_ms, alert),
             ack: machine.acks.get(&alert.fingerprint).cloned(),
             alert: Arc::clone(alert),
         };

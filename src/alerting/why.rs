@@ -119,6 +119,10 @@ pub fn explain(view: &AlertingView, now_ms: i64, labels: &Labels) -> Why {
 }
 
 impl Question<'_> {
+    fn fires(&self) -> bool {
+        self.alert.is_some_and(|alert| !alert.alert.is_resolved_at(self.now_ms))
+    }
+
     fn way(&self, route: &Route) -> Way {
         let group_labels = route.group_labels(self.labels);
         let group = self.view.groups.iter().find(|group| group.route_id == route.id && group.labels == group_labels);
@@ -192,6 +196,10 @@ impl Question<'_> {
         let late_ms = self.alert.and_then(|alert| route.late_at(&alert.alert));
         let text = match (ack, late_ms) {
             (Some(_), _) => format!("{:?} is not told: it is acknowledged", escalate.receiver),
+            (None, Some(_)) if !self.fires() => format!("{:?} is told too of what nobody acknowledges", escalate.receiver),
+            (None, Some(late_ms)) if late_ms <= self.now_ms => {
+                format!("{:?} is told too since {}: nobody acknowledged it", escalate.receiver, clock(late_ms))
+            }
             (None, Some(late_ms)) => {
                 format!("{:?} is told too, at {}, unless it is acknowledged", escalate.receiver, clock(late_ms))
             }
@@ -262,7 +270,20 @@ impl Question<'_> {
         if let Some(why) = quiet.filter(|_| !ended) {
             return (Verdict::Quiet, format!("{receiver:?} is not told: {why}"));
         }
-        match (ended, told_at) {
+        self.rest(route, group, told_at, knows_end || record.is_some_and(|record| record.state == RecordState::Sent), alert)
+    }
+
+    /// Says what comes where nothing is in the way.
+    fn rest(
+        &self,
+        route: &Route,
+        group: Option<&GroupView>,
+        told_at: Option<i64>,
+        knows_end: bool,
+        alert: &AlertView,
+    ) -> (Verdict, String) {
+        let receiver = &route.receiver;
+        match (alert.alert.is_resolved_at(self.now_ms), told_at) {
             (false, Some(at_ms)) => {
                 let repeat_ms = at_ms.saturating_add(route.repeat_interval_ms);
                 let text = format!("{receiver:?} was told at {}; again at {} if it still fires", clock(at_ms), clock(repeat_ms));
@@ -272,11 +293,21 @@ impl Question<'_> {
                 Some(group) => (Verdict::Waiting, format!("{receiver:?} is told at {}", clock(group.next_flush_ms))),
                 None => (Verdict::Waiting, format!("{receiver:?} is about to be told")),
             },
+            (true, Some(_)) if alert.held_until_ms > self.now_ms => {
+                let until_ms = alert.held_until_ms;
+                (
+                    Verdict::Waiting,
+                    format!(
+                        "it goes on and off: {receiver:?} is told of its end after {} unless it begins again",
+                        clock(until_ms)
+                    ),
+                )
+            }
             (true, Some(_)) => match group {
                 Some(group) => (Verdict::Waiting, format!("{receiver:?} is told of its end at {}", clock(group.next_flush_ms))),
                 None => (Verdict::Nothing, "it has ended".to_owned()),
             },
-            (true, None) if knows_end || record.is_some_and(|record| record.state == RecordState::Sent) => {
+            (true, None) if knows_end => {
                 (Verdict::Told, format!("it ended at {}, and {receiver:?} knows", clock(alert.alert.ends_at_ms)))
             }
             (true, None) => (Verdict::Nothing, ended_untold(&alert.alert, receiver)),

@@ -242,6 +242,10 @@ async fn test_receiver(server: &ServerArgs, wait: &str, receiver: &str) -> anyho
         let text = |name: &str| entry["data"][name].as_str().unwrap_or("");
         let words = format!("{}: {} {}: {}\n", text("state"), text("integration"), text("to"), text("reason"));
         super::output::show(&words);
+        for one in entry["data"]["recipients"].as_array().into_iter().flatten().filter(|one| one["code"].as_u64() >= Some(500)) {
+            let word = |name: &str| one[name].as_str().unwrap_or("");
+            super::output::show(&format!("  refused: {}: {}\n", word("address"), word("message")));
+        }
         failed += usize::from(!matches!(text("state"), "sent" | "outbox"));
     }
     if failed == 0 { Ok(()) } else { bail!("{failed} of {} did not work", ids.len()) }

@@ -189,7 +189,15 @@ async fn list(server: &ServerArgs, expired: bool, as_json: bool, matchers: &[Str
         let text = |name: &str| silence[name].as_str().unwrap_or("").to_owned();
         let state = silence["status"]["state"].as_str().unwrap_or("").to_owned();
         let matchers = matchers_text(&silence["matchers"]);
-        table.rows.push(vec![text("id"), state, matchers, text("endsAt"), text("createdBy"), text("comment")]);
+        // What a recurring one does, and when one ends by itself, stands with its end.
+        let mut end = text("endsAt");
+        if !text("every").is_empty() {
+            end = format!("{end}, only {} {}", text("every"), text("timeZone"));
+        }
+        if silence["untilResolved"] == true {
+            end = format!("{end}, or with its alerts");
+        }
+        table.rows.push(vec![text("id"), state, matchers, end, text("createdBy"), text("comment")]);
     }
     super::output::show(&table.aligned());
     Ok(())

@@ -49,7 +49,8 @@ fn compared(mut expr: &Expr) -> Option<Compared<'_>> {
     loop {
         match &expr.kind {
             ExprKind::Paren(inner) => expr = inner,
-            ExprKind::Binary(binary) if binary.op.is_comparison() => {
+            // With `bool` every series goes on, whatever it is compared with.
+            ExprKind::Binary(binary) if binary.op.is_comparison() && !binary.return_bool => {
                 let operator = binary.op.as_str();
                 return Some(match binary.left.value_type() {
                     ValueType::Scalar => Compared { drawn: &binary.right, limit: &binary.left, operator: mirrored(operator) },
@@ -303,6 +304,12 @@ mod tests {
     fn knows_the_value_that_ended_it() {
         let data = read(&ask("load < 30", &[("instance", "a")], Some(300_000))).expect("drawn");
         assert_eq!(data.ended_value, Some(30.0));
+    }
+
+    #[test]
+    fn a_comparison_that_lets_all_pass_has_no_limit() {
+        let data = read(&ask("load == bool 60", &[("instance", "a")], None)).expect("drawn");
+        assert_eq!((data.threshold, data.expression.as_str()), (None, "load == bool 60"));
     }
 
     #[test]

@@ -394,6 +394,12 @@ impl Machine {
         alert.is_resolved_at(now_ms) && !self.flapping.holds(now_ms, alert)
     }
 
+    /// Returns until when an alert's end is held back because it goes on and off; 0 where it is not.
+    pub(super) fn held_until_ms(&self, now_ms: i64, alert: &StoredAlert) -> i64 {
+        let is_held = alert.is_resolved_at(now_ms) && self.flapping.holds(now_ms, alert);
+        if is_held { alert.ends_at_ms.saturating_add(QUIET_MS) } else { 0 }
+    }
+
     fn end_silences_until_resolved(&mut self, now_ms: i64, effects: &mut Effects) {
         let ends = |silence: &&Silence| {
             let mut covered =

@@ -230,10 +230,10 @@ fn assemble(
     let thread = format!("<group-{}{day}@{domain}>", thread_id(&delivery.group_key));
     let moment = std::time::UNIX_EPOCH + std::time::Duration::from_millis(u64::try_from(delivery.at_ms).unwrap_or(0));
     // The body is made by lettre, the headers by hand: theirs are open to all names, and each value was cleaned.
-    let body = MultiPart::alternative()
-        .boundary(format!("wk-{}", delivery.message_id))
-        .singlepart(part("text/plain; charset=utf-8", parts.text)?);
+    let is_plain = parts.html.is_empty();
+    let text = part("text/plain; charset=utf-8", parts.text)?;
     let html = part("text/html; charset=utf-8", parts.html)?;
+    let body = MultiPart::alternative().boundary(format!("wk-{}", delivery.message_id)).singlepart(text.clone());
     let body = if parts.pictures.is_empty() {
         body.singlepart(html)
     } else {
@@ -266,7 +266,7 @@ fn assemble(
     set("Mime-Version", "1.0")?;
     head.set(header::Date::new(moment));
     let mut raw = head.to_string().into_bytes();
-    raw.extend(body.formatted());
+    raw.extend(if is_plain { text.formatted() } else { body.formatted() });
     Ok(raw)
 }
 

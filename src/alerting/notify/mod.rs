@@ -118,7 +118,7 @@ pub struct EmailTarget {
     pub auth_identity: String,
     /// Header names and templates.
     pub headers: BTreeMap<String, String>,
-    /// The HTML part; a template. `None`: ours.
+    /// The HTML part; a template. `None`: ours; empty: there is none.
     pub html: Option<String>,
     /// The text part; a template. `None`: ours.
     pub text: Option<String>,

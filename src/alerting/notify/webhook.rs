@@ -53,6 +53,7 @@ pub fn render(notifier: &Notifier, target: &WebhookTarget, delivery: &Delivery) 
         "commonLabels": labels_json(&common(alerts.iter().map(|told| &told.alert.labels))),
         "commonAnnotations": labels_json(&common(alerts.iter().map(|told| &told.alert.annotations))),
         "externalURL": &*notifier.external_url,
+        "notification_reason": delivery.due.as_str(),
     });
     (body.to_string().into_bytes(), Vec::new())
 }

@@ -169,3 +169,20 @@ receivers:
     assert!(html.contains("cid:chart0."), "{html}");
     assert!(text.contains("当前值：42.5（告警条件 > 90）"), "{text}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_mail_can_be_plain_text() {
+    let yaml = r#"
+global: {smtp_smarthost: 'mail.example.org:25', smtp_from: watch@example.org, smtp_require_tls: false}
+route: {receiver: ops, group_wait: 1s}
+receivers:
+- name: ops
+  email_configs: [{to: ops@example.org, html: '', text: 'just {{ len .Alerts }} at {{ now | date "2006" }}'}]
+"#;
+    let world = World::start(config(yaml)).await;
+    world.fire("DiskFull", "db1").await;
+    world.until(2.0).await;
+    let mail = world.mail.taken()[0].text.clone();
+    assert!(mail.contains("Content-Type: text/plain") && mail.contains("just 1 at 2023"), "{mail}");
+    assert!(!mail.contains("text/html") && !mail.contains("multipart"), "{mail}");
+}

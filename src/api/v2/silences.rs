@@ -135,7 +135,8 @@ pub(super) async fn put(State(api): State<AlertingApi>, body: Bytes) -> Result<R
 pub(super) async fn expire(State(api): State<AlertingApi>, Path(id): Path<String>) -> Result<Response, Refusal> {
     check_id(&id)?;
     match api.alerting.expire_silence(&id).await {
-        Ok(()) => Ok(StatusCode::OK.into_response()),
+        // One that is over already is what was asked for, as Alertmanager answers.
+        Ok(()) | Err(SilenceError::AlreadyExpired(_)) => Ok(StatusCode::OK.into_response()),
         Err(SilenceError::NotFound) => Err(Refusal::NotFound),
         Err(error) => Err(Refusal::Handler(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
     }
