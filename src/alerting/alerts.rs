@@ -34,6 +34,22 @@ pub struct StoredAlert {
 }
 
 impl StoredAlert {
+    /// Makes one that nobody posted and that is in no group: a test, or a sign of life.
+    #[must_use]
+    pub fn direct(now_ms: i64, labels: Labels, annotations: Labels) -> Self {
+        Self {
+            fingerprint: labels.fingerprint(),
+            labels,
+            annotations,
+            starts_at_ms: now_ms,
+            ends_at_ms: i64::MAX,
+            updated_at_ms: now_ms,
+            generator_url: String::new(),
+            value: None,
+            timeout: false,
+        }
+    }
+
     /// Returns whether it has ended at `now_ms`.
     #[must_use]
     pub const fn is_resolved_at(&self, now_ms: i64) -> bool {

@@ -142,17 +142,8 @@ async fn sign(deps: &HeartbeatDeps, heartbeat: &Heartbeat, now_ms: i64) -> Resul
             ("summary", "All is well: this is a sign of life.".to_owned()),
             ("description", format!("It comes every {every}. When it stays away, the monitoring itself is in trouble.")),
         ];
-        let alert = StoredAlert {
-            fingerprint: labels.fingerprint(),
-            labels,
-            annotations: Labels::from_pairs(texts.iter().map(|(name, text)| (*name, text.as_str()))),
-            starts_at_ms: now_ms,
-            ends_at_ms: i64::MAX,
-            updated_at_ms: now_ms,
-            generator_url: String::new(),
-            value: None,
-            timeout: false,
-        };
+        let texts = Labels::from_pairs(texts.iter().map(|(name, text)| (*name, text.as_str())));
+        let alert = StoredAlert::direct(now_ms, labels, texts);
         let told = deps.alerting.tell_directly(&heartbeat.receiver, alert, "sign of life").await;
         told.map_err(|stopped| stopped.to_string())??;
     }

@@ -176,6 +176,21 @@ impl AlertingState {
         Ok(())
     }
 
+    /// Returns whether alerts of before a restart have not shown themselves yet.
+    #[must_use]
+    pub fn has_held(&self, at_ms: i64) -> bool {
+        self.active.values().any(|alert| alert.is_held(at_ms))
+    }
+
+    /// Lets go of alerts of before a restart of which the inputs say that they are over.
+    pub fn let_go(&mut self, is_over: impl Fn(&Labels) -> bool) {
+        for (labels, alert) in &mut self.active {
+            if alert.held_until_ms.is_some() && is_over(labels) {
+                alert.held_until_ms = None;
+            }
+        }
+    }
+
     /// Returns the alerts that are to be told at `at_ms`, and notes that they were.
     pub fn due(&mut self, at_ms: i64, resend_delay_ms: i64, interval_ms: i64, generator_url: &str) -> Vec<Alert> {
         let mut due = Vec::new();

@@ -63,6 +63,52 @@ fn compared(mut expr: &Expr) -> Option<Compared<'_>> {
     }
 }
 
+/// Returns whether an expression reads samples of a window: soon after a start it may hold too few of them.
+fn reads_windows(expr: &Expr) -> bool {
+    match &expr.kind {
+        ExprKind::Number(_) | ExprKind::String(_) | ExprKind::Selector(_) => false,
+        ExprKind::Matrix(_) | ExprKind::Subquery(_) => true,
+        ExprKind::Unary(_, inner) | ExprKind::Paren(inner) => reads_windows(inner),
+        ExprKind::Binary(binary) => reads_windows(&binary.left) || reads_windows(&binary.right),
+        ExprKind::Aggregate(aggregate) => reads_windows(&aggregate.expr),
+        ExprKind::Call(call) => call.args.iter().any(reads_windows),
+    }
+}
+
+/// Returns the two sides of the comparison on which a rule's condition stands and falls, with its operator; `None` where there is
+/// none, or where a window is read.
+pub(super) fn condition(expr: &Expr) -> Option<(&Expr, &Expr, &'static str)> {
+    if expr.height() > NARROWED_HEIGHT_MAX {
+        return None;
+    }
+    let Compared { drawn, limit, operator } = compared(expr)?;
+    (!reads_windows(drawn) && !reads_windows(limit)).then_some((drawn, limit, operator))
+}
+
+/// Returns whether the inputs say that an alert's condition does not hold: its own series is there, and is on the good side.
+pub(super) fn is_denied(drawn: &[VectorSample], limit: &[VectorSample], operator: &str, alert: &Labels) -> bool {
+    let value = |all: &[VectorSample]| {
+        let own = all.iter().filter(|sample| {
+            let labels = sample.labels.without(|name| name == METRIC_NAME);
+            labels.iter().all(|(name, value)| alert.get(name) == Some(value))
+        });
+        own.max_by_key(|sample| sample.labels.len()).and_then(|sample| match sample.value {
+            Value::Float(value) => Some(value),
+            Value::Histogram(_) => None,
+        })
+    };
+    let (Some(value), Some(limit)) = (value(drawn), value(limit)) else { return false };
+    let holds = match operator {
+        ">" => value > limit,
+        ">=" => value >= limit,
+        "<" => value < limit,
+        "<=" => value <= limit,
+        "==" => value.total_cmp(&limit).is_eq() || value >= limit && value <= limit,
+        _ => !(value >= limit && value <= limit),
+    };
+    !holds
+}
+
 /// Lets an expression look only at series with these labels, where that changes nothing about the series that has them: one
 /// chart must not read the values of thousands. Returns whether it could.
 fn narrow(expr: &mut Expr, labels: &Labels) -> bool {
@@ -310,6 +356,35 @@ mod tests {
     fn a_comparison_that_lets_all_pass_has_no_limit() {
         let data = read(&ask("load == bool 60", &[("instance", "a")], None)).expect("drawn");
         assert_eq!((data.threshold, data.expression.as_str()), (None, "load == bool 60"));
+    }
+
+    #[test]
+    fn knows_when_the_inputs_deny_a_condition() {
+        let sample = |pairs: &[(&str, &str)], value: f64| VectorSample {
+            labels: Labels::from_pairs(pairs.iter().copied()),
+            at_ms: 0,
+            value: Value::Float(value),
+        };
+        let alert = Labels::from_pairs([("alertname", "High"), ("instance", "a")]);
+        let limit = [sample(&[], 5.0)];
+        let load = |value| [sample(&[("__name__", "load"), ("instance", "a")], value), sample(&[("instance", "b")], 0.0)];
+        for (value, operator, denied) in [
+            (4.0, ">", true),
+            (6.0, ">", false),
+            (5.0, ">=", false),
+            (5.0, "==", false),
+            (5.0, "!=", true),
+            (f64::NAN, ">", true),
+        ] {
+            assert_eq!(is_denied(&load(value), &limit, operator, &alert), denied, "{value} {operator}");
+        }
+        assert!(!is_denied(&[sample(&[("instance", "b")], 0.0)], &limit, ">", &alert), "its own series is not there");
+        assert!(!is_denied(&load(4.0), &[], ">", &alert), "nor is the limit");
+        let parsed = |text: &str| parse::parse(text).expect("good");
+        assert!(condition(&parsed("load > 5 unless on() vector(1)")).is_some());
+        for text in ["load", "absent(load)", "rate(load[5m]) > 5", "load > bool 5"] {
+            assert!(condition(&parsed(text)).is_none(), "{text}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::restore::{self, Last};
 use super::spec::{RuleKind, RuleSpec};
 use super::template_data::RuleFunctions;
 use super::view::{AlertView, AlertingView, Health, RuleView};
-use super::{alerting, recording};
+use super::{alerting, chart, recording};
 use crate::model::alert::{Alert, AlertChange};
 use crate::model::labels::Labels;
 use crate::model::limits;
@@ -151,10 +151,22 @@ impl RuleState {
         self.evaluation_time_s = seconds;
     }
 
+    /// Lets go of alerts of before the start where their inputs are there and say that they are over.
+    fn ask_inputs(&mut self, evaluation: &Evaluation<'_>) {
+        let Some((drawn, limit, operator)) = chart::condition(&self.spec.expr) else { return };
+        let ask = |expr: &Expr| query(evaluation, expr, &self.spec.text).map(|(vector, _)| vector);
+        if let (Ok(drawn), Ok(limit)) = (ask(drawn), ask(limit)) {
+            self.alerting.let_go(|labels| chart::is_denied(&drawn, &limit, operator, labels));
+        }
+    }
+
     fn try_evaluate(&mut self, evaluation: &Evaluation<'_>, outcome: &mut Outcome) -> Result<(), String> {
         let (vector, notes) = query(evaluation, &self.spec.expr, &self.spec.text)?;
         self.notes = notes;
         let written = if self.spec.is_alert() {
+            if self.alerting.has_held(evaluation.at_ms) {
+                self.ask_inputs(evaluation);
+            }
             let restored = self.restored(evaluation);
             let functions = RuleFunctions {
                 query: &|text| query_text(evaluation, text),

@@ -464,3 +464,20 @@ async fn a_failing_rule_says_so_and_leaves_the_others_alone() {
         world.registry.counter("watchkeeper_rule_evaluation_failures_total", "", &[("rule_group", "zookeeper:/r/a.yml;g")]);
     assert!(failures.get() >= 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_ended_while_the_server_was_away_is_not_held_where_its_input_says_so() {
+    let file = vec![source("/r/a.yml", &alert_file("m > 10", ""), 1)];
+    let world = World::start(file.clone());
+    world.pass(60, 20.0).await;
+    assert_eq!(world.states(), ["High firing ok"]);
+    let (store, state) = (Arc::clone(&world.store), Arc::clone(&world.state));
+    let now_ms = world.env.clock.now_ms();
+    drop(world);
+    // The first scrape after the start comes before the first evaluation.
+    store.add(&Labels::from_pairs([("__name__", "m")]), now_ms, Value::Float(1.0));
+    let mut world = World::start_on(file, store, state, now_ms);
+    world.pass(30, 1.0).await;
+    assert_eq!(world.states(), ["High inactive ok"]);
+    assert!(world.told().last().is_some_and(|alert| alert.is_resolved_at(world.env.clock.now_ms())));
+}

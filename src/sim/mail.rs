@@ -45,6 +45,10 @@ impl Taken {
 pub(crate) struct Script {
     /// Whether connections are refused.
     pub(crate) is_down: bool,
+    /// What stands behind AUTH in the answer to EHLO; empty: it is not offered.
+    pub(crate) mechanisms: &'static str,
+    /// The AUTH commands that came.
+    pub(crate) auth: Vec<String>,
     /// Whether a connection is never greeted.
     pub(crate) is_silent: bool,
     /// Answers to RCPT by recipient, in order; 250 when they are used up.
@@ -109,7 +113,14 @@ impl MailServer {
             }
             let command = line.trim().to_owned();
             let answer = match command.split([' ', ':']).next().unwrap_or("") {
-                "EHLO" => "250-test\r\n250 8BITMIME".to_owned(),
+                "EHLO" => match self.script.lock().expect("unpoisoned").mechanisms {
+                    "" => "250-test\r\n250 8BITMIME".to_owned(),
+                    mechanisms => format!("250-test\r\n250-AUTH {mechanisms}\r\n250 8BITMIME"),
+                },
+                "AUTH" => {
+                    self.change(|script| script.auth.push(command.clone()));
+                    "235 welcome".to_owned()
+                }
                 "MAIL" => {
                     recipients.clear();
                     "250 ok".to_owned()

@@ -1,7 +1,8 @@
-//! Saying who we are to a mail server: CRAM-MD5, PLAIN and LOGIN, chosen as Alertmanager chooses.
+//! Saying who we are to a mail server: CRAM-MD5, PLAIN and LOGIN, chosen as Alertmanager chooses, and XOAUTH2 beyond it.
 //!
 //! The server's list is walked in its order; the first mechanism that is known and for which there is a secret is taken. lettre
-//! does not keep the list and knows no CRAM-MD5, so EHLO is asked once more and the exchange is made command by command.
+//! does not keep the list and knows no CRAM-MD5, so EHLO is asked once more and the exchange is made command by command. A password
+//! `Bearer TOKEN` is an access token for XOAUTH2; in a file, it may be renewed by whoever gets tokens.
 
 use super::email::{STEP, step};
 use super::{EmailTarget, Failure, SecretSource};
@@ -15,6 +16,9 @@ use lettre::transport::smtp::client::AsyncSmtpConnection;
 use lettre::transport::smtp::commands::Ehlo;
 use lettre::transport::smtp::extension::ClientId;
 use lettre::transport::smtp::response::Response;
+
+/// What an access token in place of a password begins with.
+const TOKEN: &str = "Bearer ";
 
 /// Returns what stands behind `AUTH` in the answer to EHLO; `None` where the server offers no authentication.
 fn offered(response: &Response) -> Option<Vec<String>> {
@@ -68,14 +72,22 @@ pub(super) async fn authenticate(
                 }
                 missing.push("missing secret for CRAM-MD5 auth mechanism");
             }
+            "XOAUTH2" => {
+                let password = read(env, "auth_password_file", &target.auth_password).await?;
+                if let Some(token) = password.strip_prefix(TOKEN) {
+                    check_encrypted(connection.is_encrypted() || target.implicit_tls, host)?;
+                    let credentials = Credentials::new(target.auth_username.clone(), token.trim().to_owned());
+                    return step(env, "auth", STEP, connection.auth(&[Mechanism::Xoauth2], &credentials)).await.map(|_| true);
+                }
+                missing.push("missing token for XOAUTH2 auth mechanism (auth_password: Bearer TOKEN)");
+            }
             "PLAIN" | "LOGIN" => {
                 let password = read(env, "auth_password_file", &target.auth_password).await?;
+                if password.starts_with(TOKEN) && mechanisms.iter().any(|other| other == "XOAUTH2") {
+                    continue;
+                }
                 if !password.is_empty() {
-                    let is_encrypted = connection.is_encrypted() || target.implicit_tls;
-                    // As Go's PLAIN: a password is not spoken in the clear, except to this very machine.
-                    if !is_encrypted && !matches!(host, "localhost" | "127.0.0.1" | "::1") {
-                        return Err(Failure::transient("auth: the connection is not encrypted; the password was not sent"));
-                    }
+                    check_encrypted(connection.is_encrypted() || target.implicit_tls, host)?;
                     if mechanism == "PLAIN" {
                         let (identity, user) = (&target.auth_identity, &target.auth_username);
                         let secret = base64(format!("{identity}\0{user}\0{password}").as_bytes());
@@ -95,6 +107,14 @@ pub(super) async fn authenticate(
     }
     let why = if missing.is_empty() { format!("unknown auth mechanism: {}", mechanisms.join(" ")) } else { missing.join("; ") };
     Err(Failure::transient(format!("find auth mechanism: {why}")))
+}
+
+/// As Go's PLAIN: a password is not spoken in the clear, except to this very machine.
+fn check_encrypted(is_encrypted: bool, host: &str) -> Result<(), Failure> {
+    if is_encrypted || matches!(host, "localhost" | "127.0.0.1" | "::1") {
+        return Ok(());
+    }
+    Err(Failure::transient("auth: the connection is not encrypted; the password was not sent"))
 }
 
 async fn said(env: &Env, line: String, connection: &mut AsyncSmtpConnection) -> Result<Response, Failure> {

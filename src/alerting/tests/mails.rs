@@ -186,3 +186,22 @@ receivers:
     assert!(mail.contains("Content-Type: text/plain") && mail.contains("just 1 at 2023"), "{mail}");
     assert!(!mail.contains("text/html") && !mail.contains("multipart"), "{mail}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_token_is_said_by_xoauth2() {
+    let yaml = r"
+global: {smtp_smarthost: 'localhost:25', smtp_from: watch@example.org, smtp_require_tls: false, smtp_auth_username: li, smtp_auth_password: Bearer t0ken}
+route: {receiver: ops, group_wait: 1s}
+receivers:
+- name: ops
+  email_configs: [{to: ops@example.org}]
+";
+    let world = World::start(config(yaml)).await;
+    world.mail.change(|script| script.mechanisms = "LOGIN PLAIN XOAUTH2");
+    world.fire("DiskFull", "db1").await;
+    world.until(2.0).await;
+    assert_eq!(world.mail.taken().len(), 1);
+    let said = world.mail.script.lock().expect("unpoisoned").auth.clone();
+    // user=li^Aauth=Bearer t0ken^A^A
+    assert_eq!(said, ["AUTH XOAUTH2 dXNlcj1saQFhdXRoPUJlYXJlciB0MGtlbgEB"]);
+}

@@ -1,6 +1,7 @@
 //! The pages behind the links of mails: plain HTML, all text from outside escaped.
 
 use crate::alerting::links::LinkAction;
+use crate::alerting::notify::mail::escape;
 use crate::alerting::view::AlertView;
 use crate::model::number;
 use crate::template::Time;
@@ -47,21 +48,6 @@ pub(super) struct Page<'a> {
     pub(super) language: Language,
     /// In front of our addresses.
     pub(super) base: &'a str,
-}
-
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&#34;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,-apple-system,sans-serif;margin:0;padding:16px;color:#1a1f26;background:#f5f7f9}\

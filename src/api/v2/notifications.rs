@@ -142,17 +142,8 @@ pub(super) async fn test(State(api): State<AlertingApi>, body: Bytes) -> Result<
     }
     let labels = Labels::from_pairs([(ALERT_NAME, "WatchkeeperTest"), ("severity", "none")]);
     let now_ms = api.env.clock.now_ms();
-    let alert = StoredAlert {
-        fingerprint: labels.fingerprint(),
-        labels,
-        annotations: Labels::from_pairs([("summary", "This is a test: nothing is wrong.")]),
-        starts_at_ms: now_ms,
-        ends_at_ms: i64::MAX,
-        updated_at_ms: now_ms,
-        generator_url: String::new(),
-        value: None,
-        timeout: false,
-    };
+    let texts = Labels::from_pairs([("summary", "This is a test: nothing is wrong.")]);
+    let alert = StoredAlert::direct(now_ms, labels, texts);
     match api.alerting.tell_directly(receiver, alert, "test").await {
         Ok(Ok(records)) => {
             let ids: Vec<String> = records.iter().map(u64::to_string).collect();

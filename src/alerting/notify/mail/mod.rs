@@ -81,7 +81,8 @@ fn rough(length_ms: i64) -> String {
 }
 
 /// Escapes for HTML, text and attributes alike.
-pub(super) fn escape(text: &str) -> String {
+#[must_use]
+pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
