@@ -98,13 +98,15 @@ pub(super) fn is_denied(drawn: &[VectorSample], limit: &[VectorSample], operator
         })
     };
     let (Some(value), Some(limit)) = (value(drawn), value(limit)) else { return false };
+    use std::cmp::Ordering::{Equal, Greater, Less};
+    let order = value.partial_cmp(&limit);
     let holds = match operator {
-        ">" => value > limit,
-        ">=" => value >= limit,
-        "<" => value < limit,
-        "<=" => value <= limit,
-        "==" => value.total_cmp(&limit).is_eq() || value >= limit && value <= limit,
-        _ => !(value >= limit && value <= limit),
+        ">" => order == Some(Greater),
+        ">=" => matches!(order, Some(Greater | Equal)),
+        "<" => order == Some(Less),
+        "<=" => matches!(order, Some(Less | Equal)),
+        "==" => order == Some(Equal),
+        _ => order != Some(Equal),
     };
     !holds
 }
