@@ -153,6 +153,11 @@ fn bad_exporters_fail_by_themselves_and_say_why() {
             let target = &targets["data"]["activeTargets"][0];
             target["lastError"].as_str().unwrap_or_default().clone_into(&mut said);
             println!("{kind}: {said}");
+            // Whose turn always comes while others hold the memory for bodies is asked at another time.
+            if said.contains("too much memory") {
+                let asked = format!("{{\"pool\": \"{kind}\", \"instance\": \"{address}\"}}");
+                server.post("/api/watchkeeper/v1/targets/scrape", "application/json", asked.as_bytes());
+            }
             target["health"] == "down" && said.contains(words)
         });
         assert!(said.len() < 4096, "{kind}: {} bytes of reason", said.len());
