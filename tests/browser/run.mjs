@@ -69,7 +69,8 @@ async function on(path, { mode, theme = 'light', width = 1280, quiet = false } =
 async function accessible(page, where) {
   // As the debugger: the content policy forbids foreign scripts in the document.
   await page.evaluate(axe);
-  const found = await page.evaluate(() => globalThis.axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }));
+  // Without preloading, which makes style elements that the page's policy complains of; no rule of these needs it.
+  const found = await page.evaluate(() => globalThis.axe.run(document, { preload: false, runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }));
   for (const violation of found.violations) {
     expect(false, `${where}: axe ${violation.id}: ${violation.help}: ${violation.nodes.slice(0, 3).map((node) => `${node.target.join(' ')} ${(node.any[0]?.message ?? '').slice(0, 160)}`).join(' || ')}`);
   }
