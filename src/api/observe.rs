@@ -35,6 +35,8 @@ struct Look {
     removed_notifications: u64,
     /// The state's word; empty where ZooKeeper is not configured.
     zookeeper: &'static str,
+    /// By znode of the configuration: why it is refused.
+    refused_config: BTreeMap<String, String>,
     reload_failed: bool,
 }
 
@@ -44,6 +46,11 @@ impl Look {
         let cluster = (api.views.cluster)();
         if cluster.configured {
             look.zookeeper = cluster.status.state.as_str();
+        }
+        for znode in &api.overlay().znodes {
+            if let Some(error) = &znode.refused {
+                look.refused_config.insert(znode.path.clone(), error.to_string());
+            }
         }
         if let Some(scrape) = &api.views.scrape {
             for target in &scrape.view().active {
@@ -103,6 +110,17 @@ fn compare(old: &Look, new: &Look) -> Vec<Difference> {
         // What is taken again is told by the change of the configuration.
         let refused = "the configuration was refused, in whole or in part: what held before goes on";
         found.push(difference("config", new.reload_failed.then(|| refused.to_owned()), "/status/configuration"));
+    }
+    for (path, error) in &new.refused_config {
+        if old.refused_config.get(path) != Some(error) {
+            let first = error.lines().next().unwrap_or_default();
+            let text = format!("the configuration in ZooKeeper was refused: {first}");
+            found.push(difference("config", Some(text), "/status/configuration"));
+        }
+    }
+    for path in old.refused_config.keys().filter(|path| !new.refused_config.contains_key(*path)) {
+        let text = format!("the configuration in ZooKeeper is right again: {path}");
+        found.push(difference("config", Some(text), "/status/configuration"));
     }
     if old.notifications != new.notifications {
         found.push(difference("notification", None, "/notifications"));
@@ -278,10 +296,14 @@ mod tests {
         new.silences.insert("1".to_owned(), (1, SilenceState::Active, "by li: x".to_owned()));
         new.refused.insert("a.yml".to_owned(), (3, "bad\nworse".to_owned()));
         new.reload_failed = true;
+        new.refused_config.insert("/w/config".to_owned(), "/w/config:1:1: web may not be set".to_owned());
         let made = Some("silence made by li: x".to_owned());
         let refused = Some("a.yml was refused, line 3: bad".to_owned());
         let config = Some("the configuration was refused, in whole or in part: what held before goes on".to_owned());
-        assert_eq!(texts(&old, &new), [("silence", made), ("rule", refused), ("config", config)]);
+        let znode = Some("the configuration in ZooKeeper was refused: /w/config:1:1: web may not be set".to_owned());
+        assert_eq!(texts(&old, &new), [("silence", made), ("rule", refused), ("config", config), ("config", znode)]);
         assert_eq!(texts(&new, &Look { reload_failed: false, ..new.clone() }), [("config", None)]);
+        let mended = Some("the configuration in ZooKeeper is right again: /w/config".to_owned());
+        assert_eq!(texts(&new, &Look { refused_config: BTreeMap::new(), ..new.clone() }), [("config", mended)]);
     }
 }

@@ -15,6 +15,7 @@
 //! | `POST compact` | writes the head to blocks and merges all that can be merged, unfinished days too; answers when done with `blocks`, `bytes`, `samples` |
 //! | `GET why?fingerprint=HEX` or `why?labels={alertname="A"}` | why somebody is told of an alert, or not: `before` (rule, relabelling), and for each route that takes it `ways` with `receiver`, `verdict`, `text` and `steps` |
 //! | `GET zookeeper` | the session, the znodes below the root, and each rule file with the reason why it was refused |
+//! | `GET status/config` | the configuration in force: `yaml` with secrets hidden, `parts` with `from` (a file, `zookeeper:PATH`, `default`), `znodes` of the overlay with `refused` (line, column, reason), `version` (mzxid) |
 
 use super::state::ApiState;
 use super::{
@@ -40,6 +41,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/watchkeeper/v1/overview", get(overview::overview))
         .route("/api/watchkeeper/v1/why", get(why::why))
         .route("/api/watchkeeper/v1/zookeeper", get(watchkeeper::zookeeper))
+        .route("/api/watchkeeper/v1/status/config", get(watchkeeper::effective_config))
         .route("/api/watchkeeper/v1/compact", post(watchkeeper::compact))
         .route("/api/watchkeeper/v1/cardinality", get(watchkeeper::cardinality))
         .route("/api/watchkeeper/v1/alerts/{fingerprint}/states", get(alert_states::states))

@@ -3,6 +3,7 @@
 use super::error::{ApiError, ErrorKind};
 use super::events::EventHub;
 use crate::alerting::AlertingHandle;
+use crate::cluster::overlay::OverlayView;
 use crate::cluster::view::ClusterView;
 use crate::config::Config;
 use crate::env::Env;
@@ -73,6 +74,8 @@ pub struct Views {
     pub alertmanagers: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
     /// ZooKeeper as this server sees it.
     pub cluster: Arc<dyn Fn() -> ClusterView + Send + Sync>,
+    /// What the server made of the configuration in ZooKeeper, and where each part of the configuration comes from.
+    pub overlay: Option<watch::Receiver<Arc<OverlayView>>>,
     /// What changed lately.
     pub history: Option<Arc<EventLog>>,
 }
@@ -85,6 +88,7 @@ impl Default for Views {
             alerting: None,
             alertmanagers: Arc::new(Vec::new),
             cluster: Arc::new(ClusterView::default),
+            overlay: None,
             history: None,
         }
     }
@@ -176,6 +180,11 @@ impl ApiState {
     /// Returns whether the last reload was refused, in whole or in part.
     pub(super) fn reload_failed(&self) -> bool {
         self.registry.value("watchkeeper_config_last_reload_successful").is_some_and(|value| value < 0.5)
+    }
+
+    /// Returns what the server made of the configuration in ZooKeeper.
+    pub(super) fn overlay(&self) -> Arc<OverlayView> {
+        self.views.overlay.as_ref().map(|view| Arc::clone(&view.borrow())).unwrap_or_default()
     }
 
     /// Returns the configuration in force.

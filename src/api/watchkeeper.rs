@@ -1,5 +1,6 @@
 //! `GET /api/watchkeeper/v1/zookeeper`: the ensemble as this server sees it. `POST /api/watchkeeper/v1/compact`: the store's
 //! blocks, as few and small as they can be. `GET /api/watchkeeper/v1/cardinality`: who carries a label.
+//! `GET /api/watchkeeper/v1/status/config`: the configuration in force, and where it comes from.
 
 use super::answer::success_value;
 use super::error::{ApiError, ErrorKind};
@@ -47,6 +48,30 @@ pub(super) async fn zookeeper(State(api): State<ApiState>) -> Response {
         "members": [],
         "znodes": view.znodes.len(),
         "rules": files.map(shown).collect::<Vec<_>>(),
+    }))
+}
+
+/// `GET status/config`: secrets are hidden.
+pub(super) async fn effective_config(State(api): State<ApiState>) -> Response {
+    let overlay = api.overlay();
+    let znode = |znode: &crate::cluster::overlay::ZnodeView| {
+        let refused = znode
+            .refused
+            .as_ref()
+            .map(|error| json!({"file": error.file, "line": error.line, "column": error.column, "reason": error.message}));
+        json!({
+            "path": znode.path,
+            "mzxid": znode.mzxid,
+            "modified": rfc3339(Some(znode.modified_ms).filter(|at_ms| *at_ms > 0)),
+            "active": znode.is_active,
+            "refused": refused,
+        })
+    };
+    success_value(&json!({
+        "yaml": api.present_config().to_yaml(),
+        "parts": overlay.parts.iter().map(|part| json!({"part": part.part, "from": part.from})).collect::<Vec<_>>(),
+        "znodes": overlay.znodes.iter().map(znode).collect::<Vec<_>>(),
+        "version": overlay.version,
     }))
 }
 

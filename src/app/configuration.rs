@@ -1,10 +1,10 @@
 //! Reading the configuration, and reading it again: everything that can fail happens before anything changes.
 
+use crate::config::overlay::FileLayer;
 use crate::config::{self, Config, ConfigError, Files};
 use crate::env::Env;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 
 /// The disk as configuration sees it.
 struct DiskFiles<'a> {
@@ -25,15 +25,15 @@ impl Files for DiskFiles<'_> {
 ///
 /// # Errors
 /// When the file cannot be read or is refused; nothing has changed then.
-pub fn load(env: &Env, path: Option<&Path>) -> Result<Arc<Config>, ConfigError> {
-    let Some(path) = path else { return Ok(Arc::new(Config::without_file())) };
+pub fn load(env: &Env, path: Option<&Path>) -> Result<FileLayer, ConfigError> {
+    let Some(path) = path else { return FileLayer::without_file(Config::without_file()) };
     let files = DiskFiles { env };
     let text = files.text(path)?;
-    let config = config::load(path, &text, &files)?;
+    let layer = FileLayer::read(path, &text, &files)?;
     if config::has_more_documents(&text) {
         tracing::warn!(file = %path.display(), "only the first YAML document of the configuration is read: the rest is ignored");
     }
-    Ok(Arc::new(config))
+    Ok(layer)
 }
 
 #[cfg(test)]
@@ -42,6 +42,7 @@ mod tests {
     use crate::env::Disk as _;
     use crate::env::disk::Open;
     use crate::env::memory_disk::MemoryDisk;
+    use std::sync::Arc;
 
     #[test]
     fn a_refusal_names_file_line_and_column() {
@@ -51,7 +52,7 @@ mod tests {
         put("/c/good.yml", "global:\n  scrape_interval: 5s\n");
         put("/c/bad.yml", "global:\n  scrape_intervall: 5s\n");
         let env = Env { disk: Arc::new(disk.clone()), ..Env::real() };
-        assert_eq!(load(&env, Some(Path::new("/c/good.yml"))).unwrap().global.scrape_interval.as_secs(), 5);
+        assert_eq!(load(&env, Some(Path::new("/c/good.yml"))).unwrap().config().global.scrape_interval.as_secs(), 5);
         let refused = load(&env, Some(Path::new("/c/bad.yml"))).unwrap_err().to_string();
         assert!(refused.contains("/c/bad.yml") && refused.contains('2') && refused.contains("scrape_intervall"), "{refused}");
         let absent = anyhow::Error::from(load(&env, Some(Path::new("/c/none.yml"))).unwrap_err());
@@ -61,6 +62,6 @@ mod tests {
         disk.replace(Path::new("/c/latin1.yml"), b"global:\n  # caf\xe9\n").unwrap();
         let refused = load(&env, Some(Path::new("/c/latin1.yml"))).unwrap_err().to_string();
         assert!(refused.starts_with("/c/latin1.yml:2:8: not valid UTF-8"), "{refused}");
-        assert!(load(&env, None).unwrap().host_metrics.enabled);
+        assert!(load(&env, None).unwrap().config().host_metrics.enabled);
     }
 }

@@ -137,7 +137,7 @@ mod tests {
         disk.replace(Path::new("/w.yml"), yaml.as_bytes()).unwrap();
         let env = Env { disk: Arc::new(disk), ..Env::real() };
         let loaded = crate::app::configuration::load(&env, Some(Path::new("/w.yml")));
-        Config::clone(&loaded.unwrap_or_else(|error| panic!("{error}")))
+        Config::clone(loaded.unwrap_or_else(|error| panic!("{error}")).config())
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,6 +6,7 @@
 mod alert_states;
 pub mod configuration;
 mod courier;
+mod overlay;
 mod own;
 mod query_log;
 mod reload;
@@ -190,7 +191,8 @@ impl Server {
         let started_ms = env.clock.now_ms();
         let registry = Registry::new();
         own::note_build(&registry);
-        let first = reload::read(&env, options.config.clone()).await?;
+        let file = reload::read(&env, options.config.clone()).await?;
+        let first = Arc::clone(file.config());
         let listener = env.network.listen(&options.listen).await.with_context(|| format!("listening on {}", options.listen))?;
         let listen = listener.local_address().map_or_else(|_| options.listen.clone(), |address| address.to_string());
         let progress = Progress::reported(&env, &registry);
@@ -199,7 +201,7 @@ impl Server {
         let open = move || open_data(&opening.0, &opening.1, &opening.2, &opening.3, &opening.4, progress);
         let data = env.tasks.blocking(open).await??;
         let (config_sender, config) = watch::channel(first);
-        let reloader = Reloader::new(&env, options.config.clone(), config_sender, &registry);
+        let reloader = Reloader::start(&env, options.config.clone(), file, config_sender, &registry);
         let (quit, quitting) = mpsc::channel(1);
         let parts = wiring::Parts { env: env.clone(), options, outside, registry, config, listen, started_ms };
         let running = wiring::start(parts, data, door, &reloader, quit).await?;

@@ -3,7 +3,7 @@
 use super::query_log::QueryLogFile;
 use super::zookeeper_link::{self, ZooKeeperLink};
 use super::{
-    Data, Outside, Running, ServeOptions, alert_states, courier, external_url, keep_dump, own, reload::Reloader, sources,
+    Data, Outside, Running, ServeOptions, alert_states, courier, external_url, keep_dump, overlay, own, reload::Reloader, sources,
 };
 use crate::alerting::heartbeat::{self, Health, HeartbeatDeps};
 use crate::alerting::notify::chart::ChartFeed;
@@ -224,6 +224,9 @@ pub(super) async fn start(
     let keeping = keep_dump(env.clone(), Arc::clone(&data.state), options.data_dir.clone(), registry.clone());
     let dumper = env.tasks.spawn("state-dump", keeping);
     let zookeeper = zookeeper_link::start(&env, outside.zookeeper, &present, &state, &registry).await?;
+    if let Some(zookeeper) = &zookeeper {
+        overlay::start(&env, reloader, &state, zookeeper).await;
+    }
     let (ready, ready_seen) = watch::channel(false);
 
     let alerting_deps =
@@ -298,6 +301,7 @@ pub(super) async fn start(
         alerting: Some(alerting.clone()),
         alertmanagers: Arc::new(move || external.urls()),
         cluster: cluster_view(zookeeper.as_ref()),
+        overlay: Some(reloader.overlay()),
         history: Some(Arc::clone(&data.history)),
     };
     let api_state = ApiState::new(ApiParts {

@@ -5,6 +5,7 @@
 
 pub mod history;
 pub mod last_known;
+pub mod overlay;
 pub mod packing;
 pub mod paths;
 pub mod push;

@@ -4,8 +4,10 @@ use crate::zookeeper::tree_cache::join;
 
 /// Rule files, one znode each.
 pub const RULES: &str = "rules";
-/// The configuration's overlay and, below it, scrape configurations.
+/// The configuration's overlay.
 pub const CONFIG: &str = "config";
+/// Scrape configurations, one znode each.
+pub const SCRAPE: &str = "config/scrape";
 /// One ephemeral znode for each running server.
 pub const MEMBERS: &str = "members";
 
@@ -23,7 +25,7 @@ pub fn unread(root: &str) -> Vec<String> {
 /// Returns the folders that a server makes when it comes, in order.
 #[must_use]
 pub fn folders(root: &str) -> Vec<String> {
-    [RULES, CONFIG, "config/scrape", MEMBERS, "election", "silences", "notified", "acks", HISTORY, BLOBS, "publish"]
+    [RULES, CONFIG, SCRAPE, MEMBERS, "election", "silences", "notified", "acks", HISTORY, BLOBS, "publish"]
         .iter()
         .map(|name| join(root, name))
         .collect()

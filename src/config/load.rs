@@ -241,7 +241,12 @@ pub(crate) fn read_root(path: &Path, text: &str, files: &dyn Files) -> Result<No
 }
 
 /// Turns a tree into a configuration.
-pub(crate) fn assemble(root: &Node, files: &dyn Files) -> Result<Config, ConfigError> {
+fn assemble(root: &Node, files: &dyn Files) -> Result<Config, ConfigError> {
+    assemble_with_sources(root, files).map(|(config, _)| config)
+}
+
+/// Turns a tree into a configuration; answers also which file each job stands in.
+pub(super) fn assemble_with_sources(root: &Node, files: &dyn Files) -> Result<(Config, Vec<Arc<Source>>), ConfigError> {
     let mut config: Config = read_new(root)?;
     if root.get("global").is_none_or(Node::is_null) {
         config.global = GlobalConfig::filled_in();
@@ -250,9 +255,11 @@ pub(crate) fn assemble(root: &Node, files: &dyn Files) -> Result<Config, ConfigE
     for path in &config.rule_files {
         check_glob(path).map_err(|reason| root.error_at("rule_files", reason))?;
     }
-    config.scrape_configs = read_scrape_configs(&config, root, files)?;
+    let jobs = read_scrape_configs(&config, root, files)?;
+    let (jobs, sources) = jobs.into_iter().unzip();
+    config.scrape_configs = jobs;
     check_whole(&config, root)?;
-    Ok(config)
+    Ok((config, sources))
 }
 
 /// Reads an alertmanager.yml.
@@ -336,8 +343,11 @@ fn matching_files(pattern: &FilePath, files: &dyn Files) -> io::Result<Vec<PathB
     Ok(names.into_iter().map(|name| folder.join(name)).collect())
 }
 
-fn read_scrape_configs(config: &Config, root: &Node, files: &dyn Files) -> Result<Vec<Arc<ScrapeConfig>>, ConfigError> {
-    let mut jobs: Vec<Arc<ScrapeConfig>> = Vec::new();
+/// Jobs, each with the file that it stands in.
+pub(super) type Jobs = Vec<(Arc<ScrapeConfig>, Arc<Source>)>;
+
+fn read_scrape_configs(config: &Config, root: &Node, files: &dyn Files) -> Result<Jobs, ConfigError> {
+    let mut jobs = Jobs::new();
     add_jobs(&config.scrape_configs, root, &config.global, &mut jobs)?;
     for pattern in &config.scrape_config_files {
         let place = |reason: String| root.error_at("scrape_config_files", reason);
@@ -360,21 +370,21 @@ fn read_scrape_configs(config: &Config, root: &Node, files: &dyn Files) -> Resul
 }
 
 /// Fills in the jobs of one file and adds them to those of the files before.
-fn add_jobs(
+pub(super) fn add_jobs(
     configs: &[Arc<ScrapeConfig>],
     root: &Node,
     global: &GlobalConfig,
-    jobs: &mut Vec<Arc<ScrapeConfig>>,
+    jobs: &mut Jobs,
 ) -> Result<(), ConfigError> {
     let places = root.get("scrape_configs").map_or(Ok(&[][..]), Node::items)?;
     for (job, place) in configs.iter().zip(places) {
         let mut job = ScrapeConfig::clone(job);
         job.fill_in(global, place)?;
-        if jobs.iter().any(|other| other.job_name == job.job_name) {
+        if jobs.iter().any(|(other, _)| other.job_name == job.job_name) {
             let message = format!("found multiple scrape configs with job name {:?}", job.job_name);
             return Err(place.error_at("job_name", message));
         }
-        jobs.push(Arc::new(job));
+        jobs.push((Arc::new(job), Arc::clone(&place.source)));
     }
     Ok(())
 }
@@ -428,7 +438,7 @@ fn check_overrides(config: &Config, root: &Node) -> Result<(), ConfigError> {
 }
 
 /// Judges what more than one section says.
-fn check_whole(config: &Config, root: &Node) -> Result<(), ConfigError> {
+pub(super) fn check_whole(config: &Config, root: &Node) -> Result<(), ConfigError> {
     let lists: [(&str, &str, Vec<&str>); 2] = [
         ("remote_write", "remote write", config.remote_write.iter().map(|remote| remote.name.as_str()).collect()),
         ("remote_read", "remote read", config.remote_read.iter().map(|remote| remote.name.as_str()).collect()),

@@ -182,6 +182,24 @@ impl Node {
         }
     }
 
+    /// Returns the map without the entry under `key`.
+    #[must_use]
+    pub(crate) fn without(&self, key: &str) -> Self {
+        let Content::Map(entries) = &*self.content else { return self.clone() };
+        let kept = entries.iter().filter(|(name, _)| name.text() != Ok(key)).cloned().collect();
+        Self { content: Arc::new(Content::Map(kept)), ..self.clone() }
+    }
+
+    /// Names every file that the node or anything within it stands in, each once, in the order of the text.
+    pub(crate) fn sources(&self, into: &mut Vec<Arc<Source>>) {
+        match &*self.content {
+            // What replaces a list or a scalar replaces it whole.
+            Content::Map(entries) if !entries.is_empty() => entries.iter().for_each(|(_, value)| value.sources(into)),
+            _ if into.contains(&self.source) => {}
+            _ => into.push(Arc::clone(&self.source)),
+        }
+    }
+
     /// Returns the map with another value under `key`.
     #[must_use]
     pub(crate) fn with(&self, key: &str, value: &Self) -> Self {
@@ -196,20 +214,16 @@ impl Node {
     pub(crate) fn overlaid(&self, over: &Self) -> Self {
         let (Content::Map(below), Content::Map(above)) = (&*self.content, &*over.content) else { return over.clone() };
         let mut entries = below.clone();
+        let places: HashMap<&str, usize> =
+            below.iter().enumerate().filter_map(|(place, (name, _))| Some((name.text().ok()?, place))).collect();
         for (key, value) in above {
-            let place = entries.iter().position(|(name, _)| name.text() == key.text());
-            match place {
-                Some(place) => entries[place] = (key.clone(), entries[place].1.overlaid(value)),
+            let below = key.text().ok().and_then(|name| places.get(name)).and_then(|place| entries.get_mut(*place));
+            match below {
+                Some(entry) => *entry = (key.clone(), entry.1.overlaid(value)),
                 None => entries.push((key.clone(), value.clone())),
             }
         }
         Self { content: Arc::new(Content::Map(entries)), ..over.clone() }
-    }
-
-    /// Makes a list of nodes.
-    #[must_use]
-    pub(crate) fn list_at(&self, items: Vec<Self>) -> Self {
-        Self { content: Arc::new(Content::List(items)), ..self.clone() }
     }
 
     /// Makes an error that points at the value under `key`, or at the node itself where there is none.

@@ -14,6 +14,7 @@
 
 mod api;
 mod clients;
+mod config_overlay;
 mod differential;
 mod disk_full;
 mod doctor;

@@ -22,7 +22,14 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 fn active(api: &ApiState) -> Option<Value> {
     let told = api.events.changes_since(i64::MIN).into_iter().find(|change| change.kind == "config");
     let at_ms = told.map_or(api.started_ms, |change| change.at_ms);
-    api.reload_failed().then(|| json!({"text": RELOAD_FAILED, "date": rfc3339(Some(at_ms)), "active": true}))
+    let text = if api.reload_failed() {
+        RELOAD_FAILED.to_owned()
+    } else {
+        let overlay = api.overlay();
+        let error = overlay.znodes.iter().find_map(|znode| znode.refused.as_ref())?;
+        format!("The configuration in ZooKeeper was refused: {error}")
+    };
+    Some(json!({"text": text, "date": rfc3339(Some(at_ms)), "active": true}))
 }
 
 pub(in crate::api) async fn notifications(State(api): State<ApiState>) -> Response {

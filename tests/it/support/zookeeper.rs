@@ -69,3 +69,43 @@ pub(crate) fn ask(address: &str, word: &str) -> std::io::Result<String> {
     stream.read_to_string(&mut answer)?;
     Ok(answer)
 }
+
+/// Another client of the ensemble: somebody who writes to it without asking us.
+pub(crate) struct OtherClient {
+    runtime: tokio::runtime::Runtime,
+    client: std::sync::Arc<dyn watchkeeper::zookeeper::Client>,
+}
+
+impl OtherClient {
+    pub(crate) fn connect(address: String) -> Self {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let options = watchkeeper::zookeeper::Options {
+            connect: address,
+            root: "/watchkeeper".to_owned(),
+            session_timeout: Duration::from_secs(10),
+            digest: None,
+            unread: Vec::new(),
+        };
+        let connector = watchkeeper::zookeeper::real_connector(&watchkeeper::env::Env::real());
+        let client = runtime.block_on(connector.connect(&options)).unwrap();
+        Self { runtime, client }
+    }
+
+    /// Sets a znode's data, making it and the folders above it where they are not there.
+    pub(crate) fn put(&self, path: &str, data: &[u8]) {
+        if self.runtime.block_on(self.client.set(path, data, None)).is_ok() {
+            return;
+        }
+        let (above, _) = path.rsplit_once('/').unwrap();
+        self.runtime.block_on(self.client.make_folders(above)).unwrap();
+        self.runtime.block_on(self.client.create(path, data, watchkeeper::zookeeper::Lifetime::Persistent)).unwrap();
+    }
+
+    pub(crate) fn delete(&self, path: &str) {
+        self.runtime.block_on(self.client.delete(path, None)).unwrap();
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Option<Vec<u8>> {
+        Some(self.runtime.block_on(self.client.get(path)).unwrap()?.data.to_vec())
+    }
+}
