@@ -67,6 +67,7 @@ const SERVED: &[Served] = &[
     Served("/api/watchkeeper/v1/why", GET, "Why somebody is told of an alert, or not", &["fingerprint", "labels"]),
     Served("/api/watchkeeper/v1/zookeeper", GET, "The ZooKeeper session and the znodes below the root", &[]),
     Served("/api/watchkeeper/v1/status/config", GET, "The configuration in force, with the origin of each part", &[]),
+    Served("/api/watchkeeper/v1/discovery", GET, "What is wrong with where targets come from", &["scrapePool"]),
     Served("/api/watchkeeper/v1/cardinality", GET, "How many series carry each value of a label", &["label!", "limit", "hours"]),
     Served("/api/watchkeeper/v1/rules/replay", BOTH, "When an alerting rule would have fired over past data", &["expr!", "for", "keep_firing_for", "labels", "alert", "start", "end", "interval"]),
     Served("/api/watchkeeper/v1/compact", POST, "Writes the head to blocks and merges them", &[]),

@@ -9,6 +9,7 @@
 //! | `GET changes?hours=24` | what changed: time, kind, text, page; since the start of the process |
 //! | `POST targets/scrape` | `{"pool": ..., "instance": ...}`: scrapes now; answers when done |
 //! | `GET overview` | readiness, version, start and server time, and what each part counts: storage, targets, rules (refused files among them), alerting |
+//! | `GET discovery?scrapePool=JOB` | what is wrong with where targets come from: `errors`, each with `scrapePool` and `error` |
 //! | `GET cardinality?label=job&limit=20&hours=24` | how many series carry each value of a label, in the head and the blocks since then: `values`, `allValues` |
 //! | `GET alerts/{fingerprint}/states?hours=168` | every change of an alert's state: `pending`, `firing`, `inactive`, with time and value; kept for 90 days |
 //! | `GET`, `POST rules/replay` | when an alerting rule (`expr`, `for`, `keep_firing_for`, `labels`) would have fired: `fired`, `gaveUp`, and for each alert its `spans` |
@@ -38,6 +39,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/watchkeeper/v1/events", get(events::stream))
         .route("/api/watchkeeper/v1/changes", get(events::changes))
         .route("/api/watchkeeper/v1/targets/scrape", post(v1::scrape_now))
+        .route("/api/watchkeeper/v1/discovery", get(v1::discovery))
         .route("/api/watchkeeper/v1/overview", get(overview::overview))
         .route("/api/watchkeeper/v1/why", get(why::why))
         .route("/api/watchkeeper/v1/zookeeper", get(watchkeeper::zookeeper))

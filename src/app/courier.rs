@@ -11,6 +11,7 @@ use crate::model::labels::{Labels, LabelsBuilder};
 use crate::model::relabel;
 use crate::model::target::JobTargets;
 use crate::telemetry::metrics::Registry;
+use crate::zookeeper::Connector;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
@@ -53,7 +54,7 @@ fn section(place: usize) -> String {
 
 /// Makes a configuration whose jobs are the sections of `alerting.alertmanagers`: discovery is the same for both.
 fn as_jobs(config: &Config) -> Arc<Config> {
-    let mut jobs = Config::default();
+    let mut jobs = Config { zookeeper: config.zookeeper.clone(), ..Config::default() };
     for (place, alertmanager) in config.alerting.alertmanagers.iter().enumerate() {
         let job = crate::config::ScrapeConfig {
             job_name: section(place),
@@ -96,12 +97,17 @@ fn url(labels: &Labels) -> Option<String> {
 }
 
 /// Looks for the external Alertmanagers, now and whenever configuration or discovery say something new.
-pub(super) fn find_external(env: &Env, mut config: watch::Receiver<Arc<Config>>, registry: &Registry) -> External {
+pub(super) fn find_external(
+    env: &Env,
+    mut config: watch::Receiver<Arc<Config>>,
+    registry: &Registry,
+    ensembles: Arc<dyn Connector>,
+) -> External {
     let external = External::new(env, registry);
     let present = Arc::clone(&config.borrow_and_update());
     let (jobs, jobs_seen) = watch::channel(as_jobs(&present));
     // The metrics of discovery speak of scraping.
-    let mut found = discovery::start(env, jobs_seen, &Registry::new(), None);
+    let mut found = discovery::start(env, jobs_seen, &Registry::new(), None, ensembles);
     external.set(destinations(&present, &found.borrow_and_update().clone()));
     let outlets = external.clone();
     drop(env.tasks.spawn("external alertmanagers", async move {
@@ -158,7 +164,7 @@ alerting:
 ",
         );
         let present = watch::channel(Arc::new(config.clone())).1;
-        let external = find_external(&Env::real(), present, &Registry::new());
+        let external = find_external(&Env::real(), present, &Registry::new(), crate::zookeeper::real_connector(&Env::real()));
         assert_eq!(external.urls(), ["http://one:9093/am/api/v2/alerts", "https://three:9093/api/v2/alerts"]);
 
         let alert = |name: &str| Alert {

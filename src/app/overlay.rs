@@ -10,6 +10,7 @@ use crate::cluster;
 use crate::cluster::overlay::{OverlayView, Texts, ZnodeView};
 use crate::config::overlay::{FileLayer, Laid, Layer, Overlay};
 use crate::config::{Config, ConfigError, SENDABLE};
+use crate::discovery;
 use crate::env::Env;
 use crate::state::State;
 use crate::telemetry::metrics::Registry;
@@ -24,7 +25,7 @@ const ZNODES: &str = "watchkeeper_zookeeper_config_znodes";
 /// Says what a configuration asks for that the server does not do.
 pub(super) fn supported(config: &Config) -> Result<(), String> {
     let unsupported = config.unsupported(SENDABLE);
-    if unsupported.is_empty() { Ok(()) } else { Err(unsupported.join("; ")) }
+    if unsupported.is_empty() { discovery::check(config) } else { Err(unsupported.join("; ")) }
 }
 
 /// Shows a configuration that nothing is laid over.

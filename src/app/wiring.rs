@@ -223,7 +223,8 @@ pub(super) async fn start(
     let engine = Arc::new(engine);
     let keeping = keep_dump(env.clone(), Arc::clone(&data.state), options.data_dir.clone(), registry.clone());
     let dumper = env.tasks.spawn("state-dump", keeping);
-    let zookeeper = zookeeper_link::start(&env, outside.zookeeper, &present, &state, &registry).await?;
+    let ensembles = outside.zookeeper;
+    let zookeeper = zookeeper_link::start(&env, Arc::clone(&ensembles), &present, &state, &registry).await?;
     if let Some(zookeeper) = &zookeeper {
         overlay::start(&env, reloader, &state, zookeeper).await;
     }
@@ -233,7 +234,7 @@ pub(super) async fn start(
         alerting_deps(&env, &state, &registry, &external_url, &options, charts(&env, &engine, &querier, &external_url));
     let alerting = Alerting::start(alerting_deps, config.clone()).await?;
     let (alerts, alerts_waiting) = mpsc::channel(ALERT_BATCHES_WAITING);
-    let external = courier::find_external(&env, config.clone(), &registry);
+    let external = courier::find_external(&env, config.clone(), &registry, Arc::clone(&ensembles));
     let carrying = courier::carry(alerts_waiting, config.clone(), alerting.clone(), external.clone());
     let courier = env.tasks.spawn("alert-courier", carrying);
 
@@ -247,7 +248,7 @@ pub(super) async fn start(
     let remote_write = RemoteWrite::start(remote_write_deps, config.clone()).await;
 
     let (inputs, inputs_seen) = watch::channel(Arc::default());
-    let targets = discovery::start(&env, config.clone(), &registry, Some(Arc::clone(&state)));
+    let targets = discovery::start(&env, config.clone(), &registry, Some(Arc::clone(&state)), ensembles);
     let in_process = own::in_process(&env, config.clone(), &registry, listen.clone());
     let scrape_deps = ScrapeDeps {
         env: env.clone(),

@@ -69,6 +69,7 @@ pub(super) async fn start(
         session_timeout: wanted.session_timeout,
         digest,
         unread: cluster::paths::unread(&root),
+        is_foreign: false,
     };
     let (loading, folder) = (Arc::clone(state), root.clone());
     let last_known = env.tasks.blocking(move || cluster::last_known::load(loading.as_ref(), &folder)).await?;

@@ -6,6 +6,7 @@
 
 use crate::alerting;
 use crate::config::{self, AlertmanagerConfig, Config, ConfigError, Files};
+use crate::discovery;
 use crate::env::disk::RealDisk;
 use crate::env::{Disk as _, glob};
 use crate::exposition::Dialect;
@@ -136,6 +137,7 @@ fn check_config(path: &Path, text: &str) -> Result<Findings, ConfigError> {
             }
         }
     }
+    found.errors.extend(discovery::check(&config).err());
     found.warnings.extend(missing_files(&config));
     if let Some(alertmanager) = &config.alertmanager {
         check_notifier(alertmanager, &mut found);

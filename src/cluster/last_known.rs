@@ -51,7 +51,7 @@ pub fn load(state: &dyn State, root: &str) -> Result<Option<Tree>, StateError> {
             nodes.insert(path.to_owned(), node);
         }
     }
-    Ok((!nodes.is_empty()).then_some(Tree { nodes }))
+    Ok((!nodes.is_empty()).then_some(Tree { nodes, ..Tree::default() }))
 }
 
 /// Saves what differs from `before`. Blocks; durable when it returns.

@@ -165,7 +165,7 @@ mod tests {
     }
 
     fn tree(nodes: &[(&str, Znode)]) -> Tree {
-        Tree { nodes: nodes.iter().map(|(path, node)| ((*path).to_owned(), node.clone())).collect() }
+        Tree { nodes: nodes.iter().map(|(path, node)| ((*path).to_owned(), node.clone())).collect(), ..Tree::default() }
     }
 
     #[test]

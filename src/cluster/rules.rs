@@ -84,7 +84,7 @@ mod tests {
             ("/w/rules/soon.yml/part-0000", node(b"gro")),
             ("/w/rules/torn.yml", node(&packed[..packed.len() - 4])),
         ];
-        let tree = Tree { nodes: nodes.into_iter().map(|(path, node)| (path.to_owned(), node)).collect() };
+        let tree = Tree { nodes: nodes.into_iter().map(|(path, node)| (path.to_owned(), node)).collect(), ..Tree::default() };
         let found: Vec<_> = sources(&tree, "/w").files.into_iter().map(|file| (file.origin.to_string(), file.text)).collect();
         let expected = [
             ("zookeeper:/w/rules/a.yml", Ok("groups: []")),

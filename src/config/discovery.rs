@@ -5,8 +5,9 @@ use super::http_client::HttpClientConfig;
 use super::place::Spot;
 use super::section::{Section as _, Value, read_section, section};
 use super::show::Shown;
-use super::values::{FilePath, Url};
+use super::values::{FilePath, Pattern, Url};
 use super::yaml::Node;
+use super::zookeeper;
 use crate::model::labels::Labels;
 use std::time::Duration;
 
@@ -64,7 +65,7 @@ section! {
     pub struct ZnodeDiscovery "znode_sd_configs" {
         /// `host:port` each; empty: the ensemble of `zookeeper.connect`.
         servers: Vec<String> = Vec::new(),
-        /// Paths whose children are targets.
+        /// Paths below which each znode with data is a target.
         paths: Vec<String> = Vec::new(),
         /// The session's timeout.
         timeout: Duration = Duration::from_secs(10),
@@ -72,6 +73,8 @@ section! {
         address: String = String::new(),
         /// Templates for labels.
         labels: std::collections::BTreeMap<String, String> = std::collections::BTreeMap::new(),
+        /// What the whole name of a znode must match; its groups are `.match` in the templates. Znodes without data count then.
+        name_regex: Option<Pattern> = None,
     } check check_znode;
 }
 
@@ -264,16 +267,33 @@ fn check_paths(paths: &[String], node: &Node) -> Result<(), ConfigError> {
     if paths.is_empty() {
         return Err(node.error("must contain at least one path"));
     }
-    match paths.iter().find(|path| !path.starts_with('/')) {
-        Some(path) => Err(node.error_at("paths", format!("path {path:?} must begin with '/'"))),
-        None => Ok(()),
+    for path in paths {
+        // A slash at the end is meant well.
+        let path = path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path);
+        zookeeper::check_path(path).map_err(|reason| node.error_at("paths", reason))?;
     }
+    Ok(())
+}
+
+fn check_timeout(timeout: Duration, node: &Node) -> Result<(), ConfigError> {
+    if timeout.is_zero() {
+        return Err(node.error_at("timeout", "timeout must not be 0"));
+    }
+    Ok(())
 }
 
 fn check_zookeeper(config: &mut ZooKeeperDiscovery, node: &Node) -> Result<(), ConfigError> {
+    check_timeout(config.timeout, node)?;
     check_paths(&config.paths, node)
 }
 
 fn check_znode(config: &mut ZnodeDiscovery, node: &Node) -> Result<(), ConfigError> {
+    check_timeout(config.timeout, node)?;
+    let places = node.get("labels").filter(|labels| !labels.is_null()).map_or(Ok(&[][..]), Node::entries)?;
+    for (key, _) in places {
+        if key.text()?.is_empty() {
+            return Err(key.error("a label needs a name"));
+        }
+    }
     check_paths(&config.paths, node)
 }

@@ -102,7 +102,7 @@ fn check_published(published: &mut PublishedQuery, node: &Node) -> Result<(), Co
 }
 
 /// Judges an absolute path of ZooKeeper.
-fn check_path(path: &str) -> Result<(), String> {
+pub(super) fn check_path(path: &str) -> Result<(), String> {
     if path == "/" {
         return Ok(());
     }

@@ -1,7 +1,8 @@
 //! Runs the sources that the configuration names, and joins what they say by job.
 
 use super::last_known::LastKnown;
-use super::{Sink, Update, dns, file, http, static_targets};
+use super::zookeeper::{Sessions, Source};
+use super::{Sink, Update, dns, file, http, static_targets, zookeeper};
 use crate::config::discovery::{DiscoveryConfigs, DnsDiscovery, FileDiscovery, HttpDiscovery};
 use crate::config::{Config, ScrapeConfig};
 use crate::env::Env;
@@ -9,6 +10,7 @@ use crate::env::tasks::TaskHandle;
 use crate::model::target::{JobTargets, TargetGroup};
 use crate::state::State;
 use crate::telemetry::metrics::{Counter, Registry};
+use crate::zookeeper::Connector;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
@@ -22,6 +24,7 @@ enum Spec {
     File(FileDiscovery),
     Http(Box<HttpDiscovery>),
     Dns(DnsDiscovery),
+    ZooKeeper(Box<Source>),
 }
 
 impl Spec {
@@ -31,14 +34,16 @@ impl Spec {
             Self::File(_) => None,
             Self::Http(config) => Some(config.url.as_str().to_owned()),
             Self::Dns(config) => Some(format!("{} {} {}", config.kind, config.port, config.names.join(" "))),
+            Self::ZooKeeper(source) => Some(source.identity()),
         }
     }
 
-    const fn kind(&self) -> &'static str {
+    fn kind(&self) -> &'static str {
         match self {
             Self::File(_) => "file",
             Self::Http(_) => "http",
             Self::Dns(_) => "dns",
+            Self::ZooKeeper(source) => source.format.kind(),
         }
     }
 }
@@ -62,7 +67,8 @@ impl Drop for Running {
 #[derive(Default)]
 struct Job {
     fixed: Vec<TargetGroup>,
-    unsupported: Vec<String>,
+    /// What is configured and cannot be.
+    wrong: Vec<String>,
     sources: Vec<Running>,
 }
 
@@ -73,23 +79,26 @@ struct Manager {
     next_id: u64,
     updates: mpsc::Sender<(u64, Update)>,
     last_known: LastKnown,
+    sessions: Sessions,
 }
 
 /// Starts discovery; the receiver's map has every job of the configuration, also those without targets.
 ///
 /// What the configuration itself names is there at once, and what sources in the network last said where there is a `state`
-/// to keep it in; the rest when its source has spoken. Ends when nobody listens.
+/// to keep it in; the rest when its source has spoken. `ensembles` reaches those in which targets register. Ends when nobody listens.
 #[must_use]
 pub fn start(
     env: &Env,
     config: watch::Receiver<Arc<Config>>,
     registry: &Registry,
     state: Option<Arc<dyn State>>,
+    ensembles: Arc<dyn Connector>,
 ) -> watch::Receiver<Arc<BTreeMap<String, JobTargets>>> {
     let (updates, incoming) = mpsc::channel(UPDATES_WAITING_MAX);
     let last_known = LastKnown::read(env, state);
-    let mut manager =
-        Manager { env: env.clone(), registry: registry.clone(), jobs: BTreeMap::new(), next_id: 0, updates, last_known };
+    let sessions = Sessions::new(env, ensembles, registry);
+    let jobs = BTreeMap::new();
+    let mut manager = Manager { env: env.clone(), registry: registry.clone(), jobs, next_id: 0, updates, last_known, sessions };
     let mut config = config;
     let first = Arc::clone(&config.borrow_and_update());
     manager.apply(&first);
@@ -154,7 +163,7 @@ impl Manager {
         let mut before = std::mem::take(&mut self.jobs);
         for scrape in &config.scrape_configs {
             let mut old = before.remove(&scrape.job_name).unwrap_or_default();
-            let job = self.job(scrape, &mut old.sources);
+            let job = self.job(scrape, config, &mut old.sources);
             self.jobs.insert(scrape.job_name.clone(), job);
         }
         for name in before.into_keys() {
@@ -164,20 +173,23 @@ impl Manager {
         self.last_known.retain(&keys);
     }
 
-    fn job(&mut self, scrape: &ScrapeConfig, old: &mut Vec<Running>) -> Job {
+    fn job(&mut self, scrape: &ScrapeConfig, config: &Config, old: &mut Vec<Running>) -> Job {
         let configs = &scrape.discovery;
         let files = configs.file.iter().cloned().map(Spec::File);
         let https = configs.http.iter().cloned().map(|config| Spec::Http(Box::new(config)));
         let names = configs.dns.iter().cloned().map(Spec::Dns);
+        let (ensembles, mut wrong) = Source::of(configs, config);
+        let ensembles = ensembles.into_iter().map(|source| Spec::ZooKeeper(Box::new(source)));
+        wrong.extend(unsupported(configs));
         let mut sources = Vec::new();
-        for spec in files.chain(https).chain(names) {
+        for spec in files.chain(https).chain(names).chain(ensembles) {
             let running = match old.iter().position(|running| running.spec == spec) {
                 Some(place) => old.swap_remove(place),
                 None => self.start(&scrape.job_name, spec),
             };
             sources.push(running);
         }
-        Job { fixed: static_targets::groups(&configs.static_configs), unsupported: unsupported(configs), sources }
+        Job { fixed: static_targets::groups(&configs.static_configs), wrong, sources }
     }
 
     fn start(&mut self, job: &str, spec: Spec) -> Running {
@@ -195,6 +207,10 @@ impl Manager {
             Spec::File(config) => self.env.tasks.spawn("file discovery", file::run(env, config, failures, sink)),
             Spec::Http(config) => self.env.tasks.spawn("http discovery", http::run(env, *config, known.clone(), failures, sink)),
             Spec::Dns(config) => self.env.tasks.spawn("dns discovery", dns::run(env, config, known.clone(), failures, sink)),
+            Spec::ZooKeeper(source) => {
+                let watching = zookeeper::run(env, *source, known.clone(), self.sessions.clone(), failures, sink);
+                self.env.tasks.spawn("zookeeper discovery", watching)
+            }
         };
         Running { id: self.next_id, spec, key, task, last: Update { groups: known, errors: Vec::new() } }
     }
@@ -203,7 +219,7 @@ impl Manager {
         let mut joined = BTreeMap::new();
         for (name, job) in &self.jobs {
             let mut groups = job.fixed.clone();
-            let mut errors = job.unsupported.clone();
+            let mut errors = job.wrong.clone();
             for source in &job.sources {
                 groups.extend(
                     source
@@ -230,14 +246,5 @@ impl Manager {
 
 /// Says which configured kinds find nothing.
 fn unsupported(configs: &DiscoveryConfigs) -> Vec<String> {
-    let zookeeper = [
-        ("serverset_sd_configs", configs.serverset.is_empty()),
-        ("nerve_sd_configs", configs.nerve.is_empty()),
-        ("curator_sd_configs", configs.curator.is_empty()),
-        ("kafka_sd_configs", configs.kafka.is_empty()),
-        ("dubbo_sd_configs", configs.dubbo.is_empty()),
-        ("znode_sd_configs", configs.znode.is_empty()),
-    ];
-    let named = zookeeper.into_iter().filter(|(_, is_empty)| !is_empty).map(|(key, _)| key.to_owned());
-    named.chain(configs.others.iter().map(|other| other.key.clone())).map(|key| format!("{key} is not supported")).collect()
+    configs.others.iter().map(|other| format!("{} is not supported", other.key)).collect()
 }

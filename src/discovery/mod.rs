@@ -13,8 +13,10 @@ mod manager;
 pub mod static_targets;
 #[cfg(test)]
 mod tests;
+mod zookeeper;
 
 pub use manager::start;
+pub use zookeeper::check;
 
 use crate::model::target::TargetGroup;
 use tokio::sync::mpsc;

@@ -7,6 +7,7 @@ use crate::model::target::JobTargets;
 use crate::state::State;
 use crate::state::memory::MemoryState;
 use crate::telemetry::metrics::Registry;
+use crate::zookeeper::real_connector;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
@@ -46,7 +47,7 @@ async fn files_come_change_break_and_go() {
                 - {job_name: fixed, static_configs: [{targets: [a:1, b:2], labels: {zone: x}}]}\n\
                 - {job_name: filed, file_sd_configs: [{files: ['/etc/targets/*.yml']}]}\n";
     let (_sender, receiver) = watch::channel(config(text));
-    let mut targets = start(&env, receiver, &Registry::new(), None);
+    let mut targets = start(&env, receiver, &Registry::new(), None, real_connector(&env));
     assert_eq!(addresses(&targets.borrow(), "fixed"), ["a:1", "b:2"]);
     assert_eq!(addresses(&targets.borrow(), "filed"), Vec::<String>::new());
     let path = Path::new("/etc/targets/one.yml");
@@ -69,7 +70,7 @@ async fn a_reload_changes_jobs_and_keeps_sources() {
     let one = config("scrape_configs: [{job_name: a, static_configs: [{targets: ['a:1']}]}]");
     let two = config("scrape_configs: [{job_name: b, static_configs: [{targets: ['b:1']}]}]");
     let (sender, receiver) = watch::channel(one);
-    let mut targets = start(&env, receiver, &Registry::new(), None);
+    let mut targets = start(&env, receiver, &Registry::new(), None, real_connector(&env));
     sender.send_replace(two);
     wait(&env, &mut targets, "reload", |targets| addresses(targets, "b") == ["b:1"] && !targets.contains_key("a")).await;
 }
@@ -109,7 +110,7 @@ async fn what_a_server_listed_survives_a_restart_without_it() {
     let state: Arc<dyn State> = Arc::new(MemoryState::default());
     let run = |state: &Arc<dyn State>| {
         let (sender, receiver) = watch::channel(config(&text));
-        (sender, start(&env, receiver, &Registry::new(), Some(Arc::clone(state))))
+        (sender, start(&env, receiver, &Registry::new(), Some(Arc::clone(state)), real_connector(&env)))
     };
     let (_config, mut targets) = run(&state);
     wait(&env, &mut targets, "listed", |targets| addresses(targets, "listed") == ["a:1", "b:2"]).await;

@@ -82,6 +82,7 @@ struct Pool {
     loops: BTreeMap<u64, Running>,
     dropped: Vec<DroppedTarget>,
     dropped_count: usize,
+    discovery_errors: Vec<String>,
 }
 
 struct Running {
@@ -98,6 +99,7 @@ struct Published {
     dropped_counts: Vec<(String, usize)>,
     configs: BTreeMap<String, Arc<ScrapeConfig>>,
     pools: Vec<String>,
+    discovery_errors: Vec<(String, String)>,
 }
 
 /// A running manager. Cheap to clone.
@@ -220,6 +222,7 @@ impl ScrapeManager {
         pool.config = wanted.config;
         pool.dropped = wanted.dropped;
         pool.dropped_count = wanted.dropped_count;
+        pool.discovery_errors = wanted.discovery_errors;
         if let Some(reason) = &wanted.barred {
             self.metrics.target_limit.inc();
             tracing::error!(job = key.name, reason = &**reason, "no target of this job is scraped");
@@ -283,6 +286,8 @@ impl ScrapeManager {
             published.dropped_counts.push((key.name.clone(), pool.dropped_count));
             published.configs.entry(key.name.clone()).or_insert_with(|| Arc::clone(&pool.config));
             published.pools.push(key.name.clone());
+            let errors = pool.discovery_errors.iter().map(|error| (key.name.clone(), error.clone()));
+            published.discovery_errors.extend(errors);
         }
         published.targets.sort_by(|a, b| (&a.pool, &a.target.url).cmp(&(&b.pool, &b.target.url)));
         published.pools.sort();
@@ -309,17 +314,27 @@ struct Wanted {
     targets: BTreeMap<u64, (Target, Option<InProcessTarget>)>,
     dropped: Vec<DroppedTarget>,
     dropped_count: usize,
+    /// What is wrong with where they come from.
+    discovery_errors: Vec<String>,
     /// Why no target may be scraped.
     barred: Option<Arc<str>>,
 }
 
 impl Wanted {
     fn empty(config: Arc<ScrapeConfig>) -> Self {
-        Self { config, targets: BTreeMap::new(), dropped: Vec::new(), dropped_count: 0, barred: None }
+        Self {
+            config,
+            targets: BTreeMap::new(),
+            dropped: Vec::new(),
+            dropped_count: 0,
+            discovery_errors: Vec::new(),
+            barred: None,
+        }
     }
 
     fn of_job(config: &Arc<ScrapeConfig>, discovered: Option<&JobTargets>) -> Self {
         let mut wanted = Self::empty(Arc::clone(config));
+        wanted.discovery_errors = discovered.map(|job| job.errors.clone()).unwrap_or_default();
         let groups = discovered.map_or(&[][..], |job| job.groups.as_slice());
         for group in groups {
             for own in &group.targets {
@@ -382,6 +397,7 @@ impl ScrapeHandle {
             dropped: published.dropped.clone(),
             dropped_counts: published.dropped_counts.clone(),
             pools: published.pools.clone(),
+            discovery_errors: published.discovery_errors.clone(),
         })
     }
 

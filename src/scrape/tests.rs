@@ -197,7 +197,7 @@ impl World {
         let (rule_inputs, inputs) = watch::channel(Arc::default());
         let append: Arc<dyn Append> = Arc::<Recorder>::clone(&recorder);
         let deps = ScrapeDeps { env: env.clone(), append, registry: registry.clone(), in_process, rule_inputs: inputs };
-        let targets = discovery::start(&env, receiver.clone(), &registry, None);
+        let targets = discovery::start(&env, receiver.clone(), &registry, None, crate::zookeeper::real_connector(&env));
         let handle = ScrapeManager::start(deps, receiver, targets);
         Self { env, recorder, handle, config: sender, own, answer, address, rule_inputs }
     }

@@ -87,6 +87,8 @@ pub struct ScrapeView {
     pub dropped_counts: Vec<(String, usize)>,
     /// The jobs' names, in-process ones included.
     pub pools: Vec<String>,
+    /// What is wrong with where targets come from: job, and what, in words.
+    pub discovery_errors: Vec<(String, String)>,
 }
 
 /// What the last scrape left.

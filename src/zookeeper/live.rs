@@ -51,7 +51,9 @@ impl Connector for LiveConnector {
             if chroot.len() > 1 {
                 // The crate cannot make the chroot through a client that has it.
                 let live = LiveClient::new(client.clone(), self.env.clone(), options.digest.is_some());
-                live.make_folders(chroot).await?;
+                if !options.is_foreign {
+                    live.make_folders(chroot).await?;
+                }
                 client = client.chroot(chroot.to_owned()).map_err(|_| ZooKeeperError::Other(format!("bad chroot {chroot}")))?;
             }
             Ok(Arc::new(LiveClient::new(client, self.env.clone(), options.digest.is_some())) as Arc<dyn Client>)

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! session   owns the only client: Away -> Connecting -> Syncing -> Live -> (Disconnected -> Syncing | Expired -> Connecting)
-//!   tree    one recursive watch on the root, path -> (data, mzxid, version, owner); re-armed and re-read after every reconnect
+//!   tree    one recursive watch on each root, path -> (data, mzxid, version, owner); re-armed and re-read after every reconnect
 //! live      the crate behind it, the only place that names it
 //! ```
 //!
@@ -11,10 +11,11 @@
 //! arms and reads the tree at the first start, after a reconnect and in a new session, and a watcher is never asked after a final event.
 
 mod live;
+mod metrics;
 mod session;
 pub mod tree_cache;
 
-pub use session::{Link, SessionStatus, Status, start};
+pub use session::{Link, SessionStatus, Status, start, start_foreign};
 pub use tree_cache::{Tree, Znode};
 
 use futures_util::future::BoxFuture;
@@ -29,7 +30,7 @@ pub const TREE_ZNODES_MAX: usize = 20_000;
 pub const TREE_BYTES_MAX: usize = 64 << 20;
 
 /// How to reach an ensemble.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// `host:port,host:port/chroot`.
     pub connect: String,
@@ -41,6 +42,8 @@ pub struct Options {
     pub digest: Option<String>,
     /// Folders below the root whose content the tree does without.
     pub unread: Vec<String>,
+    /// Whether all of it is somebody else's: nothing is made then, not even the chroot.
+    pub is_foreign: bool,
 }
 
 impl Options {
@@ -83,6 +86,9 @@ pub enum ZooKeeperError {
         /// How many bytes.
         bytes: usize,
     },
+    /// A tree has more than is read.
+    #[error("{0}")]
+    TooMuch(String),
     /// The server does not know this request.
     #[error("the ZooKeeper server does not support this request")]
     Unimplemented,
@@ -211,7 +217,7 @@ pub trait TreeWatch: Send {
 
 /// Builds sessions: the real one, or a made-up one in tests.
 pub trait Connector: Send + Sync {
-    /// Connects, making the chroot if it is missing.
+    /// Connects, making the chroot if it is missing and ours.
     fn connect<'a>(&'a self, options: &'a Options) -> BoxFuture<'a, Result<Arc<dyn Client>>>;
 }
 

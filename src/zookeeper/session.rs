@@ -7,11 +7,12 @@
 //!
 //! Nobody waits for this task: the server starts and goes on with what it knew last.
 
+use super::metrics::Metrics;
 use super::tree_cache::{self, Tree};
 use super::{Client, Connector, Options, SessionEvent, TreeEvent, TreeWatch, ZooKeeperError};
 use crate::env::Env;
 use crate::env::tasks::TaskHandle;
-use crate::telemetry::metrics::{Counter, Gauge, Histogram, Registry, SECONDS};
+use crate::telemetry::metrics::Registry;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,7 +53,8 @@ pub enum SessionStatus {
 }
 
 impl SessionStatus {
-    const ALL: [Self; 6] = [Self::Away, Self::Connecting, Self::Syncing, Self::Live, Self::Disconnected, Self::AuthFailed];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Away, Self::Connecting, Self::Syncing, Self::Live, Self::Disconnected, Self::AuthFailed];
 
     /// Returns the word for logs, metrics and pages.
     #[must_use]
@@ -115,63 +117,13 @@ impl Link {
     }
 }
 
-struct Metrics {
-    registry: Registry,
-    connected: Gauge,
-    expirations: Counter,
-    reconnects: Counter,
-    auth_failures: Counter,
-    resyncs: Counter,
-    resync_seconds: Histogram,
-    watch_events: Counter,
-    last_contact: Gauge,
-    tree_znodes: Gauge,
-    tree_bytes: Gauge,
-}
-
-impl Metrics {
-    fn new(registry: &Registry) -> Self {
-        let counter = |name, help| registry.counter(name, help, &[]);
-        let gauge = |name, help| registry.gauge(name, help, &[]);
-        Self {
-            connected: gauge("watchkeeper_zookeeper_connected", "Whether the ZooKeeper session is connected."),
-            expirations: counter("watchkeeper_zookeeper_session_expirations_total", "Sessions that ended against our will."),
-            reconnects: counter("watchkeeper_zookeeper_reconnects_total", "Connections that came back within a session."),
-            auth_failures: counter("watchkeeper_zookeeper_auth_failures_total", "Refused credentials."),
-            resyncs: counter("watchkeeper_zookeeper_resyncs_total", "Complete reads of the tree."),
-            resync_seconds: registry.histogram(
-                "watchkeeper_zookeeper_resync_duration_seconds",
-                "How long a complete read of the tree took.",
-                &[],
-                SECONDS,
-            ),
-            watch_events: counter("watchkeeper_zookeeper_watch_events_total", "Events of the tree's watch."),
-            last_contact: gauge(
-                "watchkeeper_zookeeper_last_contact_timestamp_seconds",
-                "When the tree was last known to be right.",
-            ),
-            tree_znodes: gauge("watchkeeper_zookeeper_tree_znodes", "Znodes in the tree."),
-            tree_bytes: gauge("watchkeeper_zookeeper_tree_bytes", "Bytes of data in the tree."),
-            registry: registry.clone(),
-        }
-    }
-
-    fn state(&self, now: SessionStatus) {
-        for state in SessionStatus::ALL {
-            let labels = [("state", state.as_str())];
-            let gauge = self.registry.gauge("watchkeeper_zookeeper_session_state", "1 for the state that holds.", &labels);
-            gauge.set(f64::from(u8::from(state == now)));
-        }
-        let connected = matches!(now, SessionStatus::Syncing | SessionStatus::Live);
-        self.connected.set(f64::from(u8::from(connected)));
-    }
-}
-
 struct Actor {
     env: Env,
     connector: Arc<dyn Connector>,
     options: Options,
     folders: Vec<String>,
+    /// What is watched. Those of a foreign ensemble change with who needs it.
+    roots: watch::Receiver<BTreeSet<String>>,
     status: watch::Sender<Status>,
     tree: watch::Sender<Option<Arc<Tree>>>,
     client: watch::Sender<Option<Arc<dyn Client>>>,
@@ -195,19 +147,45 @@ pub fn start(
     folders: Vec<String>,
     registry: &Registry,
 ) -> (Link, TaskHandle<()>) {
+    let roots = watch::channel(BTreeSet::from([options.root.clone()])).1;
+    let metrics = Metrics::new(registry, None);
+    start_actor(env, connector, options, folders, roots, metrics)
+}
+
+/// Starts a session that reads what somebody else keeps, and makes nothing. `roots` may change at any time; one that is not
+/// there is read as soon as it is, and one that is too large is refused without the others ([`Tree::roots`]).
+#[must_use]
+pub fn start_foreign(
+    env: &Env,
+    connector: Arc<dyn Connector>,
+    options: Options,
+    roots: watch::Receiver<BTreeSet<String>>,
+    registry: &Registry,
+) -> (Link, TaskHandle<()>) {
+    let metrics = Metrics::new(registry, Some(options.connect.clone()));
+    start_actor(env, connector, Options { is_foreign: true, ..options }, Vec::new(), roots, metrics)
+}
+
+fn start_actor(
+    env: &Env,
+    connector: Arc<dyn Connector>,
+    options: Options,
+    folders: Vec<String>,
+    roots: watch::Receiver<BTreeSet<String>>,
+    metrics: Metrics,
+) -> (Link, TaskHandle<()>) {
     let (status, status_seen) = watch::channel(Status::default());
     let (tree, tree_seen) = watch::channel(None);
     let (client, client_seen) = watch::channel(None);
     let (stop, stop_seen) = watch::channel(false);
-    let metrics = Metrics::new(registry);
     metrics.state(SessionStatus::Away);
-    let actor = Actor { env: env.clone(), connector, options, folders, status, tree, client, stop: stop_seen, metrics };
+    let actor = Actor { env: env.clone(), connector, options, folders, roots, status, tree, client, stop: stop_seen, metrics };
     let task = env.tasks.spawn("zookeeper", actor.run());
     (Link { status: status_seen, tree: tree_seen, client: client_seen, stop: Arc::new(stop) }, task)
 }
 
 impl Actor {
-    async fn run(self) {
+    async fn run(mut self) {
         let mut back_off = BACK_OFF_FIRST;
         while !*self.stop.borrow() {
             self.enter(SessionStatus::Connecting, String::new());
@@ -241,6 +219,7 @@ impl Actor {
         }
         self.client.send_replace(None);
         self.enter(SessionStatus::Away, String::new());
+        self.metrics.forget();
     }
 
     fn refused(&self) -> Duration {
@@ -270,14 +249,16 @@ impl Actor {
         self.metrics.state(state);
         let quiet = state == SessionStatus::Connecting || (state == SessionStatus::Away && before.last_error == error);
         if !quiet {
+            let ensemble = self.options.hosts_and_chroot().0;
             match (state, error.is_empty()) {
                 (SessionStatus::Live, _) => {
-                    tracing::info!(ensemble = %self.options.hosts_and_chroot().0, "ZooKeeper is connected");
+                    tracing::info!(ensemble, "ZooKeeper is connected");
                 }
                 (_, false) => {
-                    tracing::warn!(state = state.as_str(), %error, "ZooKeeper is not available; going on with what is known");
+                    let state = state.as_str();
+                    tracing::warn!(ensemble, state, %error, "ZooKeeper is not available; going on with what is known");
                 }
-                (_, true) => tracing::info!(state = state.as_str(), "ZooKeeper session"),
+                (_, true) => tracing::info!(ensemble, state = state.as_str(), "ZooKeeper session"),
             }
         }
         let now_ms = self.env.clock.now_ms();
@@ -294,7 +275,7 @@ impl Actor {
     }
 
     /// One client from its first moment to its end.
-    async fn live(&self, client: &Arc<dyn Client>) -> Ended {
+    async fn live(&mut self, client: &Arc<dyn Client>) -> Ended {
         self.status.send_modify(|status| status.session_id = client.session_id());
         let ended = loop {
             self.enter(SessionStatus::Syncing, String::new());
@@ -330,8 +311,8 @@ impl Actor {
         }
     }
 
-    /// Arms the watch first and reads then, so that nothing falls between. `None`: the server knows no such watch.
-    async fn arm_and_read(&self, client: &Arc<dyn Client>) -> super::Result<Option<Box<dyn TreeWatch>>> {
+    /// Arms the watches first and reads then, so that nothing falls between. `None`: the server knows no such watch.
+    async fn arm_and_read(&mut self, client: &Arc<dyn Client>) -> super::Result<Option<Vec<Box<dyn TreeWatch>>>> {
         let began = self.env.clock.monotonic();
         for folder in &self.folders {
             match client.make_folders(folder).await {
@@ -339,18 +320,31 @@ impl Actor {
                 Err(error) => return Err(error),
             }
         }
-        let watch = match client.watch_tree(&self.options.root).await {
-            Ok(watch) => Some(watch),
-            Err(ZooKeeperError::Unimplemented) => None,
-            Err(error) => return Err(error),
-        };
+        let roots = self.roots.borrow_and_update().clone();
+        let mut watches = Some(Vec::new());
+        for root in &roots {
+            match client.watch_tree(root).await {
+                Ok(watch) => watches.get_or_insert_default().push(watch),
+                Err(ZooKeeperError::Unimplemented) => {
+                    watches = None;
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
         // A follower may lag behind what a client saw before on another server.
-        client.sync(&self.options.root).await?;
-        let tree = tree_cache::read_all(client, &self.options.root, &self.options.unread).await?;
+        if let Some(root) = roots.first() {
+            client.sync(root).await?;
+        }
+        let tree = if self.options.is_foreign {
+            tree_cache::read_roots(client, &roots).await?
+        } else {
+            tree_cache::read_all(client, &self.options.root, &self.options.unread).await?
+        };
         self.metrics.resyncs.inc();
         self.metrics.resync_seconds.observe(self.env.clock.monotonic().saturating_sub(began).as_secs_f64());
         self.publish(tree);
-        Ok(watch)
+        Ok(watches)
     }
 
     fn publish(&self, tree: Tree) {
@@ -391,8 +385,9 @@ impl Actor {
     }
 
     /// Applies changes until the watch breaks (`None`: read all again) or the client is dead.
-    async fn follow(&self, client: &Arc<dyn Client>, mut watch: Option<Box<dyn TreeWatch>>) -> Option<Ended> {
-        let full_read = self.env.clock.sleep(if watch.is_some() { FULL_READ_EVERY } else { POLL_EVERY });
+    async fn follow(&mut self, client: &Arc<dyn Client>, mut watches: Option<Vec<Box<dyn TreeWatch>>>) -> Option<Ended> {
+        let mut roots = self.roots.clone();
+        let full_read = self.env.clock.sleep(if watches.is_some() { FULL_READ_EVERY } else { POLL_EVERY });
         tokio::pin!(full_read);
         let mut dirty = BTreeSet::new();
         let mut first_dirty = None;
@@ -402,7 +397,8 @@ impl Actor {
                 biased;
                 () = stopped(self.stop.clone()) => return Some(Ended::Stopped),
                 event = client.next_event() => return self.on_session_event(client, event).await,
-                event = next_event(&mut watch) => match event {
+                () = changed(&mut roots) => return None,
+                event = next_event(&mut watches) => match event {
                     TreeEvent::Changed(path) if tree_cache::is_within(&path, &self.options.unread) => {}
                     TreeEvent::Changed(path) => {
                         self.metrics.watch_events.inc();
@@ -444,9 +440,19 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
     drop(ended);
 }
 
-async fn next_event(watch: &mut Option<Box<dyn TreeWatch>>) -> TreeEvent {
-    match watch {
-        Some(watch) => watch.next().await,
-        None => std::future::pending().await,
+/// Waits until other roots are wanted; for ever where nobody can want others.
+async fn changed(roots: &mut watch::Receiver<BTreeSet<String>>) {
+    if roots.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn next_event(watches: &mut Option<Vec<Box<dyn TreeWatch>>>) -> TreeEvent {
+    match watches {
+        Some(watches) if !watches.is_empty() => {
+            let events = watches.iter_mut().map(|watch| watch.next());
+            futures_util::future::select_all(events).await.0
+        }
+        _ => std::future::pending().await,
     }
 }

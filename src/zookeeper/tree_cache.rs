@@ -37,11 +37,13 @@ impl Znode {
     }
 }
 
-/// All znodes at and below a root, by full path.
+/// All znodes at and below the roots, by full path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tree {
     /// Path -> znode.
     pub nodes: BTreeMap<String, Znode>,
+    /// The roots of a foreign tree that this was read for; with a reason those that are refused and of which nothing is here.
+    pub roots: BTreeMap<String, Option<String>>,
 }
 
 impl Tree {
@@ -100,7 +102,14 @@ pub(super) fn is_within(path: &str, folders: &[String]) -> bool {
     folders.iter().any(|folder| path.strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/')))
 }
 
-async fn list_all(client: &Arc<dyn Client>, root: &str, unread: &[String]) -> Result<Vec<String>> {
+/// Returns whether a path is a root or below it.
+#[must_use]
+pub fn is_at_or_below(path: &str, root: &str) -> bool {
+    let root = root.trim_end_matches('/');
+    path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+async fn list_all(client: &Arc<dyn Client>, root: &str, unread: &[String], znodes_max: usize) -> Result<Vec<String>> {
     let mut paths = vec![root.to_owned()];
     let mut level = vec![root.to_owned()];
     while !level.is_empty() {
@@ -111,8 +120,8 @@ async fn list_all(client: &Arc<dyn Client>, root: &str, unread: &[String]) -> Re
         while let Some(found) = lists.next().await {
             below.extend(found?);
         }
-        if paths.len() + below.len() > TREE_ZNODES_MAX {
-            return Err(ZooKeeperError::Other(format!("more than {TREE_ZNODES_MAX} znodes below {root}")));
+        if paths.len() + below.len() > znodes_max {
+            return Err(ZooKeeperError::TooMuch(format!("more than {TREE_ZNODES_MAX} znodes below {root}")));
         }
         below.sort();
         paths.extend(below.iter().cloned());
@@ -126,20 +135,47 @@ async fn list_all(client: &Arc<dyn Client>, root: &str, unread: &[String]) -> Re
 /// # Errors
 /// When a request fails, or the tree passes a limit: then nothing is returned, and the caller keeps what it has.
 pub async fn read_all(client: &Arc<dyn Client>, root: &str, unread: &[String]) -> Result<Tree> {
-    let paths = list_all(client, root, unread).await?;
     let mut tree = Tree::default();
-    let mut bytes = 0;
+    read_into(&mut tree, client, root, unread).await?;
+    Ok(tree)
+}
+
+/// Reads several roots into one tree. One that passes the limit, which is for all together, is refused; the others are read.
+///
+/// # Errors
+/// When a request fails.
+pub async fn read_roots(client: &Arc<dyn Client>, roots: &BTreeSet<String>) -> Result<Tree> {
+    let mut tree = Tree::default();
+    for root in roots {
+        let mut grown = tree.clone();
+        match read_into(&mut grown, client, root, &[]).await {
+            Ok(()) => {
+                tree = grown;
+                tree.roots.insert(root.clone(), None);
+            }
+            Err(ZooKeeperError::TooMuch(reason)) => {
+                tree.roots.insert(root.clone(), Some(reason));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(tree)
+}
+
+async fn read_into(tree: &mut Tree, client: &Arc<dyn Client>, root: &str, unread: &[String]) -> Result<()> {
+    let paths = list_all(client, root, unread, TREE_ZNODES_MAX.saturating_sub(tree.nodes.len())).await?;
+    let mut bytes = tree.bytes();
     let reads: Vec<Read> = paths.into_iter().map(|path| read_node(client, path)).collect();
     let mut reads = stream::iter(reads).buffer_unordered(READS_AT_ONCE);
     while let Some(read) = reads.next().await {
         let (path, Some(node)) = read? else { continue };
         bytes += node.data.len();
         if bytes > TREE_BYTES_MAX {
-            return Err(ZooKeeperError::Other(format!("more than {TREE_BYTES_MAX} bytes below {root}")));
+            return Err(ZooKeeperError::TooMuch(format!("more than {TREE_BYTES_MAX} bytes below {root}")));
         }
         tree.nodes.insert(path, node);
     }
-    Ok(tree)
+    Ok(())
 }
 
 /// Reads the paths that may have changed and returns the new tree. A vanished folder takes what was below it along.
@@ -148,7 +184,11 @@ pub async fn read_all(client: &Arc<dyn Client>, root: &str, unread: &[String]) -
 /// When a request fails; the caller keeps what it has and reads all again.
 pub async fn refresh(client: &Arc<dyn Client>, tree: &Tree, dirty: &BTreeSet<String>) -> Result<Tree> {
     let mut fresh = tree.clone();
-    let reads: Vec<Read> = dirty.iter().map(|path| read_node(client, path.clone())).collect();
+    let is_read = |path: &&String| {
+        let mut refused = tree.roots.iter().filter(|(_, reason)| reason.is_some());
+        !refused.any(|(root, _)| is_at_or_below(path, root))
+    };
+    let reads: Vec<Read> = dirty.iter().filter(is_read).map(|path| read_node(client, path.clone())).collect();
     let mut reads = stream::iter(reads).buffer_unordered(READS_AT_ONCE);
     while let Some(read) = reads.next().await {
         let (path, node) = read?;
@@ -166,7 +206,7 @@ pub async fn refresh(client: &Arc<dyn Client>, tree: &Tree, dirty: &BTreeSet<Str
         }
     }
     if fresh.nodes.len() > TREE_ZNODES_MAX || fresh.bytes() > TREE_BYTES_MAX {
-        return Err(ZooKeeperError::Other("the tree passed its limit".to_owned()));
+        return Err(ZooKeeperError::TooMuch("the tree passed its limit".to_owned()));
     }
     Ok(fresh)
 }
@@ -179,7 +219,7 @@ mod tests {
     fn below_gives_children_and_not_neighbours() {
         let node = Znode { denied: false, ..Znode::denied() };
         let paths = ["/w", "/w/rules", "/w/rules/a.yml", "/w/rules-old", "/w/rules/b/c"];
-        let tree = Tree { nodes: paths.iter().map(|path| ((*path).to_owned(), node.clone())).collect() };
+        let tree = Tree { nodes: paths.iter().map(|path| ((*path).to_owned(), node.clone())).collect(), ..Tree::default() };
         let found: Vec<_> = tree.below("/w/rules").map(|(path, _)| path).collect();
         assert_eq!(found, ["/w/rules/a.yml", "/w/rules/b/c"]);
     }

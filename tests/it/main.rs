@@ -31,4 +31,5 @@ mod sharding;
 mod support;
 mod tsdb;
 mod watching;
+mod zookeeper_discovery;
 mod zookeeper_session;

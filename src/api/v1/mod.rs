@@ -18,7 +18,7 @@ mod syntax_tree;
 mod targets;
 mod write;
 
-pub(super) use targets::scrape_now;
+pub(super) use targets::{discovery, scrape_now};
 
 use super::error::ApiError;
 use super::params::Params;

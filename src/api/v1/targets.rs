@@ -93,6 +93,15 @@ pub(in crate::api) async fn targets(State(api): State<ApiState>, params: Params)
     }))
 }
 
+/// Beyond Prometheus: what is wrong with where targets come from.
+pub(in crate::api) async fn discovery(State(api): State<ApiState>, params: Params) -> Response {
+    let view = view(&api);
+    let pool = params.get("scrapePool");
+    let errors = view.discovery_errors.iter().filter(|(name, _)| pool.is_empty() || name == pool);
+    let errors: Vec<Value> = errors.map(|(name, error)| json!({"scrapePool": name, "error": error})).collect();
+    success_value(&json!({"errors": errors}))
+}
+
 pub(in crate::api) async fn pools(State(api): State<ApiState>) -> Response {
     let mut pools = view(&api).pools.clone();
     pools.sort_unstable();

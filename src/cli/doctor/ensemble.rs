@@ -79,7 +79,7 @@ pub(super) async fn examine(chart: &mut Chart, config: &Config) {
         root: format!("/{}", zookeeper.root.trim_matches('/')),
         session_timeout: zookeeper.session_timeout,
         digest,
-        unread: Vec::new(),
+        ..zookeeper::Options::default()
     };
     let (hosts, chroot) = whole.hosts_and_chroot();
     let with_port = |host: &str| if host.contains(':') { host.to_owned() } else { format!("{host}:2181") };

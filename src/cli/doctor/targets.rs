@@ -9,6 +9,7 @@ use crate::exposition::{Dialect, Entry, Format, Parser, protobuf};
 use crate::net::{Client, ClientOptions, Request};
 use crate::scrape;
 use crate::telemetry::metrics::Registry;
+use crate::zookeeper::real_connector;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -25,7 +26,7 @@ pub(super) async fn examine(chart: &mut Chart, config: &Arc<Config>) {
         return;
     }
     let (_keep, configs) = watch::channel(Arc::clone(config));
-    let mut found = discovery::start(&chart.env, configs, &Registry::new(), None);
+    let mut found = discovery::start(&chart.env, configs, &Registry::new(), None, real_connector(&chart.env));
     // Slow sources get their time; what is there by then is tried.
     let complete = async {
         let all_there = |jobs: &Arc<std::collections::BTreeMap<_, crate::model::target::JobTargets>>| {

@@ -164,6 +164,7 @@ impl Ensemble {
             session_timeout: Duration::from_secs(6),
             digest,
             unread: Vec::new(),
+            is_foreign: false,
         };
         let (hosts, chroot) = whole.hosts_and_chroot();
         let (hosts, chroot) = (hosts.to_owned(), chroot.trim_end_matches('/').to_owned());

@@ -168,6 +168,25 @@ impl Regex {
         Ok(Some(out))
     }
 
+    /// Returns the groups of a match by name, and by number from 1, or `None` where `text` does not match.
+    #[must_use]
+    pub fn groups(&self, text: &str) -> Option<Vec<(String, String)>> {
+        let program = self.program()?;
+        let mut captures = program.create_captures();
+        program.captures(text, &mut captures);
+        if !captures.is_match() {
+            return None;
+        }
+        let mut groups = Vec::new();
+        let names = captures.group_info().pattern_names(regex_automata::PatternID::ZERO);
+        for (number, name) in names.enumerate().skip(1) {
+            let found = captures.get_group(number).and_then(|span| text.get(span.start..span.end)).unwrap_or_default();
+            groups.push((number.to_string(), found.to_owned()));
+            groups.extend(name.map(|name| (name.to_owned(), found.to_owned())));
+        }
+        Some(groups)
+    }
+
     fn program(&self) -> Option<&meta::Regex> {
         self.0.program.get_or_init(|| build(&self.0.tree).ok()).as_ref()
     }

@@ -83,8 +83,7 @@ impl OtherClient {
             connect: address,
             root: "/watchkeeper".to_owned(),
             session_timeout: Duration::from_secs(10),
-            digest: None,
-            unread: Vec::new(),
+            ..watchkeeper::zookeeper::Options::default()
         };
         let connector = watchkeeper::zookeeper::real_connector(&watchkeeper::env::Env::real());
         let client = runtime.block_on(connector.connect(&options)).unwrap();
