@@ -50,7 +50,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("nom", &["promql/", "exposition/", "config/", "model/", "template/"]),
     ("prometheus_parse", &["cli/doctor/targets.rs"]),
     ("procfs_core", &["host/"]),
-    ("similar", &["cli/rules/diff.rs"]),
+    ("similar", &["cluster/diff.rs"]),
     ("clap", &["cli/", "main.rs"]),
     ("stacker", &["promql/deep.rs"]),
     ("resvg", &["alerting/notify/chart/"]),

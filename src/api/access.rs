@@ -19,8 +19,12 @@ use std::sync::{Mutex, PoisonError};
 #[derive(Clone, Copy, Debug)]
 pub(in crate::api) struct Peer(pub(in crate::api) SocketAddr);
 
+/// Who asks, as far as that was proved; put into each request by the middleware.
+#[derive(Clone, Debug)]
+pub(in crate::api) struct User(pub(in crate::api) String);
+
 /// Paths whose POST only reads: Prometheus takes long queries that way.
-const READING_POSTS: [&str; 9] = [
+const READING_POSTS: [&str; 10] = [
     "/api/v1/query",
     "/api/v1/query_range",
     "/api/v1/query_exemplars",
@@ -30,6 +34,7 @@ const READING_POSTS: [&str; 9] = [
     "/api/v1/parse_query",
     "/api/v1/read",
     "/api/watchkeeper/v1/rules/replay",
+    "/api/watchkeeper/v1/zookeeper/rules/check",
 ];
 
 /// Paths that others may use only with authentication.
@@ -58,7 +63,7 @@ impl PasswordCache {
 }
 
 /// The middleware.
-pub(super) async fn guard(State(api): State<ApiState>, request: Request, next: Next) -> Response {
+pub(super) async fn guard(State(api): State<ApiState>, mut request: Request, next: Next) -> Response {
     let config = api.present_config();
     let web = &config.web;
     let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
@@ -73,10 +78,14 @@ pub(super) async fn guard(State(api): State<ApiState>, request: Request, next: N
     if path.starts_with("/act/") {
         return next.run(request).await;
     }
-    let role = match who(&api, web, request.headers()).await {
-        Ok(role) => role,
+    let who = match who(&api, web, request.headers()).await {
+        Ok(who) => who,
         Err(response) => return *response,
     };
+    let role = who.map(|(user, role)| {
+        request.extensions_mut().insert(User(user));
+        role
+    });
     if changes && role == Some(Role::Viewer) {
         return ApiError::new(ErrorKind::Forbidden, "viewers may not change anything").into_response();
     }
@@ -138,7 +147,7 @@ fn external_origin(web: &WebConfig) -> Option<String> {
 }
 
 /// Finds out who asks. Nobody in particular where no users and tokens are configured.
-async fn who(api: &ApiState, web: &WebConfig, headers: &HeaderMap) -> Result<Option<Role>, Box<Response>> {
+async fn who(api: &ApiState, web: &WebConfig, headers: &HeaderMap) -> Result<Option<(String, Role)>, Box<Response>> {
     if web.basic_auth_users.is_empty() && web.api_tokens.is_empty() {
         return Ok(None);
     }
@@ -147,7 +156,7 @@ async fn who(api: &ApiState, web: &WebConfig, headers: &HeaderMap) -> Result<Opt
     if scheme.eq_ignore_ascii_case("bearer") {
         for token in &web.api_tokens {
             if same_secret(&token_of(api, token), credentials.trim()) {
-                return Ok(Some(token.role));
+                return Ok(Some((token.name.clone(), token.role)));
             }
         }
     } else if scheme.eq_ignore_ascii_case("basic")
@@ -155,7 +164,8 @@ async fn who(api: &ApiState, web: &WebConfig, headers: &HeaderMap) -> Result<Opt
         && let Some(hash) = web.basic_auth_users.get(&user)
         && is_password(api, &user, &password, hash.reveal()).await
     {
-        return Ok(Some(web.roles.get(&user).copied().unwrap_or(Role::Operator)));
+        let role = web.roles.get(&user).copied().unwrap_or(Role::Operator);
+        return Ok(Some((user, role)));
     }
     let answer = (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Basic")], "Unauthorized\n");
     Err(Box::new(answer.into_response()))

@@ -22,6 +22,8 @@ pub enum ErrorKind {
     Unavailable,
     /// Not you: 403.
     Forbidden,
+    /// Somebody else was faster: 409.
+    Conflict,
 }
 
 impl ErrorKind {
@@ -37,6 +39,7 @@ impl ErrorKind {
             Self::NotFound => "not_found",
             Self::Unavailable => "unavailable",
             Self::Forbidden => "forbidden",
+            Self::Conflict => "conflict",
         }
     }
 
@@ -49,6 +52,7 @@ impl ErrorKind {
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Conflict => StatusCode::CONFLICT,
         }
     }
 }

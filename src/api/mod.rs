@@ -31,6 +31,7 @@ mod params;
 mod prefix;
 mod replay;
 mod routes;
+mod rule_store;
 mod serve;
 #[cfg(test)]
 mod serve_tests;

@@ -17,6 +17,7 @@ use crate::storage::Store;
 use crate::storage::append::Append;
 use crate::storage::select::{Querier, SelectError};
 use crate::telemetry::metrics::Registry;
+use crate::zookeeper::Link;
 use futures_util::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -74,6 +75,8 @@ pub struct Views {
     pub alertmanagers: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
     /// ZooKeeper as this server sees it.
     pub cluster: Arc<dyn Fn() -> ClusterView + Send + Sync>,
+    /// The ensemble with the rule files, and the root below which they lie; `None`: not configured.
+    pub rule_store: Option<(Link, String)>,
     /// What the server made of the configuration in ZooKeeper, and where each part of the configuration comes from.
     pub overlay: Option<watch::Receiver<Arc<OverlayView>>>,
     /// What changed lately.
@@ -88,6 +91,7 @@ impl Default for Views {
             alerting: None,
             alertmanagers: Arc::new(Vec::new),
             cluster: Arc::new(ClusterView::default),
+            rule_store: None,
             overlay: None,
             history: None,
         }

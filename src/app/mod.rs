@@ -11,6 +11,7 @@ mod own;
 mod query_log;
 mod reload;
 pub mod rule_files;
+mod rule_recorder;
 mod shutdown;
 mod sources;
 mod wiring;

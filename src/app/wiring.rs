@@ -3,7 +3,8 @@
 use super::query_log::QueryLogFile;
 use super::zookeeper_link::{self, ZooKeeperLink};
 use super::{
-    Data, Outside, Running, ServeOptions, alert_states, courier, external_url, keep_dump, overlay, own, reload::Reloader, sources,
+    Data, Outside, Running, ServeOptions, alert_states, courier, external_url, keep_dump, overlay, own, reload::Reloader,
+    rule_recorder, sources,
 };
 use crate::alerting::heartbeat::{self, Health, HeartbeatDeps};
 use crate::alerting::notify::chart::ChartFeed;
@@ -293,6 +294,10 @@ pub(super) async fn start(
 
     let lifecycle = lifecycle(reloader, quit, ready_seen);
     if let Some(zookeeper) = &zookeeper {
+        // Alone: nobody else would note it.
+        let is_leader = watch::channel(true).1;
+        let recorder = rule_recorder::run(env.clone(), zookeeper.link.clone(), zookeeper.root.clone(), is_leader);
+        drop(env.tasks.spawn("rule-recorder", recorder));
         let gauges = zookeeper_link::keep_gauges(env.clone(), zookeeper.link.clone(), rules.clone(), registry.clone());
         drop(env.tasks.spawn("zookeeper-gauges", gauges));
     }
@@ -302,6 +307,7 @@ pub(super) async fn start(
         alerting: Some(alerting.clone()),
         alertmanagers: Arc::new(move || external.urls()),
         cluster: cluster_view(zookeeper.as_ref()),
+        rule_store: zookeeper.as_ref().map(|zookeeper| (zookeeper.link.clone(), zookeeper.root.clone())),
         overlay: Some(reloader.overlay()),
         history: Some(Arc::clone(&data.history)),
     };

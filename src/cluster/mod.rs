@@ -3,8 +3,10 @@
 //! [`crate::zookeeper`] brings the tree, this module gives it sense. A store here is a function from a tree to typed values;
 //! what cannot be read is listed and never stops the rest.
 
+pub mod diff;
 pub mod history;
 pub mod last_known;
+pub mod outside;
 pub mod overlay;
 pub mod packing;
 pub mod paths;

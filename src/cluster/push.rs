@@ -4,12 +4,13 @@
 //! every rule file, changes those that differ and adds the history's entry ([`perform`]). What is too large for it is written before, where nobody
 //! looks: blobs, and parts that no znode names yet. Whether the texts are good rules is for others to say, before.
 
-use super::history::{self, AT_ONCE, Blob, History, Kind, Push};
+use super::history::{self, AT_ONCE, History, Kind, Push};
 use super::packing::{self, Parts, TEXT_BYTES_MAX};
-use super::paths;
 use super::snapshot::{Snapshot, differing};
+use super::{outside, paths};
 use crate::zookeeper::tree_cache::join;
 use crate::zookeeper::{Client, Lifetime, Operation, ZNODE_BYTES_MAX, ZooKeeperError};
+use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -259,11 +260,11 @@ pub async fn perform(
     }
 }
 
-fn path_of(root: &str, name: &str) -> String {
+pub(super) fn path_of(root: &str, name: &str) -> String {
     join(&paths::rules(root), name)
 }
 
-fn bytes_of(operations: &[Operation]) -> usize {
+pub(super) fn bytes_of(operations: &[Operation]) -> usize {
     let bytes = |operation: &Operation| match operation {
         Operation::Create { path, data, .. } | Operation::Set { path, data, .. } => path.len() + data.len(),
         Operation::Check { path, .. } | Operation::Delete { path, .. } => path.len(),
@@ -301,15 +302,11 @@ fn manifests(snapshot: &Snapshot, wanted: &Files, hashes: &BTreeMap<String, Stri
         parent = Some(number);
         number += 1;
     };
-    let blob = |name: &str, sha256: &str, size| (format!("{}/{name}", paths::RULES), Blob { sha256: sha256.to_owned(), size });
     let outside = snapshot.outside();
     if !outside.is_empty() {
-        let files = snapshot.files.iter().map(|(name, file)| blob(name, &file.sha256, file.text.len())).collect();
-        let why = format!("edited outside: {}", outside.join(", "));
-        let why = if why.chars().count() > 200 { why.chars().take(200).chain("...".chars()).collect() } else { why };
-        add(Kind::Outside, "other clients", &why, None, files);
+        add(Kind::Outside, outside::WHO, &outside::why(&outside), None, outside::files(snapshot));
     }
-    let sizes = hashes.iter().map(|(name, sha256)| blob(name, sha256, wanted.get(name).map_or(0, Vec::len))).collect();
+    let sizes = hashes.iter().map(|(name, sha256)| outside::blob(name, sha256, wanted.get(name).map_or(0, Vec::len))).collect();
     let kind = if note.restores.is_some() { Kind::Rollback } else { Kind::Push };
     add(kind, &note.who, &note.why, note.restores, sizes);
     manifests
@@ -364,7 +361,7 @@ fn change_file(
     });
 }
 
-async fn write_blobs(
+pub(super) async fn write_blobs(
     client: &Arc<dyn Client>,
     root: &str,
     snapshot: &Snapshot,
@@ -382,7 +379,11 @@ async fn write_blobs(
             texts.insert(blob.sha256.clone(), text);
         }
     }
-    let writes = texts.into_iter().map(|(sha256, text)| async move { history::write_blob(client, root, &sha256, text).await });
+    let write = |(sha256, text): (&String, &&[u8])| -> BoxFuture<'_, Result<(), ZooKeeperError>> {
+        let (sha256, text) = (sha256.clone(), text.to_vec());
+        Box::pin(async move { history::write_blob(client, root, &sha256, &text).await })
+    };
+    let writes: Vec<_> = texts.iter().map(write).collect();
     Ok(stream::iter(writes).buffer_unordered(AT_ONCE).try_collect::<()>().await?)
 }
 
@@ -397,7 +398,7 @@ async fn write_parts(client: &Arc<dyn Client>, parts: &[(String, Vec<u8>)]) -> (
 }
 
 /// Does the one transaction that counts. Where the connection breaks before the answer, the history tells what became of it.
-async fn commit(
+pub(super) async fn commit(
     client: &Arc<dyn Client>,
     root: &str,
     number: u64,

@@ -24,6 +24,7 @@ mod mail_links;
 mod main_job;
 mod reading;
 mod receivers;
+mod rule_store;
 mod rules_command;
 mod scraping;
 mod senders;

@@ -4,11 +4,11 @@
 
 #![expect(clippy::print_stderr, reason = "a command speaks to its user")]
 
-mod diff;
 mod folder;
 
 use super::client::block_on;
 use super::output::{Table, show};
+use crate::cluster::diff;
 use crate::cluster::history::{Blob, Kind, Push};
 use crate::cluster::paths;
 use crate::cluster::push::{self, Change, Files, Note, Pushed};

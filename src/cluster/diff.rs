@@ -7,7 +7,8 @@ use std::time::Duration;
 const LONGEST: Duration = Duration::from_secs(2);
 
 /// Returns the unified difference of two texts; empty where there is none.
-pub(super) fn unified(from: &[u8], to: &[u8], from_name: &str, to_name: &str) -> String {
+#[must_use]
+pub fn unified(from: &[u8], to: &[u8], from_name: &str, to_name: &str) -> String {
     let (from, to) = (String::from_utf8_lossy(from), String::from_utf8_lossy(to));
     let diff = TextDiff::configure().algorithm(Algorithm::Myers).timeout(LONGEST).diff_lines(from.as_ref(), to.as_ref());
     diff.unified_diff().context_radius(3).header(from_name, to_name).to_string()
