@@ -12,6 +12,7 @@ mod assets;
 mod compress;
 mod connections;
 mod encode;
+mod ensemble;
 mod error;
 mod events;
 mod federate;

@@ -73,6 +73,7 @@ const SERVED: &[Served] = &[
     Served("/api/watchkeeper/v1/zookeeper/rules/history/{push}", GET, "One version of the rule files, or the text of one file in it", &["name"]),
     Served("/api/watchkeeper/v1/zookeeper/rules/diff", GET, "What changed between two versions", &["from", "to"]),
     Served("/api/watchkeeper/v1/zookeeper/rules/rollback", POST, "Makes the rule files those of an earlier version", &[]),
+    Served("/api/watchkeeper/v1/zookeeper/servers", GET, "Each server of the ensemble: role, latency, connections, sizes", &[]),
     Served("/api/watchkeeper/v1/status/config", GET, "The configuration in force, with the origin of each part", &[]),
     Served("/api/watchkeeper/v1/discovery", GET, "What is wrong with where targets come from", &["scrapePool"]),
     Served("/api/watchkeeper/v1/cardinality", GET, "How many series carry each value of a label", &["label!", "limit", "hours"]),

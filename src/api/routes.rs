@@ -15,7 +15,7 @@
 //! | `GET`, `POST rules/replay` | when an alerting rule (`expr`, `for`, `keep_firing_for`, `labels`) would have fired: `fired`, `gaveUp`, and for each alert its `spans` |
 //! | `POST compact` | writes the head to blocks and merges all that can be merged, unfinished days too; answers when done with `blocks`, `bytes`, `samples` |
 //! | `GET why?fingerprint=HEX` or `why?labels={alertname="A"}` | why somebody is told of an alert, or not: `before` (rule, relabelling), and for each route that takes it `ways` with `receiver`, `verdict`, `text` and `steps` |
-//! | `GET zookeeper` | the session, the znodes below the root, and each rule file with the reason why it was refused |
+//! | `GET zookeeper` | the session, how much lies in which folder below the root (`trees`), and each rule file with the reason why it was refused |
 //! | `GET zookeeper/rules` | the rule files in ZooKeeper: `name`, `version`, `sha256`, `by` (push, who, at, why), `errors` with line and column; `head`, `outside` |
 //! | `GET zookeeper/rules/file?name=a.yml` | one of them with its `text` |
 //! | `POST zookeeper/rules/check` | `{"files": {"a.yml": "groups: ..."}}`: what is wrong with texts, as `check rules` says it; writes nothing |
@@ -23,12 +23,13 @@
 //! | `GET zookeeper/rules/history`, `GET zookeeper/rules/history/{push}`, with `?name=a.yml` its `text` | the pushes that are kept: who, when, why, what |
 //! | `GET zookeeper/rules/diff?from=1&to=2` | what changed between two pushes; without one of them: the files as they are |
 //! | `POST zookeeper/rules/rollback` | `{"push": 1, "head": 7, "reason": "", "author": "", "dryRun": false}`: the files of an earlier push again, as a new push; `head`: the newest push that was seen |
+//! | `GET zookeeper/servers` | each server of `zookeeper.connect` and of `zookeeper_servers`, asked now: `address`, `role`, `version`, `latencyAvgMs`, `connections`, `znodes`, `watches`, `dataBytes`, ...; or `error` |
 //! | `GET status/config` | the configuration in force: `yaml` with secrets hidden, `parts` with `from` (a file, `zookeeper:PATH`, `default`), `znodes` of the overlay with `refused` (line, column, reason), `version` (mzxid) |
 
 use super::state::ApiState;
 use super::{
-    access, act, alert_states, assets, compress, events, federate, lifecycle, methods, overview, prefix, replay, rule_store, v1,
-    v2, watchkeeper, why,
+    access, act, alert_states, assets, compress, ensemble, events, federate, lifecycle, methods, overview, prefix, replay,
+    rule_store, v1, v2, watchkeeper, why,
 };
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
@@ -57,6 +58,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/watchkeeper/v1/zookeeper/rules/history/{push}", get(rule_store::version))
         .route("/api/watchkeeper/v1/zookeeper/rules/diff", get(rule_store::diff))
         .route("/api/watchkeeper/v1/zookeeper/rules/rollback", post(rule_store::rollback))
+        .route("/api/watchkeeper/v1/zookeeper/servers", get(ensemble::servers))
         .route("/api/watchkeeper/v1/status/config", get(watchkeeper::effective_config))
         .route("/api/watchkeeper/v1/compact", post(watchkeeper::compact))
         .route("/api/watchkeeper/v1/cardinality", get(watchkeeper::cardinality))

@@ -8,11 +8,13 @@ use super::json::rfc3339;
 use super::params::Params;
 use super::state::ApiState;
 use super::v1::admin::act;
+use crate::cluster::view::ClusterView;
 use crate::model::rule_source::RuleOrigin;
 use crate::zookeeper::SessionStatus;
 use axum::extract::State;
 use axum::response::Response;
 use serde_json::json;
+use std::collections::BTreeMap;
 
 /// `GET zookeeper`.
 pub(super) async fn zookeeper(State(api): State<ApiState>) -> Response {
@@ -47,6 +49,8 @@ pub(super) async fn zookeeper(State(api): State<ApiState>) -> Response {
         "sessionId": status.session_id,
         "members": [],
         "znodes": view.znodes.len(),
+        "bytes": view.znodes.iter().map(|znode| znode.bytes).sum::<usize>(),
+        "trees": trees(&view),
         "rules": files.map(shown).collect::<Vec<_>>(),
     }))
 }
@@ -73,6 +77,21 @@ pub(super) async fn effective_config(State(api): State<ApiState>) -> Response {
         "znodes": overlay.znodes.iter().map(znode).collect::<Vec<_>>(),
         "version": overlay.version,
     }))
+}
+
+/// How many znodes and bytes lie below each folder of the root.
+fn trees(view: &ClusterView) -> Vec<serde_json::Value> {
+    let mut folders: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    for znode in &view.znodes {
+        let Some(below) = znode.path.strip_prefix(view.root.trim_end_matches('/')).and_then(|rest| rest.strip_prefix('/')) else {
+            continue;
+        };
+        let (folder, is_inside) = below.split_once('/').map_or((below, false), |(folder, _)| (folder, true));
+        let (znodes, bytes) = folders.entry(folder).or_default();
+        *znodes += usize::from(is_inside);
+        *bytes += znode.bytes;
+    }
+    folders.into_iter().map(|(name, (znodes, bytes))| json!({"name": name, "znodes": znodes, "bytes": bytes})).collect()
 }
 
 /// `POST compact`: writes the head to blocks and merges all that can be merged; answers when it is done. Takes its time, and

@@ -94,6 +94,11 @@ fn check_scrape(config: &mut ScrapeConfig, node: &Node) -> Result<(), ConfigErro
     if !matches!(config.scheme.as_str(), "http" | "https") {
         return Err(node.error_at("scheme", format!("scheme must be 'http' or 'https', found {:?}", config.scheme)));
     }
+    for server in &config.zookeeper_servers {
+        if server.is_empty() || server.contains(['/', ',']) || server.contains(char::is_whitespace) {
+            return Err(node.error_at("zookeeper_servers", format!("{server:?} is not like host:2181; one server each")));
+        }
+    }
     check_protocols(&config.scrape_protocols, node)
 }
 

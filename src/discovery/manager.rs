@@ -189,7 +189,9 @@ impl Manager {
             };
             sources.push(running);
         }
-        Job { fixed: static_targets::groups(&configs.static_configs), wrong, sources }
+        let mut fixed = static_targets::groups(&configs.static_configs);
+        fixed.extend(static_targets::zookeeper_servers(&scrape.zookeeper_servers));
+        Job { fixed, wrong, sources }
     }
 
     fn start(&mut self, job: &str, spec: Spec) -> Running {

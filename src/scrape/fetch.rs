@@ -1,5 +1,6 @@
-//! Getting a body: over HTTP, or from within the process.
+//! Getting a body: over HTTP, from a ZooKeeper server, or from within the process.
 
+use super::ensemble::EnsembleServer;
 use super::in_process::InProcess;
 use crate::config::ScrapeConfig;
 use crate::config::global::{NameEscaping, ScrapeProtocol};
@@ -18,6 +19,7 @@ pub(super) enum Fetcher {
         request: Box<Request>,
     },
     InProcess(Arc<dyn InProcess>),
+    Ensemble(Box<EnsembleServer>),
     /// The target cannot be asked, and why.
     Broken(String),
 }
@@ -45,6 +47,8 @@ pub(super) enum FetchError {
     ContentType(String),
     #[error("{0}")]
     Broken(String),
+    #[error("{0}")]
+    Ensemble(String),
     #[error("the collector failed")]
     Collector,
 }
@@ -98,8 +102,12 @@ fn format(content_type: &str, fallback: Option<ScrapeProtocol>) -> Result<Format
 
 impl Fetcher {
     /// Returns the way to a target.
-    pub(super) fn http(env: &Env, config: &ScrapeConfig, url: &str, timeout: Duration, budget: &Budget) -> Self {
-        match Self::try_http(env, config, url, timeout, budget) {
+    pub(super) fn new(env: &Env, config: &ScrapeConfig, url: &str, timeout: Duration, budget: &Budget) -> Self {
+        let made = match EnsembleServer::of_url(env, url) {
+            Some(server) => server.map(|server| Self::Ensemble(Box::new(server))),
+            None => Self::try_http(env, config, url, timeout, budget),
+        };
+        match made {
             Ok(fetcher) => fetcher,
             Err(message) => Self::Broken(message),
         }
@@ -138,6 +146,10 @@ impl Fetcher {
             Self::InProcess(source) => {
                 let source = Arc::clone(source);
                 let body = env.tasks.blocking(move || source.collect()).await.map_err(|_| FetchError::Collector)?;
+                Ok(Fetched { body, format: Format::Lines(Dialect::Text), content_type: "text/plain".to_owned(), _claim: None })
+            }
+            Self::Ensemble(server) => {
+                let body = server.metrics(timeout).await.map_err(FetchError::Ensemble)?;
                 Ok(Fetched { body, format: Format::Lines(Dialect::Text), content_type: "text/plain".to_owned(), _claim: None })
             }
             Self::Http { client, request } => {

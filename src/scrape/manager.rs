@@ -254,7 +254,7 @@ impl ScrapeManager {
     ) -> Running {
         let (fetcher, first_ms) = match &source {
             Some(source) => (Fetcher::InProcess(Arc::clone(&source.source)), Some(self.env.clock.now_ms() + IN_PROCESS_FIRST_MS)),
-            None => (Fetcher::http(&self.env, config, &target.url, target.timeout, &self.budget), None),
+            None => (Fetcher::new(&self.env, config, &target.url, target.timeout, &self.budget), None),
         };
         let shared = Arc::new(Shared::new(pool, target));
         shared.bar(barred);

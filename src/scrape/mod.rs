@@ -5,7 +5,7 @@
 //!        |  manager: one task; makes target sets, starts and stops loops, changes only what changed
 //!        v
 //! scrape_loop: one light task per target
-//!        |  fetch -> reading: cache (positional, exposition behind it) for text; gathered for protobuf and conversions
+//!        |  fetch (HTTP; in-process; ensemble: a ZooKeeper server) -> reading: cache (positional, exposition behind it) for text; gathered for protobuf and conversions
 //!        |  -> append: one scrape = one row, histograms beside it
 //!        v
 //! view: what the API and the dashboard show of targets
@@ -20,6 +20,7 @@ mod cache_lines;
 #[cfg(test)]
 mod cache_tests;
 mod created;
+pub mod ensemble;
 mod failure_log;
 mod fetch;
 mod gathered;

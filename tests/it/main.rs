@@ -33,4 +33,5 @@ mod support;
 mod tsdb;
 mod watching;
 mod zookeeper_discovery;
+mod zookeeper_metrics;
 mod zookeeper_session;

@@ -7,7 +7,7 @@ use crate::env::Env;
 use crate::exposition::families::{About, Options, Sample, Sink};
 use crate::exposition::{Dialect, Entry, Format, Parser, protobuf};
 use crate::net::{Client, ClientOptions, Request};
-use crate::scrape;
+use crate::scrape::{self, ensemble::EnsembleServer};
 use crate::telemetry::metrics::Registry;
 use crate::zookeeper::real_connector;
 use std::sync::Arc;
@@ -131,6 +131,11 @@ fn losses(chart: &mut Chart, job: &ScrapeConfig, samples: usize, took: Duration)
 }
 
 async fn fetch(env: &Env, job: &ScrapeConfig, url: &str) -> Result<(String, Vec<u8>), String> {
+    if let Some(server) = EnsembleServer::of_url(env, url) {
+        let server = server?;
+        let body = Box::pin(server.metrics(job.scrape_timeout.max(Duration::from_secs(1)))).await?;
+        return Ok(("text/plain".to_owned(), body));
+    }
     let options = ClientOptions::from_config(&job.http, url.starts_with("https:"))?;
     let client = Client::new(env, options);
     let request = Request::get(url, BODY_BYTES_MAX).map_err(|error| error.to_string())?;

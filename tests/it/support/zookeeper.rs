@@ -13,34 +13,39 @@ pub(crate) struct ZooKeeper {
     process: Option<Process>,
     config: PathBuf,
     log: PathBuf,
+    host: String,
     pub(crate) port: u16,
 }
 
 impl ZooKeeper {
     pub(crate) fn start(scratch: &Scratch) -> Self {
+        Self::start_with(scratch, "127.0.0.1", "admin.enableServer=false\n4lw.commands.whitelist=*\n")
+    }
+
+    /// Starts one that listens at another address of the loopback network, with further settings; `ruok` must be allowed.
+    pub(crate) fn start_with(scratch: &Scratch, host: &str, settings: &str) -> Self {
         let port = free_port();
-        let data = scratch.join("zookeeper");
+        let name = if host == "127.0.0.1" { "zookeeper".to_owned() } else { format!("zookeeper-{host}") };
+        let data = scratch.join(&name);
         let config = scratch.write(
-            "zoo.cfg",
-            &format!(
-                "tickTime=500\ndataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\nadmin.enableServer=false\n4lw.commands.whitelist=*\n",
-                data.display()
-            ),
+            &format!("{name}.cfg"),
+            &format!("tickTime=500\ndataDir={}\nclientPort={port}\nclientPortAddress={host}\n{settings}", data.display()),
         );
-        let mut server = Self { process: None, config, log: scratch.join("zookeeper.log"), port };
+        let mut server = Self { process: None, config, log: scratch.join(&format!("{name}.log")), host: host.to_owned(), port };
         server.resume();
         server
     }
 
     pub(crate) fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("{}:{}", self.host, self.port)
     }
 
     /// Starts it (again) and waits until it serves.
     pub(crate) fn resume(&mut self) {
         assert!(std::path::Path::new("/usr/share/java/zookeeper.jar").exists(), "no ZooKeeper here: apt-get install zookeeper");
         let mut command = Command::new("java");
-        command.args(["-Xmx96m", "-XX:TieredStopAtLevel=1", "-cp", JARS, "org.apache.zookeeper.server.ZooKeeperServerMain"]);
+        let classes = format!("{JARS}:{}", admin_jars());
+        command.args(["-Xmx96m", "-XX:TieredStopAtLevel=1", "-cp", &classes, "org.apache.zookeeper.server.ZooKeeperServerMain"]);
         command.arg(&self.config);
         self.process = Some(Process::start(&mut command, "zookeeper", self.log.clone()));
         let address = self.address();
@@ -59,6 +64,16 @@ impl ZooKeeper {
         command.arg(self.address()).args(words);
         run(&mut command).1
     }
+}
+
+/// What the AdminServer needs.
+fn admin_jars() -> String {
+    let all = std::fs::read_dir("/usr/share/java").into_iter().flatten().flatten().map(|entry| entry.path());
+    let fits = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        ["jetty9-", "jackson-", "servlet-api", "libservlet"].iter().any(|begin| name.starts_with(begin)) && name.ends_with(".jar")
+    };
+    all.filter(fits).map(|path| path.display().to_string()).collect::<Vec<_>>().join(":")
 }
 
 pub(crate) fn ask(address: &str, word: &str) -> std::io::Result<String> {
