@@ -8,6 +8,7 @@ pub mod configuration;
 mod courier;
 mod overlay;
 mod own;
+pub mod publish;
 mod query_log;
 mod reload;
 pub mod rule_files;

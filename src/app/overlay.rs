@@ -3,6 +3,7 @@
 //! A znode that is refused stays at its last good text, which is kept on disk once it is in force: so that a restart while ZooKeeper is away,
 //! or while what lies there is broken, goes on with it.
 
+use super::publish;
 use super::reload::Reloader;
 use super::zookeeper_link::ZooKeeperLink;
 use crate::alerting::Alerting;
@@ -25,7 +26,11 @@ const ZNODES: &str = "watchkeeper_zookeeper_config_znodes";
 /// Says what a configuration asks for that the server does not do.
 pub(super) fn supported(config: &Config) -> Result<(), String> {
     let unsupported = config.unsupported(SENDABLE);
-    if unsupported.is_empty() { discovery::check(config) } else { Err(unsupported.join("; ")) }
+    if unsupported.is_empty() {
+        discovery::check(config).and_then(|()| publish::check(config))
+    } else {
+        Err(unsupported.join("; "))
+    }
 }
 
 /// Shows a configuration that nothing is laid over.

@@ -3,8 +3,8 @@
 use super::query_log::QueryLogFile;
 use super::zookeeper_link::{self, ZooKeeperLink};
 use super::{
-    Data, Outside, Running, ServeOptions, alert_states, courier, external_url, keep_dump, overlay, own, reload::Reloader,
-    rule_recorder, sources,
+    Data, Outside, Running, ServeOptions, alert_states, courier, external_url, keep_dump, overlay, own, publish,
+    reload::Reloader, rule_recorder, sources,
 };
 use crate::alerting::heartbeat::{self, Health, HeartbeatDeps};
 use crate::alerting::notify::chart::ChartFeed;
@@ -171,6 +171,12 @@ fn cluster_view(zookeeper: Option<&ZooKeeperLink>) -> Arc<dyn Fn() -> ClusterVie
     })
 }
 
+/// What this member is called.
+fn member_name(env: &Env, config: &Config, listen: &str) -> String {
+    let port = listen.rsplit(':').next().unwrap_or_default();
+    if config.cluster.name.is_empty() { format!("{}:{port}", env.host_name()) } else { config.cluster.name.clone() }
+}
+
 /// The listener, at work since before the data directory was opened.
 pub(super) struct Door {
     /// Takes the real routes when they are there.
@@ -298,6 +304,17 @@ pub(super) async fn start(
         let is_leader = watch::channel(true).1;
         let recorder = rule_recorder::run(env.clone(), zookeeper.link.clone(), zookeeper.root.clone(), is_leader);
         drop(env.tasks.spawn("rule-recorder", recorder));
+        let deps = publish::PublishDeps {
+            env: env.clone(),
+            link: zookeeper.link.clone(),
+            root: zookeeper.root.clone(),
+            by: member_name(&env, &present, &listen),
+            engine: Arc::clone(&engine),
+            querier: Arc::clone(&querier),
+            registry: registry.clone(),
+            leads: watch::channel(true).1,
+        };
+        drop(env.tasks.spawn("publish", publish::run(deps, config.clone())));
         let gauges = zookeeper_link::keep_gauges(env.clone(), zookeeper.link.clone(), rules.clone(), registry.clone());
         drop(env.tasks.spawn("zookeeper-gauges", gauges));
     }

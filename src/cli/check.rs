@@ -5,6 +5,7 @@
 #![expect(clippy::print_stderr, reason = "a command speaks to its user")]
 
 use crate::alerting;
+use crate::app::publish;
 use crate::config::{self, AlertmanagerConfig, Config, ConfigError, Files};
 use crate::discovery;
 use crate::env::disk::RealDisk;
@@ -138,6 +139,7 @@ fn check_config(path: &Path, text: &str) -> Result<Findings, ConfigError> {
         }
     }
     found.errors.extend(discovery::check(&config).err());
+    found.errors.extend(publish::check(&config).err());
     found.warnings.extend(missing_files(&config));
     if let Some(alertmanager) = &config.alertmanager {
         check_notifier(alertmanager, &mut found);

@@ -10,6 +10,7 @@ pub mod outside;
 pub mod overlay;
 pub mod packing;
 pub mod paths;
+pub mod publish;
 pub mod push;
 pub mod rules;
 pub mod snapshot;

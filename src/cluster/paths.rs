@@ -19,13 +19,13 @@ pub const BLOBS: &str = "blobs";
 /// Returns the folders that a server needs to know nothing of until somebody asks.
 #[must_use]
 pub fn unread(root: &str) -> Vec<String> {
-    [HISTORY, BLOBS].iter().map(|name| join(root, name)).collect()
+    [HISTORY, BLOBS, super::publish::PUBLISH].iter().map(|name| join(root, name)).collect()
 }
 
 /// Returns the folders that a server makes when it comes, in order.
 #[must_use]
 pub fn folders(root: &str) -> Vec<String> {
-    [RULES, CONFIG, SCRAPE, MEMBERS, "election", "silences", "notified", "acks", HISTORY, BLOBS, "publish"]
+    [RULES, CONFIG, SCRAPE, MEMBERS, "election", "silences", "notified", "acks", HISTORY, BLOBS, super::publish::PUBLISH]
         .iter()
         .map(|name| join(root, name))
         .collect()

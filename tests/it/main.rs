@@ -34,4 +34,5 @@ mod tsdb;
 mod watching;
 mod zookeeper_discovery;
 mod zookeeper_metrics;
+mod zookeeper_publish;
 mod zookeeper_session;
