@@ -1,4 +1,5 @@
-//! Publishes what `zookeeper.publish` selects: asks the query engine, turn by turn, and hands the answers to [`cluster::publish`].
+//! Publishes what `zookeeper.publish` selects: asks the query engine, turn by turn, and hands the answers to
+//! [`crate::cluster::publish`].
 //!
 //! Only the member that leads does; nothing waits for it.
 

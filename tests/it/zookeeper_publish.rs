@@ -34,11 +34,7 @@ fn values_are_written_when_they_change_and_go_when_they_are_not_wanted() {
     let mut zookeeper = ZooKeeper::start(&scratch);
     let application = Application::start(&scratch);
     let queue = "{name: queue, query: 'sum by (job) (app_queue_length)', interval: 5s}";
-    let text = config(
-        &zookeeper.address(),
-        application.port,
-        &format!("up, {queue}, {{name: taken, query: 'vector(1)'}}"),
-    );
+    let text = config(&zookeeper.address(), application.port, &format!("up, {queue}, {{name: taken, query: 'vector(1)'}}"));
     let file = scratch.write("watchkeeper.yml", &text);
     let client = OtherClient::connect(zookeeper.address());
     client.put("/watchkeeper/publish/taken", b"somebody else's");
