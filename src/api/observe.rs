@@ -35,6 +35,8 @@ struct Look {
     removed_notifications: u64,
     /// The state's word; empty where ZooKeeper is not configured.
     zookeeper: &'static str,
+    /// Since when it is so.
+    zookeeper_since_ms: i64,
     /// By znode of the configuration: why it is refused.
     refused_config: BTreeMap<String, String>,
     reload_failed: bool,
@@ -46,6 +48,7 @@ impl Look {
         let cluster = (api.views.cluster)();
         if cluster.configured {
             look.zookeeper = cluster.status.state.as_str();
+            look.zookeeper_since_ms = cluster.status.since_ms;
         }
         for znode in &api.overlay().znodes {
             if let Some(error) = &znode.refused {
@@ -134,6 +137,10 @@ fn compare(old: &Look, new: &Look) -> Vec<Difference> {
         // On its way from one to the other is no news.
         let settled = matches!(new.zookeeper, "live" | "away" | "disconnected" | "auth_failed");
         let text = settled.then(|| format!("ZooKeeper is {}", new.zookeeper.replace('_', " ")));
+        found.push(difference("zookeeper", text, "/zookeeper"));
+    } else if old.zookeeper_since_ms != new.zookeeper_since_ms {
+        // Between two looks it was something else.
+        let text = (new.zookeeper == "live").then(|| "ZooKeeper was gone for a moment and is live again".to_owned());
         found.push(difference("zookeeper", text, "/zookeeper"));
     }
     found
@@ -273,6 +280,16 @@ mod tests {
 
     fn texts(old: &Look, new: &Look) -> Vec<(&'static str, Option<String>)> {
         compare(old, new).into_iter().map(|difference| (difference.kind, difference.text)).collect()
+    }
+
+    #[test]
+    fn a_session_that_was_lost_between_two_looks_is_told() {
+        let old = Look { zookeeper: "live", zookeeper_since_ms: 1, ..Look::default() };
+        assert_eq!(texts(&old, &old.clone()), []);
+        let back = Look { zookeeper_since_ms: 2, ..old.clone() };
+        assert_eq!(texts(&old, &back), [("zookeeper", Some("ZooKeeper was gone for a moment and is live again".to_owned()))]);
+        let away = Look { zookeeper: "away", zookeeper_since_ms: 3, ..old.clone() };
+        assert_eq!(texts(&old, &away), [("zookeeper", Some("ZooKeeper is away".to_owned()))]);
     }
 
     #[test]

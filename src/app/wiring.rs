@@ -317,6 +317,9 @@ pub(super) async fn start(
         drop(env.tasks.spawn("publish", publish::run(deps, config.clone())));
         let gauges = zookeeper_link::keep_gauges(env.clone(), zookeeper.link.clone(), rules.clone(), registry.clone());
         drop(env.tasks.spawn("zookeeper-gauges", gauges));
+        let (link, root) = (zookeeper.link.clone(), zookeeper.root.clone());
+        let measuring = zookeeper_link::measure_activation(env.clone(), link, root, rules.clone(), registry.clone());
+        drop(env.tasks.spawn("rule-activation", measuring));
     }
     let views = Views {
         scrape: Some(scrape.clone()),

@@ -9,13 +9,14 @@ use crate::env::tasks::TaskHandle;
 use crate::model::rule_source::RuleOrigin;
 use crate::rules::RulesHandle;
 use crate::state::State;
-use crate::telemetry::metrics::Registry;
+use crate::telemetry::metrics::{Registry, SECONDS};
 use crate::zookeeper::{self, Connector, Link, Options, SessionStatus, Tree};
 use anyhow::Context as _;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+const FILES: &str = "watchkeeper_zookeeper_rule_files";
 const REFUSED: &str = "watchkeeper_zookeeper_rule_file_refused";
 
 /// A running session and what was known before it.
@@ -68,6 +69,7 @@ pub(super) async fn start(
         root: root.clone(),
         session_timeout: wanted.session_timeout,
         digest,
+        tls: wanted.tls.as_ref().map(zookeeper::Tls::from_config),
         unread: cluster::paths::unread(&root),
         is_foreign: false,
     };
@@ -86,6 +88,44 @@ pub(super) async fn start(
     Ok(Some(ZooKeeperLink { link, connect: wanted.connect.clone(), root, last_known, session, keeper }))
 }
 
+/// Returns whether the rules have taken in these versions.
+fn has_all(rules: &RulesHandle, versions: &BTreeMap<String, u64>) -> bool {
+    let view = rules.view();
+    let found: BTreeMap<&str, u64> = view.files.iter().map(|file| (file.origin.path(), file.found_version)).collect();
+    versions.iter().all(|(path, version)| found.get(path.as_str()).is_some_and(|found| found >= version))
+}
+
+/// Measures how long it takes from the first event about a change of rule files until all of them are taken in.
+pub(super) async fn measure_activation(env: Env, link: Link, root: String, mut rules: RulesHandle, registry: Registry) {
+    let help = "From the first event about a change of rule files until they are in force.";
+    let seconds = registry.histogram("watchkeeper_zookeeper_rule_activation_seconds", help, &[], SECONDS);
+    let mut tree = link.tree.clone();
+    let mut before: Option<BTreeMap<String, u64>> = None;
+    loop {
+        let versions = tree.borrow_and_update().as_ref().map(|tree| cluster::rules::versions(tree, &root));
+        let noticed = link.noticed_at();
+        if let Some(versions) = versions
+            && before.as_ref() != Some(&versions)
+        {
+            let is_first = before.is_none();
+            // What has changed again meanwhile is measured as a whole.
+            while !has_all(&rules, &versions) && !tree.has_changed().unwrap_or(true) {
+                if rules.changed().await.is_err() {
+                    return;
+                }
+            }
+            // What a session finds when it begins nobody has just changed.
+            if !is_first {
+                seconds.observe(env.clock.monotonic().saturating_sub(noticed).as_secs_f64());
+            }
+            before = Some(versions);
+        }
+        if tree.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
 const GAUGES_EVERY: Duration = Duration::from_secs(1);
 
 /// Keeps the gauges that need more than the session: refused rule files, how old the known tree is, who leads.
@@ -101,6 +141,14 @@ pub(super) async fn keep_gauges(env: Env, link: Link, rules: RulesHandle, regist
         let since_s = env.clock.now_ms() as f64 / 1000.0 - contact.get();
         age.set(if live || contact.get() <= 0.0 { 0.0 } else { since_s.max(0.0) });
         let view = rules.view();
+        let is_znode = |origin: &RuleOrigin| matches!(origin, RuleOrigin::Znode(_));
+        let refused: Vec<_> = view.refused.iter().filter(|refused| is_znode(&refused.origin)).collect();
+        let denied = refused.iter().filter(|refused| refused.reason.starts_with(cluster::rules::DENIED)).count();
+        let all = view.files.iter().filter(|file| is_znode(&file.origin)).count();
+        let states = [("active", all.saturating_sub(refused.len())), ("refused", refused.len() - denied), ("denied", denied)];
+        for (state, count) in states {
+            registry.gauge(FILES, "Rule files in ZooKeeper by state.", &[("state", state)]).set(count as f64);
+        }
         let in_zookeeper = view.files.iter().map(|file| &file.origin).chain(view.refused.iter().map(|file| &file.origin));
         let files: BTreeSet<String> =
             in_zookeeper.filter(|origin| matches!(origin, RuleOrigin::Znode(_))).map(|origin| origin.path().to_owned()).collect();

@@ -8,6 +8,9 @@ use crate::model::utf8;
 use crate::zookeeper::tree_cache::join;
 use crate::zookeeper::{Tree, Znode};
 
+/// Why a file that may not be read is refused.
+pub const DENIED: &str = "no permission to read this znode";
+
 /// Returns the rule files of a tree, sorted by path. Folders and empty znodes are none.
 #[must_use]
 pub fn sources(tree: &Tree, root: &str) -> RuleSources {
@@ -37,21 +40,32 @@ pub(super) fn content(tree: &Tree, path: &str, node: &Znode) -> Result<Vec<u8>, 
     packing::unpack(&node.data, |name| tree.nodes.get(&join(path, name)).map(|part| &part.data))
 }
 
-fn source(tree: &Tree, path: &str, node: &Znode) -> RuleSource {
+/// Returns the version of each rule file of a tree by its path.
+#[must_use]
+pub fn versions(tree: &Tree, root: &str) -> std::collections::BTreeMap<String, u64> {
+    let files = znodes(tree, root).filter(|(_, node)| !is_unfinished(node));
+    files.map(|(path, node)| (path.to_owned(), version(tree, path, node))).collect()
+}
+
+/// The newest transaction of a file and the parts that count.
+fn version(tree: &Tree, path: &str, node: &Znode) -> u64 {
     let parts = Parts::read(&node.data).and_then(Result::ok);
     let parts = parts.iter().flat_map(Parts::names).filter_map(|name| tree.nodes.get(&join(path, &name)));
-    let changed = parts.map(|part| part.mzxid).fold(node.mzxid, i64::max);
+    u64::try_from(parts.map(|part| part.mzxid).fold(node.mzxid, i64::max)).unwrap_or(0)
+}
+
+fn source(tree: &Tree, path: &str, node: &Znode) -> RuleSource {
     RuleSource {
         origin: RuleOrigin::Znode(path.to_owned()),
         text: text(tree, path, node),
-        version: u64::try_from(changed).unwrap_or(0),
+        version: version(tree, path, node),
         modified_ms: (!node.denied).then_some(node.modified_ms),
     }
 }
 
 fn text(tree: &Tree, path: &str, node: &Znode) -> Result<String, SourceError> {
     if node.denied {
-        return Err(SourceError::whole("no permission to read this znode"));
+        return Err(SourceError::whole(DENIED));
     }
     Ok(utf8::decode(content(tree, path, node).map_err(SourceError::whole)?)?)
 }

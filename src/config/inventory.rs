@@ -40,6 +40,17 @@ impl Config {
                 found.push(format!("remote_write {}: {key} is not supported", remote.url));
             }
         }
+        if let Some(tls) = self.zookeeper.as_ref().and_then(|zookeeper| zookeeper.tls.as_ref()) {
+            let given = [
+                ("server_name", !tls.server_name.is_empty()),
+                ("insecure_skip_verify", tls.insecure_skip_verify),
+                ("min_version", !tls.min_version.is_empty()),
+                ("max_version", !tls.max_version.is_empty()),
+            ];
+            let words = "is not supported: TLS 1.2 or 1.3, and the certificates must be for the names in zookeeper.connect";
+            found.extend(given.iter().filter(|(_, given)| *given).map(|(key, _)| format!("zookeeper.tls.{key} {words}")));
+            found.extend(unsupported_of_tls(tls).iter().map(|wish| format!("zookeeper: {wish}")));
+        }
         if let Some(alertmanager) = &self.alertmanager {
             found.extend(alertmanager.unsupported(sendable));
         }

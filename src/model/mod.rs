@@ -5,6 +5,7 @@
 //! configuration and an `i64` ending in `_ms` where it is arithmetic on timestamps.
 
 pub mod alert;
+pub mod base64;
 pub mod chart;
 pub mod duration;
 pub mod exemplar;

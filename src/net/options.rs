@@ -4,6 +4,7 @@ use super::error::ClientError;
 use super::oauth2::OAuth2Options;
 use super::tls::TlsOptions;
 use crate::env::Env;
+use crate::model::base64::encode as base64;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use std::path::PathBuf;
 
@@ -163,19 +164,4 @@ fn secret_header(text: &str) -> Result<HeaderValue, ClientError> {
 #[must_use]
 pub fn basic(user: &str, password: &str) -> String {
     format!("Basic {}", base64(format!("{user}:{password}").as_bytes()))
-}
-
-/// Encodes as base64 (RFC 4648, with padding).
-#[must_use]
-pub fn base64(data: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(data.len().div_ceil(3) * 4);
-    for chunk in data.chunks(3) {
-        let bits = chunk.iter().fold(0_u32, |bits, byte| (bits << 8) | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for place in 0..4 {
-            let digit = DIGITS[(bits >> (18 - 6 * place)) as usize & 63];
-            out.push(if place <= chunk.len() { char::from(digit) } else { '=' });
-        }
-    }
-    out
 }

@@ -2,7 +2,8 @@
 
 use super::{Client, ClientError, ClientOptions, Request};
 use crate::env::Env;
-use crate::net::options::{Auth, SecretSource, base64};
+use crate::model::base64::encode as base64;
+use crate::net::options::{Auth, SecretSource};
 use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -5,10 +5,11 @@
 //! watcher again after a final event panics (so it is dropped at once).
 
 use super::{
-    Client, Connector, Lifetime, Operation, Options, Result, SessionEvent, TreeEvent, TreeWatch, ZNODE_BYTES_MAX, Znode,
-    ZooKeeperError,
+    Client, Connector, Lifetime, Operation, Options, Pem, Result, SessionEvent, Tls, TreeEvent, TreeWatch, ZNODE_BYTES_MAX,
+    Znode, ZooKeeperError,
 };
 use crate::env::Env;
+use crate::model::base64;
 use futures_util::future::BoxFuture;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -34,13 +35,52 @@ impl LiveConnector {
         if let Some(digest) = &options.digest {
             connector = connector.with_auth("digest", digest.as_bytes());
         }
+        if let Some(tls) = &options.tls {
+            connector = connector.with_tls(self.tls(tls).await?);
+        }
         let limit = options.session_timeout.saturating_mul(2).max(REQUEST_LIMIT);
-        match self.env.clock.timeout(limit, connector.connect(cluster)).await {
+        let connecting = async {
+            if options.tls.is_some() { connector.secure_connect(cluster).await } else { connector.connect(cluster).await }
+        };
+        match self.env.clock.timeout(limit, connecting).await {
             Ok(Ok(client)) => Ok(client),
             Ok(Err(error)) => Err(translate(&error, cluster)),
             Err(_) => Err(ZooKeeperError::Timeout(limit)),
         }
     }
+
+    /// Reads what TLS needs. Without authorities of its own the system's hold, which the crate does not know by itself.
+    async fn tls(&self, tls: &Tls) -> Result<zk::TlsOptions> {
+        let (env, tls) = (self.env.clone(), tls.clone());
+        let read = move |pem: &Pem| match pem {
+            Pem::Text(text) => Ok(text.clone()),
+            Pem::File(path) => match env.disk.read(path) {
+                Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+                Err(error) => Err(ZooKeeperError::Other(format!("zookeeper.tls: {}: {error}", path.display()))),
+            },
+        };
+        let work = move || -> Result<(String, Option<(String, String)>)> {
+            let ca = tls.ca.as_ref().map_or_else(|| Ok(system_authorities()), &read)?;
+            let identity = tls.identity.as_ref().map(|(cert, key)| Ok((read(cert)?, read(key)?)));
+            Ok((ca, identity.transpose()?))
+        };
+        let done = self.env.tasks.blocking(work).await.map_err(|error| ZooKeeperError::Other(error.to_string()))?;
+        let (ca, identity) = done?;
+        let refused = |error: zk::Error| ZooKeeperError::Other(format!("zookeeper.tls: {error}"));
+        let options = zk::TlsOptions::new().with_pem_ca(&ca).map_err(refused)?;
+        match identity {
+            Some((cert, key)) => options.with_pem_identity(&cert, &key).map_err(refused),
+            None => Ok(options),
+        }
+    }
+}
+
+/// The system's authorities as PEM.
+fn system_authorities() -> String {
+    let found = rustls_native_certs::load_native_certs();
+    let one =
+        |certificate: &[u8]| format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", base64::encode(certificate));
+    found.certs.iter().map(|certificate| one(certificate)).collect()
 }
 
 impl Connector for LiveConnector {

@@ -13,12 +13,17 @@
 mod live;
 mod metrics;
 mod session;
+#[cfg(test)]
+mod session_tests;
+mod timed;
 pub mod tree_cache;
 
 pub use session::{Link, SessionStatus, Status, start, start_foreign};
 pub use tree_cache::{Tree, Znode};
 
+use crate::config::{FilePath, TlsConfig};
 use futures_util::future::BoxFuture;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,10 +45,55 @@ pub struct Options {
     pub session_timeout: Duration,
     /// `user:password` for digest authentication.
     pub digest: Option<String>,
+    /// TLS; `None`: plain.
+    pub tls: Option<Tls>,
     /// Folders below the root whose content the tree does without.
     pub unread: Vec<String>,
     /// Whether all of it is somebody else's: nothing is made then, not even the chroot.
     pub is_foreign: bool,
+}
+
+/// A text in PEM, or where it lies.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Pem {
+    /// The text itself.
+    Text(String),
+    /// A file, read anew for each session: renewed certificates need no restart.
+    File(PathBuf),
+}
+
+impl std::fmt::Debug for Pem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Text(_) => f.write_str("<PEM>"),
+            Self::File(path) => path.fmt(f),
+        }
+    }
+}
+
+/// How a connection is encrypted. The servers' certificates must be for the names in the connect string.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Authorities; `None`: the system's.
+    pub ca: Option<Pem>,
+    /// Our certificate and its key.
+    pub identity: Option<(Pem, Pem)>,
+}
+
+impl Tls {
+    /// Takes it from the configuration.
+    #[must_use]
+    pub fn from_config(config: &TlsConfig) -> Self {
+        let pem = |text: &str, file: &FilePath| match (text, file.is_empty()) {
+            (_, false) => Some(Pem::File(file.path().to_owned())),
+            ("", true) => None,
+            (text, true) => Some(Pem::Text(text.to_owned())),
+        };
+        Self {
+            ca: pem(&config.ca, &config.ca_file),
+            identity: pem(&config.cert, &config.cert_file).zip(pem(config.key.reveal(), &config.key_file)),
+        }
+    }
 }
 
 impl Options {

@@ -8,6 +8,7 @@
 //! Nobody waits for this task: the server starts and goes on with what it knew last.
 
 use super::metrics::Metrics;
+use super::timed;
 use super::tree_cache::{self, Tree};
 use super::{Client, Connector, Options, SessionEvent, TreeEvent, TreeWatch, ZooKeeperError};
 use crate::env::Env;
@@ -15,6 +16,7 @@ use crate::env::tasks::TaskHandle;
 use crate::telemetry::metrics::Registry;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -29,8 +31,10 @@ const QUIET: Duration = Duration::from_millis(10);
 const QUIET_MAX: Duration = Duration::from_millis(50);
 /// Heals what no event tells: a znode whose permissions were opened later.
 const FULL_READ_EVERY: Duration = Duration::from_secs(300);
-/// Servers without recursive watches are asked this often.
-const POLL_EVERY: Duration = Duration::from_secs(2);
+/// Servers without recursive watches are asked this often ...
+const POLL_EVERY: Duration = Duration::from_millis(700);
+/// ... but reading takes no more than one part in this many of the time.
+const POLL_SHARE: u32 = 5;
 /// After a failed read of the tree.
 const READ_AGAIN: Duration = Duration::from_millis(500);
 
@@ -93,6 +97,7 @@ pub struct Link {
     /// The tree as last read; `None` before the first complete read of this process.
     pub tree: watch::Receiver<Option<Arc<Tree>>>,
     client: watch::Receiver<Option<Arc<dyn Client>>>,
+    noticed_us: Arc<AtomicU64>,
     stop: Arc<watch::Sender<bool>>,
 }
 
@@ -109,6 +114,12 @@ impl Link {
     /// [`ZooKeeperError::Away`] while it is not.
     pub fn client(&self) -> super::Result<Arc<dyn Client>> {
         self.client.borrow().clone().ok_or(ZooKeeperError::Away)
+    }
+
+    /// Returns when the change that the tree shows was first noticed, by the monotonic clock: an event comes before the tree does.
+    #[must_use]
+    pub fn noticed_at(&self) -> Duration {
+        Duration::from_micros(self.noticed_us.load(Ordering::Relaxed))
     }
 
     /// Ends the session: its ephemeral znodes go at once.
@@ -129,6 +140,8 @@ struct Actor {
     client: watch::Sender<Option<Arc<dyn Client>>>,
     stop: watch::Receiver<bool>,
     metrics: Metrics,
+    registry: Registry,
+    noticed_us: Arc<AtomicU64>,
 }
 
 /// How one client's life ended.
@@ -149,7 +162,7 @@ pub fn start(
 ) -> (Link, TaskHandle<()>) {
     let roots = watch::channel(BTreeSet::from([options.root.clone()])).1;
     let metrics = Metrics::new(registry, None);
-    start_actor(env, connector, options, folders, roots, metrics)
+    start_actor(env, connector, options, folders, roots, (metrics, registry))
 }
 
 /// Starts a session that reads what somebody else keeps, and makes nothing. `roots` may change at any time; one that is not
@@ -163,7 +176,7 @@ pub fn start_foreign(
     registry: &Registry,
 ) -> (Link, TaskHandle<()>) {
     let metrics = Metrics::new(registry, Some(options.connect.clone()));
-    start_actor(env, connector, Options { is_foreign: true, ..options }, Vec::new(), roots, metrics)
+    start_actor(env, connector, Options { is_foreign: true, ..options }, Vec::new(), roots, (metrics, registry))
 }
 
 fn start_actor(
@@ -172,16 +185,30 @@ fn start_actor(
     options: Options,
     folders: Vec<String>,
     roots: watch::Receiver<BTreeSet<String>>,
-    metrics: Metrics,
+    (metrics, registry): (Metrics, &Registry),
 ) -> (Link, TaskHandle<()>) {
     let (status, status_seen) = watch::channel(Status::default());
     let (tree, tree_seen) = watch::channel(None);
     let (client, client_seen) = watch::channel(None);
     let (stop, stop_seen) = watch::channel(false);
+    let noticed_us = Arc::new(AtomicU64::new(0));
     metrics.state(SessionStatus::Away);
-    let actor = Actor { env: env.clone(), connector, options, folders, roots, status, tree, client, stop: stop_seen, metrics };
+    let actor = Actor {
+        env: env.clone(),
+        connector,
+        options,
+        folders,
+        roots,
+        status,
+        tree,
+        client,
+        stop: stop_seen,
+        metrics,
+        registry: registry.clone(),
+        noticed_us: Arc::clone(&noticed_us),
+    };
     let task = env.tasks.spawn("zookeeper", actor.run());
-    (Link { status: status_seen, tree: tree_seen, client: client_seen, stop: Arc::new(stop) }, task)
+    (Link { status: status_seen, tree: tree_seen, client: client_seen, noticed_us, stop: Arc::new(stop) }, task)
 }
 
 impl Actor {
@@ -236,7 +263,11 @@ impl Actor {
         tokio::select! {
             biased;
             () = stopped(self.stop.clone()) => Err(ZooKeeperError::Away),
-            connected = self.connector.connect(&self.options) => connected,
+            connected = self.connector.connect(&self.options) => {
+                let client = connected?;
+                // What discovery asks of others is counted as a whole, not by request.
+                if self.options.is_foreign { Ok(client) } else { Ok(timed::wrap(client, &self.env, &self.registry)) }
+            }
         }
     }
 
@@ -332,22 +363,30 @@ impl Actor {
                 Err(error) => return Err(error),
             }
         }
+        self.read(client, &roots, began).await?;
+        Ok(watches)
+    }
+
+    /// Reads everything and publishes it; answers how long that took.
+    async fn read(&self, client: &Arc<dyn Client>, roots: &BTreeSet<String>, began: Duration) -> super::Result<Duration> {
         // A follower may lag behind what a client saw before on another server.
         if let Some(root) = roots.first() {
             client.sync(root).await?;
         }
         let tree = if self.options.is_foreign {
-            tree_cache::read_roots(client, &roots).await?
+            tree_cache::read_roots(client, roots).await?
         } else {
             tree_cache::read_all(client, &self.options.root, &self.options.unread).await?
         };
         self.metrics.resyncs.inc();
-        self.metrics.resync_seconds.observe(self.env.clock.monotonic().saturating_sub(began).as_secs_f64());
-        self.publish(tree);
-        Ok(watches)
+        let took = self.env.clock.monotonic().saturating_sub(began);
+        self.metrics.resync_seconds.observe(took.as_secs_f64());
+        self.publish(tree, began);
+        Ok(took)
     }
 
-    fn publish(&self, tree: Tree) {
+    fn publish(&self, tree: Tree, noticed: Duration) {
+        self.noticed_us.store(u64::try_from(noticed.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.metrics.last_contact.set(self.env.clock.now_ms() as f64 / 1000.0);
         self.metrics.tree_znodes.set(tree.nodes.len() as f64);
         self.metrics.tree_bytes.set(tree.bytes() as f64);
@@ -387,8 +426,8 @@ impl Actor {
     /// Applies changes until the watch breaks (`None`: read all again) or the client is dead.
     async fn follow(&mut self, client: &Arc<dyn Client>, mut watches: Option<Vec<Box<dyn TreeWatch>>>) -> Option<Ended> {
         let mut roots = self.roots.clone();
-        let full_read = self.env.clock.sleep(if watches.is_some() { FULL_READ_EVERY } else { POLL_EVERY });
-        tokio::pin!(full_read);
+        let read_again = if watches.is_some() { FULL_READ_EVERY } else { POLL_EVERY };
+        let mut full_read = self.env.clock.sleep(read_again);
         let mut dirty = BTreeSet::new();
         let mut first_dirty = None;
         loop {
@@ -413,7 +452,7 @@ impl Actor {
                 () = self.env.clock.sleep(quiet), if first_dirty.is_some() => {
                     let held = self.tree.borrow().clone().unwrap_or_default();
                     match tree_cache::refresh(client, &held, &dirty).await {
-                        Ok(tree) => self.publish(tree),
+                        Ok(tree) => self.publish(tree, first_dirty.unwrap_or_default()),
                         Err(error) => {
                             tracing::debug!(%error, "reading changed znodes failed; reading all again");
                             return self.pause(client, READ_AGAIN).await;
@@ -422,7 +461,17 @@ impl Actor {
                     dirty.clear();
                     first_dirty = None;
                 }
-                () = &mut full_read => return None,
+                () = &mut full_read => {
+                    // What the watches say meanwhile is read once more behind it.
+                    let roots = self.roots.borrow().clone();
+                    match self.read(client, &roots, self.env.clock.monotonic()).await {
+                        Ok(took) => full_read = self.env.clock.sleep(read_again.max(took * POLL_SHARE)),
+                        Err(error) => {
+                            tracing::debug!(%error, "reading the tree again failed");
+                            return self.pause(client, READ_AGAIN).await;
+                        }
+                    }
+                }
             }
         }
     }

@@ -158,4 +158,8 @@ fn zookeeper_is_tried_step_by_step_and_left_as_it_was() {
     // Two of three are away.
     let away = doctor(&scratch, &config(&format!("127.0.0.1:{port},127.0.0.1:{},127.0.0.1:{}", free_port(), free_port()), ""));
     holds(&away, 1, &["Connection refused", "1 of 3 servers serve: an ensemble of 3 needs 2"]);
+    // Nobody is there: nothing is said of connections that stand.
+    let nobody = doctor(&scratch, &config(&format!("127.0.0.1:{}", free_port()), ""));
+    holds(&nobody, 1, &["Connection refused", "no session: none of the servers takes a connection"]);
+    assert!(!nobody.1.contains("connections stand"), "{}", nobody.1);
 }

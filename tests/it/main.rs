@@ -36,3 +36,4 @@ mod zookeeper_discovery;
 mod zookeeper_metrics;
 mod zookeeper_publish;
 mod zookeeper_session;
+mod zookeeper_tls;

@@ -104,6 +104,7 @@ impl Editor {
             session_timeout: Duration::from_secs(4),
             digest: None,
             unread: Vec::new(),
+            tls: None,
             is_foreign: false,
         };
         let client = runtime.block_on(zk::real_connector(&env).connect(&options)).unwrap();

@@ -36,6 +36,7 @@ impl World {
             session_timeout: Duration::from_secs(10),
             digest: None,
             unread: Vec::new(),
+            tls: None,
             is_foreign: false,
         };
         let client = runtime.block_on(zk::real_connector(&Env::real()).connect(&options)).unwrap();

@@ -13,7 +13,7 @@ const BOUND: Duration = Duration::from_secs(20);
 
 fn options(connect: String) -> Options {
     let (root, unread) = ("/watchkeeper".to_owned(), Vec::new());
-    Options { connect, root, session_timeout: Duration::from_secs(4), digest: None, unread, is_foreign: false }
+    Options { connect, root, session_timeout: Duration::from_secs(4), digest: None, unread, ..Options::default() }
 }
 
 fn link(connect: String) -> Link {

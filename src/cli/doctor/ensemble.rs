@@ -4,7 +4,7 @@ use super::super::check::DiskFiles;
 use super::{Chart, STEP, reach};
 use crate::config::{Config, Files as _};
 use crate::env::network::BoxStream;
-use crate::zookeeper::{self, Client, Lifetime, Operation, ZooKeeperError};
+use crate::zookeeper::{self, Client, Lifetime, Operation, Tls, ZooKeeperError};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// The longest answer of a server about itself.
@@ -34,11 +34,26 @@ async fn mode(stream: &mut BoxStream) -> Result<Mode, std::io::Error> {
     })
 }
 
-/// Tries the servers one by one; answers how many serve, and how many do not say.
-async fn servers(chart: &mut Chart, addresses: &[String]) -> (usize, usize) {
-    let (mut serving, mut silent) = (0, 0);
+/// What became of the servers.
+struct Found {
+    serving: usize,
+    /// That do not say.
+    silent: usize,
+    /// To which a connection stands.
+    reached: usize,
+}
+
+/// Tries the servers one by one.
+async fn servers(chart: &mut Chart, addresses: &[String], is_tls: bool) -> Found {
+    let (mut serving, mut silent, mut reached) = (0, 0, 0);
     for address in addresses {
         let Some(mut stream) = reach(chart, address).await else { continue };
+        reached += 1;
+        if is_tls {
+            // It speaks only after a handshake, which the session below makes.
+            silent += 1;
+            continue;
+        }
         match chart.env.clock.timeout(STEP, mode(&mut stream)).await {
             Ok(Ok(Mode::Serves(mode))) => {
                 serving += 1;
@@ -62,7 +77,7 @@ async fn servers(chart: &mut Chart, addresses: &[String]) -> (usize, usize) {
             Err(_) => chart.bad(&format!("{address}: says nothing within {STEP:?}: it hangs, or this is no ZooKeeper")),
         }
     }
-    (serving, silent)
+    Found { serving, silent, reached }
 }
 
 pub(super) async fn examine(chart: &mut Chart, config: &Config) {
@@ -79,16 +94,20 @@ pub(super) async fn examine(chart: &mut Chart, config: &Config) {
         root: format!("/{}", zookeeper.root.trim_matches('/')),
         session_timeout: zookeeper.session_timeout,
         digest,
+        tls: zookeeper.tls.as_ref().map(Tls::from_config),
         ..zookeeper::Options::default()
     };
     let (hosts, chroot) = whole.hosts_and_chroot();
     let with_port = |host: &str| if host.contains(':') { host.to_owned() } else { format!("{host}:2181") };
     let addresses: Vec<String> = hosts.split(',').map(with_port).collect();
-    let (serving, silent) = servers(chart, &addresses).await;
+    let Found { serving, silent, reached } = servers(chart, &addresses, whole.tls.is_some()).await;
     let needed = addresses.len() / 2 + 1;
     if addresses.len() > 1 && serving + silent < needed {
         let all = addresses.len();
         chart.bad(&format!("{serving} of {all} servers serve: an ensemble of {all} needs {needed}"));
+    }
+    if reached == 0 {
+        return chart.bad("no session: none of the servers takes a connection");
     }
     // Without the chroot: a session that has it would make it, and nothing is to be changed here.
     let options = zookeeper::Options { connect: hosts.to_owned(), ..whole.clone() };
@@ -97,7 +116,11 @@ pub(super) async fn examine(chart: &mut Chart, config: &Config) {
         Err(_) => return chart.bad(&format!("no session within {STEP:?}: is there a quorum?")),
         Ok(Err(error)) => {
             chart.bad(&format!("no session: {error}"));
-            return chart.hint("connections stand, but no server opens a session: no quorum, or the client port wants TLS");
+            return chart.hint(match (error, whole.tls.is_some()) {
+                (ZooKeeperError::SessionEnded, _) => "the servers refuse our credentials: look at zookeeper.auth",
+                (_, true) => "connections stand, but no server opens a session: no quorum, the port is not one for TLS (secureClientPort), the authority in zookeeper.tls did not sign the servers' certificates, they are for other names, or the servers want a certificate of ours",
+                (_, false) => "connections stand, but no server opens a session: no quorum, or the client port wants TLS (zookeeper.tls)",
+            });
         }
         Ok(Ok(client)) => client,
     };
@@ -108,31 +131,35 @@ pub(super) async fn examine(chart: &mut Chart, config: &Config) {
     if whole.digest.is_none() {
         chart.hint("no zookeeper.auth: everything is made open to everybody who reaches the ensemble");
     }
-    let chroot = chroot.trim_end_matches('/');
+    rights(chart, &*client, chroot.trim_end_matches('/'), &whole.root).await;
+}
+
+/// What we may do below the root.
+async fn rights(chart: &mut Chart, client: &dyn Client, chroot: &str, root: &str) {
     let mut parent = String::new();
     if !chroot.is_empty() {
-        match may_read(chart, &*client, chroot).await {
+        match may_read(chart, client, chroot).await {
             Some(true) => parent = chroot.to_owned(),
             Some(false) => {
                 chart.hint(&format!("the chroot {chroot} is not there yet; the server will make it"));
-                return may_make(chart, &*client, nearest(&*client, chroot).await.as_str()).await;
+                return may_make(chart, client, nearest(client, chroot).await.as_str()).await;
             }
             None => return,
         }
     }
-    let root = format!("{parent}{}", whole.root);
-    match may_read(chart, &*client, &root).await {
+    let root = format!("{parent}{root}");
+    match may_read(chart, client, &root).await {
         Some(true) => {
             for folder in ["rules", "config", "members", "election", "silences"] {
                 let path = format!("{root}/{folder}");
-                if may_read(chart, &*client, &path).await == Some(true) {
-                    may_make(chart, &*client, &path).await;
+                if may_read(chart, client, &path).await == Some(true) {
+                    may_make(chart, client, &path).await;
                 }
             }
         }
         Some(false) => {
             chart.hint(&format!("{root} is not there yet; the server will make it"));
-            may_make(chart, &*client, nearest(&*client, &root).await.as_str()).await;
+            may_make(chart, client, nearest(client, &root).await.as_str()).await;
         }
         None => {}
     }

@@ -163,6 +163,7 @@ impl Ensemble {
             root: String::new(),
             session_timeout: Duration::from_secs(6),
             digest,
+            tls: None,
             unread: Vec::new(),
             is_foreign: false,
         };

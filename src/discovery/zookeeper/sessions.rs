@@ -48,6 +48,7 @@ impl Ensemble {
             root: String::new(),
             session_timeout: self.timeout,
             digest,
+            tls: None,
             unread: Vec::new(),
             is_foreign: true,
         })

@@ -1,8 +1,8 @@
 //! `ExportMetricsServiceRequest` of OTLP 1 as protobuf.
 
 use super::message::{Attributes, Buckets, Kind, Metric, Point, PointExemplar, Resource, Scope};
+use crate::model::base64::encode as base64;
 use crate::model::protobuf::{Field, Fields, Malformed, push_floats};
-use crate::net::options::base64;
 use serde_json::{Map, Value};
 
 /// Values within values: no honest sender nests deeper.

@@ -36,6 +36,19 @@ impl ZooKeeper {
         server
     }
 
+    /// Starts one that has a second port, for TLS, and wants certificates there. Beside it lie `ca.pem`, `us.pem` and `us.key`.
+    pub(crate) fn start_tls(scratch: &Scratch) -> (Self, u16) {
+        let secure = free_port();
+        certificates(scratch);
+        let place = |name: &str| scratch.join(name).display().to_string();
+        let settings = format!(
+            "secureClientPort={secure}\nsecureClientPortAddress=127.0.0.1\nadmin.enableServer=false\n4lw.commands.whitelist=*\nserverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory\nssl.keyStore.type=PEM\nssl.keyStore.location={}\nssl.trustStore.type=PEM\nssl.trustStore.location={}\nssl.clientAuth=need\n",
+            place("server.pem"),
+            place("ca.pem"),
+        );
+        (Self::start_with(scratch, "127.0.0.1", &settings), secure)
+    }
+
     pub(crate) fn address(&self) -> String {
         format!("{}:{}", self.host, self.port)
     }
@@ -44,7 +57,10 @@ impl ZooKeeper {
     pub(crate) fn resume(&mut self) {
         assert!(std::path::Path::new("/usr/share/java/zookeeper.jar").exists(), "no ZooKeeper here: apt-get install zookeeper");
         let mut command = Command::new("java");
-        let classes = format!("{JARS}:{}", admin_jars());
+        let netty = ["buffer", "codec", "common", "handler", "resolver", "transport", "transport-native-unix-common"];
+        let netty: String = netty.iter().map(|name| format!(":/usr/share/java/netty-{name}.jar")).collect();
+        let epoll = "/usr/share/java/netty-transport-native-epoll.jar";
+        let classes = format!("{JARS}{netty}:{epoll}:{}", admin_jars());
         command.args(["-Xmx96m", "-XX:TieredStopAtLevel=1", "-cp", &classes, "org.apache.zookeeper.server.ZooKeeperServerMain"]);
         command.arg(&self.config);
         self.process = Some(Process::start(&mut command, "zookeeper", self.log.clone()));
@@ -74,6 +90,42 @@ fn admin_jars() -> String {
         ["jetty9-", "jackson-", "servlet-api", "libservlet"].iter().any(|begin| name.starts_with(begin)) && name.ends_with(".jar")
     };
     all.filter(fits).map(|path| path.display().to_string()).collect::<Vec<_>>().join(":")
+}
+
+/// Makes an authority, and what it signed for `localhost` and for us.
+fn certificates(scratch: &Scratch) {
+    let openssl = |words: &[&str]| {
+        let (code, told) = run(Command::new("openssl").args(words).current_dir(scratch.path()));
+        assert_eq!(code, 0, "openssl {words:?}: {told}");
+    };
+    openssl(&[
+        "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=ca", "-days", "2",
+    ]);
+    scratch.write("names", "subjectAltName=DNS:localhost,IP:127.0.0.1\n");
+    for (name, subject) in [("server", "/CN=localhost"), ("us", "/CN=us")] {
+        let (key, request, signed) = (format!("{name}.key"), format!("{name}.csr"), format!("{name}.pem"));
+        openssl(&["req", "-newkey", "rsa:2048", "-nodes", "-keyout", &key, "-out", &request, "-subj", subject]);
+        openssl(&[
+            "x509",
+            "-req",
+            "-in",
+            &request,
+            "-CA",
+            "ca.pem",
+            "-CAkey",
+            "ca.key",
+            "-CAcreateserial",
+            "-out",
+            &signed,
+            "-days",
+            "2",
+            "-extfile",
+            "names",
+        ]);
+    }
+    // Java takes key and certificate from one file.
+    let read = |name: &str| std::fs::read_to_string(scratch.join(name)).unwrap();
+    scratch.write("server.pem", &format!("{}{}", read("server.key"), read("server.pem")));
 }
 
 pub(crate) fn ask(address: &str, word: &str) -> std::io::Result<String> {
