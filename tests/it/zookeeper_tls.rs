@@ -23,12 +23,17 @@ fn a_session_by_tls_shows_our_certificate_and_judges_theirs() {
         let text = format!("zookeeper: {{connect: 'localhost:{port}', session_timeout: 4s, tls: {{{tls}}}}}\n");
         scratch.write(&format!("{name}.yml"), &text)
     };
+    let found = "scrape_configs: [{job_name: j, znode_sd_configs: [{paths: [/app], address: '{{ .json.host }}:1'}]}]\n";
     let good = config("good", &format!("ca_file: '{ca}', cert_file: '{cert}', key_file: '{key}'"));
+    std::fs::write(&good, std::fs::read_to_string(&good).unwrap() + found).unwrap();
     let server = Server::start(&scratch, Some(&good));
     wait_until("the session", BOUND, || state(&server).0 == "live");
     let other = OtherClient::connect(zookeeper.address());
     other.put("/watchkeeper/rules/a.yml", b"groups: [{name: g, rules: [{record: r, expr: 'vector(1)'}]}]");
     wait_until("the rule", Duration::from_secs(2), || server.get("/api/v1/rules").body.contains("vector(1)"));
+    // Discovery in the same ensemble goes the same way.
+    other.put("/app/x", b"{\"host\": \"127.0.0.9\"}");
+    wait_until("the target", BOUND, || server.get("/api/v1/targets").body.contains("127.0.0.9:1"));
     let own = server.get("/metrics").body;
     assert!(own.contains("watchkeeper_zookeeper_requests_total{op=\"get\",result=\"ok\"}"), "{own}");
     wait_until("the measured activation", BOUND, || {

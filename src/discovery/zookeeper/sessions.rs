@@ -48,7 +48,7 @@ impl Ensemble {
             root: String::new(),
             session_timeout: self.timeout,
             digest,
-            tls: None,
+            tls: self.tls.as_ref().map(zookeeper::Tls::from_config),
             unread: Vec::new(),
             is_foreign: true,
         })
