@@ -1,7 +1,7 @@
 # Watchkeeper. `make run` starts the server, `make test` proves it, `make` builds all of it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := all
-.PHONY: all run test web release bench check tools-run tools-test soak soak-alerting soak-kill differential deb clean help
+.PHONY: all run test web release bench check tools-run tools-test soak soak-alerting soak-team soak-kill differential deb clean help
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -29,6 +29,10 @@ soak: ## random histories of the store: SEEDS=n of them (from FIRST_SEED on), or
 soak-alerting: ## random histories of the whole server in a made-up world: SEEDS=n of them (from FIRST_SEED on), or the one with SEED=n
 	WATCHKEEPER_SIM_SEEDS=$(or $(SEEDS),2000) WATCHKEEPER_SIM_FIRST_SEED=$(or $(FIRST_SEED),0) WATCHKEEPER_SIM_SEED=$(SEED) \
 	  cargo test --release --locked --lib sim::tests::random
+
+soak-team: ## random histories of three servers until FAILOVERS=n changes of leader (from FIRST_SEED on), or the one with SEED=n
+	WATCHKEEPER_TEAM_FAILOVERS=$(or $(FAILOVERS),500) WATCHKEEPER_TEAM_FIRST_SEED=$(or $(FIRST_SEED),0) WATCHKEEPER_TEAM_SEED=$(SEED) \
+	  cargo test --release --locked --lib sim::tests::team_random -- --nocapture
 
 soak-kill: ## KILLS=200 times kill -9 and CUTS=50 power cuts of an ext4 image (root) on the real binary while samples are pushed
 	cargo build --release --locked

@@ -54,7 +54,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("clap", &["cli/", "main.rs"]),
     ("stacker", &["promql/deep.rs"]),
     ("resvg", &["alerting/notify/chart/"]),
-    ("hmac", &["alerting/links.rs"]),
+    ("hmac", &["alerting/links.rs", "cluster/secret.rs"]),
     ("unicode_width", &["cli/output.rs"]),
     ("anyhow", &["app/", "cli/", "main.rs"]),
     ("fastrand", &["env/"]),

@@ -15,7 +15,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use sha2::Sha256;
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// How long a link is good.
 pub const VALID_MS: i64 = 24 * 3_600_000;
@@ -23,6 +23,8 @@ pub const VALID_MS: i64 = 24 * 3_600_000;
 const UNTIL_RESOLVED_MAX_MS: i64 = 30 * 86_400_000;
 /// Where the key is kept.
 const KEY: &[u8] = b"links/key";
+/// How many keys are known.
+const KEYS_MAX: usize = 8;
 /// Bytes of a signature that are in the link: more than can be guessed.
 const SIGNATURE_BYTES: usize = 16;
 
@@ -75,8 +77,12 @@ pub enum LinkError {
 /// Writes and checks links. Cheap to clone.
 #[derive(Clone)]
 pub struct Links {
-    key: Arc<[u8; 32]>,
+    /// The key that signs, and those that signed before: their links stay good as long as they are.
+    keys: Arc<RwLock<Vec<[u8; 32]>>>,
 }
+
+/// Where a key is that other members agreed on.
+const SHARED_KEY: &[u8] = b"links/shared-key";
 
 impl std::fmt::Debug for Links {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -88,7 +94,7 @@ impl Links {
     /// Takes a key.
     #[must_use]
     pub fn new(key: [u8; 32]) -> Self {
-        Self { key: Arc::new(key) }
+        Self { keys: Arc::new(RwLock::new(vec![key])) }
     }
 
     /// Reads the key, or makes one where there is none. Blocks.
@@ -97,7 +103,11 @@ impl Links {
     /// When the state cannot be read. A key that cannot be kept is good until the next start.
     pub fn load(env: &Env, state: &dyn State) -> Result<Self, StateError> {
         if let Some(key) = state.get(KEY)?.and_then(|bytes| bytes.try_into().ok()) {
-            return Ok(Self::new(key));
+            let links = Self::new(key);
+            if let Some(shared) = state.get(SHARED_KEY)?.and_then(|bytes| bytes.try_into().ok()) {
+                links.agree(shared);
+            }
+            return Ok(links);
         }
         let mut key = [0; 32];
         env.random.secret(&mut key);
@@ -105,6 +115,30 @@ impl Links {
             tracing::warn!(%error, "the key of links in mails could not be kept: they are good until the next start");
         }
         Ok(Self::new(key))
+    }
+
+    /// Returns the key that signs.
+    #[must_use]
+    pub fn key(&self) -> [u8; 32] {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).first().copied().unwrap_or_default()
+    }
+
+    /// Signs with a key that all members have from now on. Returns whether that is news.
+    pub fn agree(&self, key: [u8; 32]) -> bool {
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        if keys.first() == Some(&key) {
+            return false;
+        }
+        keys.retain(|known| *known != key);
+        keys.insert(0, key);
+        keys.truncate(KEYS_MAX);
+        true
+    }
+
+    /// Returns what keeps the members' key over a restart.
+    #[must_use]
+    pub fn keep_shared(key: [u8; 32]) -> Change {
+        Change::Put(SHARED_KEY.to_vec(), key.to_vec())
     }
 
     /// Returns a link's address below the server's own.
@@ -117,20 +151,13 @@ impl Links {
     #[must_use]
     pub fn path_until(&self, action: LinkAction, fingerprint: u64, expires_s: i64) -> String {
         let subject = subject(action, fingerprint, expires_s);
-        let bytes = self.mac(&subject).finalize().into_bytes();
+        let bytes = mac(&self.key(), &subject).finalize().into_bytes();
         let mut path = format!("/act/{subject}/");
         for byte in bytes.iter().take(SIGNATURE_BYTES) {
             // Writing to a text cannot fail.
             let _done = write!(path, "{byte:02x}");
         }
         path
-    }
-
-    fn mac(&self, subject: &str) -> Hmac<Sha256> {
-        // A key of any length is good.
-        let mut mac = Hmac::<Sha256>::new_from_slice(&*self.key).unwrap_or_else(|_| Hmac::<Sha256>::new(&Default::default()));
-        mac.update(subject.as_bytes());
-        mac
     }
 
     /// Checks a link.
@@ -150,11 +177,21 @@ impl Links {
             .map(|at| signature.get(at..at + 2).and_then(|two| u8::from_str_radix(two, 16).ok()))
             .collect();
         let given = digits.filter(|bytes| bytes.len() == SIGNATURE_BYTES).ok_or(LinkError::Forged)?;
-        let mac = self.mac(&subject(action, fingerprint, expires_s));
+        let subject = subject(action, fingerprint, expires_s);
         // Compares in a time that does not tell how much was right.
-        mac.verify_truncated_left(&given).map_err(|_| LinkError::Forged)?;
+        let is_ours = |key: &[u8; 32]| mac(key, &subject).verify_truncated_left(&given).is_ok();
+        if !self.keys.read().unwrap_or_else(PoisonError::into_inner).iter().any(is_ours) {
+            return Err(LinkError::Forged);
+        }
         if expires_s.saturating_mul(1000) <= now_ms { Err(LinkError::Expired) } else { Ok(()) }
     }
+}
+
+fn mac(key: &[u8; 32], subject: &str) -> Hmac<Sha256> {
+    // A key of any length is good.
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap_or_else(|_| Hmac::<Sha256>::new(&Default::default()));
+    mac.update(subject.as_bytes());
+    mac
 }
 
 /// What is signed, and stands in the link.
@@ -207,6 +244,26 @@ mod tests {
         assert_eq!((parts.len(), parts[1]), (6, "act"), "{path}");
         let action = LinkAction::parse(parts[2]).expect("an action");
         (action, u64::from_str_radix(parts[3], 16).expect("hex"), parts[4].parse().expect("seconds"), parts[5].to_owned())
+    }
+
+    #[test]
+    fn links_of_before_stay_good_when_members_agree_on_a_key() {
+        let links = Links::new([1; 32]);
+        let check = |links: &Links, path: &str| {
+            let mut parts = path.split('/').skip(2);
+            let _act = parts.next();
+            let (Some(_), Some(expires), Some(signature)) = (parts.next(), parts.next(), parts.next()) else { return None };
+            Some(links.check(LinkAction::Acknowledge, 7, expires.parse().ok()?, signature, 0))
+        };
+        let old = links.path(LinkAction::Acknowledge, 7, 0);
+        assert!(links.agree([2; 32]));
+        assert!(!links.agree([2; 32]));
+        let new = links.path(LinkAction::Acknowledge, 7, 0);
+        let other = Links::new([2; 32]);
+        assert_eq!(check(&links, &old), Some(Ok(())));
+        assert_eq!(check(&links, &new), Some(Ok(())));
+        assert_eq!(check(&other, &new), Some(Ok(())));
+        assert_eq!(check(&other, &old), Some(Err(LinkError::Forged)));
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod ack;
 pub mod alerts;
 pub mod dedup;
 pub mod external;
+pub mod fence;
 pub mod group;
 pub mod heartbeat;
 pub mod history;
@@ -73,6 +74,8 @@ pub struct AlertingDeps {
     pub external_url: String,
     /// Whether this member tells people (the leader does).
     pub may_send: watch::Receiver<bool>,
+    /// Asked before each message.
+    pub fence: Arc<dyn fence::Fence>,
     /// Where mails are kept as files.
     pub outbox_dir: PathBuf,
     /// Hears of changes.
@@ -219,12 +222,12 @@ impl AlertingHandle {
         self.ask(|answer| Command::Tell { receiver, alert, why, answer }).await
     }
 
-    /// Takes silences and log entries that other members made; the later change wins.
+    /// Takes what other members made; kept when this returns.
     ///
     /// # Errors
     /// When alerting has stopped.
-    pub async fn learn(&self, silences: Vec<Silence>, entries: Vec<notification_log::LogEntry>) -> Result<(), Stopped> {
-        self.commands.send(Command::Learn(silences, entries)).await.map_err(|_| Stopped)
+    pub async fn learn(&self, lessons: fence::Lessons) -> Result<(), Stopped> {
+        self.ask(|answer| Command::Learn(Box::new(lessons), answer)).await
     }
 
     /// Returns who checks links of mails.

@@ -162,14 +162,34 @@ impl NotificationLog {
         match self.entries.get(&log_key) {
             Some(ours) if ours.told.at_ms >= entry.told.at_ms => false,
             _ => {
-                if self.intents.get(&log_key).is_some_and(|intent| intent.since_ms <= entry.told.at_ms) {
-                    // Somebody else told it since.
-                    self.settle(&log_key);
+                let is_over = |intent: &Intent| intent.message_id == entry.message_id || intent.since_ms <= entry.told.at_ms;
+                if self.intents.get(&log_key).is_some_and(is_over) {
+                    // Somebody else told it since, and what was owed with it.
+                    self.forget_intent(&log_key);
                 }
                 self.entries.insert(log_key, entry);
                 true
             }
         }
+    }
+
+    /// Takes what another member is telling, or was when it stopped: where we tell people next, exactly that message goes out
+    /// again. `None`: nothing is on its way there, so what we thought of is settled. Returns whether that was news.
+    pub fn learn_sending(&mut self, log_key: &str, sending: Option<Intent>) -> bool {
+        let Some(intent) = sending else {
+            let was_open = self.unsettled.contains(log_key);
+            self.settle(log_key);
+            return was_open;
+        };
+        // The others may not have heard yet that it was told, or something after it.
+        let is_over = |entry: &LogEntry| entry.message_id == intent.message_id || entry.told.at_ms >= intent.since_ms;
+        let is_told = self.entries.get(log_key).is_some_and(is_over);
+        let is_known = self.unsettled.contains(log_key) && self.intents.get(log_key) == Some(&intent);
+        if is_told || is_known {
+            return false;
+        }
+        self.restore_intent(intent);
+        true
     }
 
     /// Walks all entries in order of keys.

@@ -28,12 +28,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 const ALERT: &str = "alerting/alert/";
-const SILENCE: &str = "alerting/silence/";
+/// Where silences are.
+pub const SILENCE: &str = "alerting/silence/";
 const GROUP: &str = "alerting/group/";
-const LOG: &str = "alerting/log/";
+/// Where the notification log is.
+pub const LOG: &str = "alerting/log/";
 const INTENT: &str = "alerting/intent/";
 const RECORD: &str = "alerting/record/";
-const ACK: &str = "alerting/ack/";
+/// Where acknowledgements are.
+pub const ACK: &str = "alerting/ack/";
 
 /// A group's timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +72,12 @@ fn put(prefix: &str, name: &str, value: &Value) -> Change {
 
 fn delete(prefix: &str, name: &str) -> Change {
     Change::Delete(format!("{prefix}{name}").into_bytes())
+}
+
+/// Names the entry of a group and receiver, here and below `notified/`.
+#[must_use]
+pub fn log_name(log_key: &str) -> String {
+    hashed(log_key)
 }
 
 fn hashed(text: &str) -> String {
@@ -138,10 +147,10 @@ fn set_of(value: &Value) -> Option<BTreeSet<u64>> {
     value.as_array()?.iter().map(fingerprint_of).collect()
 }
 
-/// Keeps an alert.
+/// Writes an alert as JSON, for the state store and for other members.
 #[must_use]
-pub fn put_alert(alert: &StoredAlert) -> Change {
-    let value = json!({
+pub fn alert_json(alert: &StoredAlert) -> Value {
+    json!({
         "labels": labels_json(&alert.labels),
         "annotations": labels_json(&alert.annotations),
         "starts_at_ms": alert.starts_at_ms,
@@ -151,11 +160,18 @@ pub fn put_alert(alert: &StoredAlert) -> Change {
         // As text: JSON has no infinity.
         "value": alert.value.map(crate::model::number::format_g),
         "timeout": alert.timeout,
-    });
-    put(ALERT, &format!("{:016x}", alert.fingerprint), &value)
+    })
 }
 
-fn alert_of(value: &Value) -> Option<StoredAlert> {
+/// Keeps an alert.
+#[must_use]
+pub fn put_alert(alert: &StoredAlert) -> Change {
+    put(ALERT, &format!("{:016x}", alert.fingerprint), &alert_json(alert))
+}
+
+/// Reads an alert from its JSON form.
+#[must_use]
+pub fn alert_of(value: &Value) -> Option<StoredAlert> {
     let labels = labels_of(&value["labels"])?;
     Some(StoredAlert {
         fingerprint: labels.fingerprint(),
@@ -291,10 +307,10 @@ pub fn delete_log(log_key: &str) -> Change {
     delete(LOG, &hashed(log_key))
 }
 
-/// Keeps an intent.
+/// Writes an intent as JSON, for the state store and for other members.
 #[must_use]
-pub fn put_intent(intent: &Intent) -> Change {
-    let value = json!({
+pub fn intent_json(intent: &Intent) -> Value {
+    json!({
         "group_key": intent.group_key,
         "receiver": intent.receiver,
         "message_id": intent.message_id,
@@ -303,11 +319,18 @@ pub fn put_intent(intent: &Intent) -> Change {
         "firing": set_json(&intent.firing),
         "resolved": set_json(&intent.resolved),
         "owed": set_json(&intent.owed),
-    });
-    put(INTENT, &hashed(&key(&intent.group_key, &intent.receiver)), &value)
+    })
 }
 
-fn intent_of(value: &Value) -> Option<Intent> {
+/// Keeps an intent.
+#[must_use]
+pub fn put_intent(intent: &Intent) -> Change {
+    put(INTENT, &hashed(&key(&intent.group_key, &intent.receiver)), &intent_json(intent))
+}
+
+/// Reads an intent from its JSON form.
+#[must_use]
+pub fn intent_of(value: &Value) -> Option<Intent> {
     Some(Intent {
         group_key: text(value, "group_key")?,
         receiver: text(value, "receiver")?,
@@ -419,7 +442,9 @@ pub fn ack_json(ack: &Ack) -> Value {
     })
 }
 
-fn ack_of(value: &Value) -> Option<Ack> {
+/// Reads an acknowledgement from its JSON form.
+#[must_use]
+pub fn ack_of(value: &Value) -> Option<Ack> {
     Some(Ack {
         fingerprint: fingerprint_of(&value["fingerprint"])?,
         at_ms: int(value, "at_ms")?,

@@ -7,11 +7,11 @@
 
 use super::ack::Ack;
 use super::alerts::StoredAlert;
+use super::fence::{Fence, Lessons, Permission, STOOD_DOWN};
 use super::history::{RECORDS_MAX, RecordState};
 use super::links::Links;
 use super::machine::{Delivery, DeliveryReport, Effect, Machine};
 use super::metrics::AlertingMetrics;
-use super::notification_log::LogEntry;
 use super::notify::{Content, Failure, Listener, Notifier, Progress, STOPPING};
 use super::setup::{self, Setup, SetupError};
 use super::silence::{SilenceError, Silences};
@@ -51,8 +51,8 @@ pub(super) enum Command {
     Retry(u64, oneshot::Sender<bool>),
     /// Tell a receiver something at once; answers with the history's records.
     Tell { receiver: String, alert: Box<StoredAlert>, why: &'static str, answer: oneshot::Sender<Result<Vec<u64>, String>> },
-    /// What other members said.
-    Learn(Vec<Silence>, Vec<LogEntry>),
+    /// What other members made; answers once it is kept.
+    Learn(Box<Lessons>, oneshot::Sender<()>),
     /// Finish what is going on, then end.
     Stop(oneshot::Sender<()>),
 }
@@ -72,6 +72,7 @@ enum Answer {
     Expired(Result<(), SilenceError>, oneshot::Sender<Result<(), SilenceError>>),
     Acknowledged(bool, oneshot::Sender<bool>),
     Told(Result<Vec<u64>, String>, oneshot::Sender<Result<Vec<u64>, String>>),
+    Learned(oneshot::Sender<()>),
 }
 
 impl Answer {
@@ -88,6 +89,7 @@ impl Answer {
                 drop(answer.send(result.and_then(|()| failed.map_or(Ok(()), |error| Err(not_stored(error))))));
             }
             Self::Told(told, answer) => drop(answer.send(told)),
+            Self::Learned(answer) => drop(answer.send(())),
             Self::Acknowledged(known, answer) => drop(answer.send(known && failed.is_none())),
         }
     }
@@ -122,6 +124,7 @@ pub(super) struct Task {
     metrics: AlertingMetrics,
     config: watch::Receiver<Arc<Config>>,
     may_send: watch::Receiver<bool>,
+    fence: Arc<dyn Fence>,
     commands: mpsc::Receiver<Command>,
     words: mpsc::Receiver<Word>,
     words_sender: mpsc::Sender<Word>,
@@ -154,7 +157,7 @@ impl Task {
         deps: AlertingDeps,
         mut config: watch::Receiver<Arc<Config>>,
     ) -> Result<(Self, mpsc::Sender<Command>, watch::Receiver<Arc<AlertingView>>), super::StartError> {
-        let AlertingDeps { env, state, registry, external_url, mut may_send, outbox_dir, on_change, charts } = deps;
+        let AlertingDeps { env, state, registry, external_url, mut may_send, fence, outbox_dir, on_change, charts } = deps;
         let current = Arc::clone(&config.borrow_and_update());
         let (setup, templates) = set_up(&env, &current).await?;
         let reading = Arc::clone(&state);
@@ -175,6 +178,7 @@ impl Task {
             outbox: super::notify::outbox::Outbox::new(&outbox_dir),
             templates: Arc::new(templates),
             stopping: stopping.subscribe(),
+            fence: Arc::clone(&fence),
             pool: super::notify::pool::Pool::default(),
             charts,
             links,
@@ -198,6 +202,7 @@ impl Task {
             metrics,
             config,
             may_send,
+            fence,
             commands,
             words,
             words_sender,
@@ -347,9 +352,10 @@ impl Task {
                 batch.must_be_seen = true;
                 batch.answers.push(Answer::Told(told, answer));
             }
-            Command::Learn(silences, entries) => {
-                batch.effects.extend(self.machine.learn(silences, entries));
-                batch.touched = true;
+            Command::Learn(lessons, answer) => {
+                batch.effects.extend(self.machine.learn(now_ms, *lessons));
+                batch.must_be_seen = true;
+                batch.answers.push(Answer::Learned(answer));
             }
             Command::Stop(done) => batch.stop = Some(Some(done)),
         }
@@ -440,6 +446,8 @@ impl Task {
             }
         } else if report.worked {
             tracing::debug!(receiver, kind, group, words = report.words, "notified");
+        } else if report.reason == STOOD_DOWN {
+            tracing::info!(receiver, kind, group, words = report.words, "a notification is left to another member");
         } else if report.reason == STOPPING {
             tracing::debug!(receiver, kind, group, "a notification waits for the next start");
         } else {
@@ -478,10 +486,25 @@ impl Task {
         self.running += 1;
         let kind = delivery.integration.kind;
         self.metrics.notifications(kind).inc();
-        let (notifier, words) = (self.notifier.clone(), self.words_sender.clone());
+        let (notifier, words, fence) = (self.notifier.clone(), self.words_sender.clone(), Arc::clone(&self.fence));
         let work = async move {
-            let listener = listener(&notifier, &words, delivery.record, kind);
-            let report = Box::pin(notifier.deliver(delivery, &*listener)).await;
+            let permission = match delivery.intent.clone() {
+                Some(intent) => {
+                    let firing =
+                        delivery.alerts.iter().filter(|told| !told.resolved).map(|told| Arc::clone(&told.alert)).collect();
+                    fence.begin(intent, firing).await
+                }
+                None => Permission::Go(None),
+            };
+            let report = match permission {
+                Permission::StandDown(words) => super::notify::stood_down(&delivery, words),
+                Permission::Go(note) => {
+                    let listener = listener(&notifier, &words, delivery.record, kind);
+                    let mut report = Box::pin(notifier.deliver(delivery, &*listener)).await;
+                    report.warnings.extend(note);
+                    report
+                }
+            };
             let _gone = words.send(Word::Done(report)).await;
         };
         drop(self.env.tasks.spawn("alerting delivery", work));

@@ -39,6 +39,8 @@ struct Look {
     zookeeper_since_ms: i64,
     /// By znode of the configuration: why it is refused.
     refused_config: BTreeMap<String, String>,
+    /// What this member does, and who leads.
+    standing: (&'static str, String),
     reload_failed: bool,
 }
 
@@ -49,6 +51,7 @@ impl Look {
         if cluster.configured {
             look.zookeeper = cluster.status.state.as_str();
             look.zookeeper_since_ms = cluster.status.since_ms;
+            look.standing = (cluster.standing.role.as_str(), cluster.standing.leader.clone());
         }
         for znode in &api.overlay().znodes {
             if let Some(error) = &znode.refused {
@@ -132,6 +135,16 @@ fn compare(old: &Look, new: &Look) -> Vec<Difference> {
         let count = new.removed_notifications - old.removed_notifications;
         let text = format!("{count} old notifications were removed from history and outbox: they keep the newest {RECORDS_MAX}");
         found.push(difference("notification", Some(text), "/notifications"));
+    }
+    if old.standing != new.standing && !new.standing.0.is_empty() {
+        let (role, leader) = &new.standing;
+        let text = match *role {
+            "leader" => Some("this server tells people".to_owned()),
+            "acting" => Some("this server tells people without ZooKeeper".to_owned()),
+            "standby" if !leader.is_empty() => Some(format!("{leader} tells people")),
+            _ => None,
+        };
+        found.push(difference("zookeeper", text, "/zookeeper"));
     }
     if old.zookeeper != new.zookeeper {
         // On its way from one to the other is no news.

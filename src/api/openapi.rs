@@ -65,6 +65,7 @@ const SERVED: &[Served] = &[
     Served("/api/watchkeeper/v1/changes", GET, "What changed", &["hours"]),
     Served("/api/watchkeeper/v1/overview", GET, "What each part counts", &[]),
     Served("/api/watchkeeper/v1/why", GET, "Why somebody is told of an alert, or not", &["fingerprint", "labels"]),
+    Served("/api/watchkeeper/v1/cluster/role", GET, "What this member says of itself to the other members", &[]),
     Served("/api/watchkeeper/v1/zookeeper", GET, "The ZooKeeper session and the znodes below the root", &[]),
     Served("/api/watchkeeper/v1/zookeeper/rules", BOTH, "The rule files in ZooKeeper; changes some, all or nothing", &[]),
     Served("/api/watchkeeper/v1/zookeeper/rules/file", GET, "A rule file in ZooKeeper", &["name!"]),

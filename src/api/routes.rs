@@ -15,6 +15,7 @@
 //! | `GET`, `POST rules/replay` | when an alerting rule (`expr`, `for`, `keep_firing_for`, `labels`) would have fired: `fired`, `gaveUp`, and for each alert its `spans` |
 //! | `POST compact` | writes the head to blocks and merges all that can be merged, unfinished days too; answers when done with `blocks`, `bytes`, `samples` |
 //! | `GET why?fingerprint=HEX` or `why?labels={alertname="A"}` | why somebody is told of an alert, or not: `before` (rule, relabelling), and for each route that takes it `ways` with `receiver`, `verdict`, `text` and `steps` |
+//! | `GET cluster/role` | what this member says of itself to the others: whether ZooKeeper answers it, whether it tells people without; signed where there is a `cluster.secret_file` |
 //! | `GET zookeeper` | the session, how much lies in which folder below the root (`trees`), and each rule file with the reason why it was refused |
 //! | `GET zookeeper/rules` | the rule files in ZooKeeper: `name`, `version`, `sha256`, `by` (push, who, at, why), `errors` with line and column; `head`, `outside` |
 //! | `GET zookeeper/rules/file?name=a.yml` | one of them with its `text` |
@@ -50,6 +51,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/watchkeeper/v1/discovery", get(v1::discovery))
         .route("/api/watchkeeper/v1/overview", get(overview::overview))
         .route("/api/watchkeeper/v1/why", get(why::why))
+        .route("/api/watchkeeper/v1/cluster/role", get(super::cluster::role))
         .route("/api/watchkeeper/v1/zookeeper", get(watchkeeper::zookeeper))
         .route("/api/watchkeeper/v1/zookeeper/rules", get(rule_store::list).post(rule_store::save))
         .route("/api/watchkeeper/v1/zookeeper/rules/file", get(rule_store::file))

@@ -62,6 +62,9 @@ pub struct ApiParts {
     pub limits: ApiLimits,
 }
 
+/// Answers what this member says of itself, to a request with this signature: the text, and its own signature.
+pub type RoleAnswer = Arc<dyn Fn(&str) -> Option<(String, String)> + Send + Sync>;
+
 /// Handles of those who publish what they see. `None`: that part does not run.
 #[derive(Clone)]
 pub struct Views {
@@ -79,6 +82,9 @@ pub struct Views {
     pub rule_store: Option<(Link, String)>,
     /// What the server made of the configuration in ZooKeeper, and where each part of the configuration comes from.
     pub overlay: Option<watch::Receiver<Arc<OverlayView>>>,
+    /// What this member says of itself to one whose request carries this signature: the text, and its signature. `None`: the
+    /// request is not from a member.
+    pub role: RoleAnswer,
     /// What changed lately.
     pub history: Option<Arc<EventLog>>,
 }
@@ -93,6 +99,7 @@ impl Default for Views {
             cluster: Arc::new(ClusterView::default),
             rule_store: None,
             overlay: None,
+            role: Arc::new(|_| None),
             history: None,
         }
     }

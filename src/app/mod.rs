@@ -4,6 +4,7 @@
 //! known tree -> rules, discovery, scraping, alerting -> the real routes -> ready. What can fail fails before anything runs. Stop: the other way round, in phases with deadlines.
 
 mod alert_states;
+mod cluster;
 pub mod configuration;
 mod courier;
 mod overlay;
@@ -160,6 +161,7 @@ struct Running {
     rules: RulesHandle,
     alerting: AlertingHandle,
     courier: TaskHandle<()>,
+    cluster: Option<cluster::Running>,
     zookeeper: Option<ZooKeeperLink>,
     remote_write: RemoteWrite,
     dumper: TaskHandle<()>,
@@ -260,6 +262,9 @@ impl Running {
         // Alerts that rules have handed on and nobody took are told again by the rules after the start.
         self.courier.abort();
         shutdown::phase(env, "alerting", ms(2500), self.alerting.stop()).await;
+        if let Some(cluster) = self.cluster {
+            cluster.stop(env).await;
+        }
         if let Some(zookeeper) = self.zookeeper {
             zookeeper.stop(env).await;
         }

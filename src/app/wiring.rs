@@ -3,13 +3,14 @@
 use super::query_log::QueryLogFile;
 use super::zookeeper_link::{self, ZooKeeperLink};
 use super::{
-    Data, Outside, Running, ServeOptions, alert_states, courier, external_url, keep_dump, overlay, own, publish,
+    Data, Outside, Running, ServeOptions, alert_states, cluster, courier, external_url, keep_dump, overlay, own, publish,
     reload::Reloader, rule_recorder, sources,
 };
 use crate::alerting::heartbeat::{self, Health, HeartbeatDeps};
 use crate::alerting::notify::chart::ChartFeed;
 use crate::alerting::{Alerting, AlertingDeps};
 use crate::api::{self, ApiLimits, ApiParts, ApiState, Lifecycle, Views};
+use crate::cluster::leadership::Standing;
 use crate::cluster::view::{self, ClusterView};
 use crate::config::Config;
 use crate::discovery;
@@ -77,16 +78,17 @@ fn alerting_deps(
     external_url: &str,
     options: &ServeOptions,
     charts: ChartFeed,
+    cluster: &cluster::Cluster,
 ) -> AlertingDeps {
     AlertingDeps {
         env: env.clone(),
         state: Arc::clone(state),
         registry: registry.clone(),
         external_url: external_url.to_owned(),
-        // Alone: nobody else could tell.
-        may_send: watch::channel(true).1,
+        may_send: cluster.may_send(),
+        fence: cluster.fence(),
         outbox_dir: options.data_dir.join("outbox"),
-        on_change: Arc::new(|_| ()),
+        on_change: cluster.sink(),
         charts,
     }
 }
@@ -163,18 +165,18 @@ fn lifecycle(reloader: &Reloader, quit: mpsc::Sender<()>, ready: watch::Receiver
 }
 
 /// ZooKeeper as this server sees it, asked anew each time.
-fn cluster_view(zookeeper: Option<&ZooKeeperLink>) -> Arc<dyn Fn() -> ClusterView + Send + Sync> {
+fn cluster_view(
+    zookeeper: Option<&ZooKeeperLink>,
+    standing: Option<watch::Receiver<Standing>>,
+) -> Arc<dyn Fn() -> ClusterView + Send + Sync> {
     let known = zookeeper.map(|zookeeper| (zookeeper.link.clone(), zookeeper.connect.clone(), zookeeper.root.clone()));
     Arc::new(move || match &known {
-        Some((link, connect, root)) => view::view(Some(link), connect, root),
+        Some((link, connect, root)) => ClusterView {
+            standing: standing.as_ref().map(|standing| standing.borrow().clone()).unwrap_or_default(),
+            ..view::view(Some(link), connect, root)
+        },
         None => ClusterView::default(),
     })
-}
-
-/// What this member is called.
-fn member_name(env: &Env, config: &Config, listen: &str) -> String {
-    let port = listen.rsplit(':').next().unwrap_or_default();
-    if config.cluster.name.is_empty() { format!("{}:{port}", env.host_name()) } else { config.cluster.name.clone() }
 }
 
 /// The listener, at work since before the data directory was opened.
@@ -237,8 +239,9 @@ pub(super) async fn start(
     }
     let (ready, ready_seen) = watch::channel(false);
 
-    let alerting_deps =
-        alerting_deps(&env, &state, &registry, &external_url, &options, charts(&env, &engine, &querier, &external_url));
+    let cluster = cluster::Cluster::prepare(&env, &present, &listen, &state, zookeeper.as_ref()).await?;
+    let charts = charts(&env, &engine, &querier, &external_url);
+    let alerting_deps = alerting_deps(&env, &state, &registry, &external_url, &options, charts, &cluster);
     let alerting = Alerting::start(alerting_deps, config.clone()).await?;
     let (alerts, alerts_waiting) = mpsc::channel(ALERT_BATCHES_WAITING);
     let external = courier::find_external(&env, config.clone(), &registry, Arc::clone(&ensembles));
@@ -298,21 +301,24 @@ pub(super) async fn start(
     };
     drop(env.tasks.spawn("heartbeat", heartbeat::run(heartbeat, config.clone())));
 
+    let (role, leads, member) = (cluster.role_answer(zookeeper.as_ref()), cluster.may_send(), cluster.id());
+    let address = cluster::address(&env, &present, &listen);
+    let overlay = reloader.overlay();
+    let parts = cluster::Parts { rules: &rules, overlay, address: &address, state: &state, registry: &registry };
+    let cluster = cluster.start(zookeeper.as_ref(), &config, &alerting, parts);
     let lifecycle = lifecycle(reloader, quit, ready_seen);
     if let Some(zookeeper) = &zookeeper {
-        // Alone: nobody else would note it.
-        let is_leader = watch::channel(true).1;
-        let recorder = rule_recorder::run(env.clone(), zookeeper.link.clone(), zookeeper.root.clone(), is_leader);
+        let recorder = rule_recorder::run(env.clone(), zookeeper.link.clone(), zookeeper.root.clone(), leads.clone());
         drop(env.tasks.spawn("rule-recorder", recorder));
         let deps = publish::PublishDeps {
             env: env.clone(),
             link: zookeeper.link.clone(),
             root: zookeeper.root.clone(),
-            by: member_name(&env, &present, &listen),
+            by: member,
             engine: Arc::clone(&engine),
             querier: Arc::clone(&querier),
             registry: registry.clone(),
-            leads: watch::channel(true).1,
+            leads,
         };
         drop(env.tasks.spawn("publish", publish::run(deps, config.clone())));
         let gauges = zookeeper_link::keep_gauges(env.clone(), zookeeper.link.clone(), rules.clone(), registry.clone());
@@ -326,9 +332,10 @@ pub(super) async fn start(
         rules: Some(rules.clone()),
         alerting: Some(alerting.clone()),
         alertmanagers: Arc::new(move || external.urls()),
-        cluster: cluster_view(zookeeper.as_ref()),
+        cluster: cluster_view(zookeeper.as_ref(), cluster.as_ref().map(cluster::Running::standing)),
         rule_store: zookeeper.as_ref().map(|zookeeper| (zookeeper.link.clone(), zookeeper.root.clone())),
         overlay: Some(reloader.overlay()),
+        role,
         history: Some(Arc::clone(&data.history)),
     };
     let api_state = ApiState::new(ApiParts {
@@ -351,5 +358,5 @@ pub(super) async fn start(
     front.open(api::router(api_state.clone()));
     drop(env.tasks.spawn("observer", api::observe(api_state, serving.subscribe())));
     tracing::info!(%listen, "listening");
-    Ok(Running { ready, serving, server, scrape, rules, alerting, courier, zookeeper, remote_write, dumper, data })
+    Ok(Running { ready, serving, server, scrape, rules, alerting, courier, cluster, zookeeper, remote_write, dumper, data })
 }

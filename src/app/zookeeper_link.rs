@@ -132,8 +132,6 @@ const GAUGES_EVERY: Duration = Duration::from_secs(1);
 pub(super) async fn keep_gauges(env: Env, link: Link, rules: RulesHandle, registry: Registry) {
     let gauge = |name, help| registry.gauge(name, help, &[]);
     let age = gauge("watchkeeper_zookeeper_last_known_good_age_seconds", "Seconds since the known tree was last right.");
-    // Without an election there is one member, and it tells people.
-    gauge("watchkeeper_zookeeper_leader", "Whether this member tells people.").set(1.0);
     let contact = gauge("watchkeeper_zookeeper_last_contact_timestamp_seconds", "When the tree was last known to be right.");
     let mut named = BTreeSet::new();
     loop {

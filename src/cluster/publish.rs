@@ -264,9 +264,10 @@ mod tests {
 
     #[tokio::test]
     async fn writes_what_is_new_and_nothing_else() {
-        let ensemble = Ensemble::new();
+        let ensemble = Ensemble::new(&crate::env::Env::real().clock);
         let client = ensemble.connect(&Options::default()).await.unwrap();
         let path = "/watchkeeper/publish/load";
+        client.make_folders("/watchkeeper/publish").await.unwrap();
         let mut publisher = Publisher::default();
         let one = series(&[("a", 1.0), ("b", f64::NAN)]);
         assert_eq!(publisher.publish(&client, "/watchkeeper", &publication(100, &one)).await, Ok(Done::Written));
@@ -297,7 +298,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_somebody_else_wrote_stays() {
-        let ensemble = Ensemble::new();
+        let ensemble = Ensemble::new(&crate::env::Env::real().clock);
         let client = ensemble.connect(&Options::default()).await.unwrap();
         ensemble.write("/watchkeeper/publish/load", "mine");
         ensemble.write("/watchkeeper/publish/other", "{\"publisher\": \"me\"}");

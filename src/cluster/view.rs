@@ -1,5 +1,7 @@
 //! What the pages and the API show of ZooKeeper.
 
+use super::leadership::Standing;
+use super::members::{self, Member};
 use crate::zookeeper::{Link, Status};
 
 /// ZooKeeper as this server sees it now.
@@ -15,6 +17,10 @@ pub struct ClusterView {
     pub status: Status,
     /// Whether a complete tree was read in this process.
     pub synced: bool,
+    /// The running servers, by id.
+    pub members: Vec<Member>,
+    /// Where this one stands.
+    pub standing: Standing,
     /// The znodes below the root: path, bytes, version of the data, changed at (milliseconds since 1970), ephemeral.
     pub znodes: Vec<ZnodeView>,
 }
@@ -55,6 +61,8 @@ pub fn view(link: Option<&Link>, connect: &str, root: &str) -> ClusterView {
         root: root.to_owned(),
         status: link.status.borrow().clone(),
         synced: tree.is_some(),
+        members: tree.iter().flat_map(|tree| members::list(tree, root)).collect(),
+        standing: Standing::default(),
         znodes: tree.iter().flat_map(|tree| tree.nodes.iter().map(znode)).collect(),
     }
 }

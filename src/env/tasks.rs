@@ -25,6 +25,29 @@ pub type TaskHandle<T> = tokio::task::JoinHandle<T>;
 pub struct Life {
     running: std::sync::Mutex<Vec<tokio::task::AbortHandle>>,
     is_over: std::sync::atomic::AtomicBool,
+    is_paused: std::sync::atomic::AtomicBool,
+    waiting: std::sync::Mutex<Vec<std::task::Waker>>,
+}
+
+/// A task of a made-up process: it stands still while the process does.
+#[cfg(any(test, feature = "sim"))]
+struct Gate<T> {
+    life: Arc<Life>,
+    work: std::pin::Pin<Box<dyn Future<Output = T> + Send>>,
+}
+
+#[cfg(any(test, feature = "sim"))]
+impl<T> Future for Gate<T> {
+    type Output = T;
+
+    fn poll(mut self: std::pin::Pin<&mut Self>, context: &mut std::task::Context<'_>) -> std::task::Poll<T> {
+        if self.life.is_paused() {
+            let mut waiting = self.life.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            waiting.push(context.waker().clone());
+            return std::task::Poll::Pending;
+        }
+        self.work.as_mut().poll(context)
+    }
 }
 
 #[cfg(any(test, feature = "sim"))]
@@ -41,6 +64,20 @@ impl Life {
             running.retain(|handle| !handle.is_finished());
         }
         running.push(handle);
+    }
+
+    /// Stops all tasks where they stand, as SIGSTOP does, or lets them go on.
+    pub fn pause(&self, is_paused: bool) {
+        self.is_paused.store(is_paused, std::sync::atomic::Ordering::Relaxed);
+        if !is_paused {
+            let mut waiting = self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            waiting.drain(..).for_each(std::task::Waker::wake);
+        }
+    }
+
+    /// Returns whether all tasks stand still.
+    pub fn is_paused(&self) -> bool {
+        self.is_paused.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// Ends all tasks where they stand, and those that would still be started.
@@ -81,12 +118,13 @@ impl Tasks {
     /// Starts a task. `name` appears in traces.
     pub fn spawn<T: Send + 'static>(&self, name: &str, work: impl Future<Output = T> + Send + 'static) -> TaskHandle<T> {
         tracing::trace!(task = name, "task starts");
-        let handle = tokio::spawn(work);
         #[cfg(any(test, feature = "sim"))]
         if let Some(life) = &self.life {
+            let handle = tokio::spawn(Gate { life: Arc::clone(life), work: Box::pin(work) });
             life.note(handle.abort_handle());
+            return handle;
         }
-        handle
+        tokio::spawn(work)
     }
 
     /// Runs blocking work on a thread made for that.

@@ -8,9 +8,9 @@ use super::trace::Trace;
 use crate::env::clock::Clock;
 use crate::env::crash_disk::CrashDisk;
 use crate::env::network::{BoxStream, Listener, Network};
-use crate::env::tasks::Tasks;
+use crate::env::tasks::{Life, Tasks};
 use futures_util::future::BoxFuture;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -46,23 +46,45 @@ pub(crate) struct Weather {
     pub(crate) latency: Duration,
 }
 
+/// Addresses that cannot be reached from a machine.
+pub(crate) type Blocked = Arc<Mutex<BTreeSet<String>>>;
+
 /// A process that can die at any of its steps: without power the disk keeps nothing more, and no byte leaves it.
 #[derive(Clone, Debug)]
 pub(crate) struct Mortal {
     disk: CrashDisk,
+    tasks: Arc<Life>,
+    /// Addresses that cannot be reached from where it runs.
+    blocked: Blocked,
     /// Bytes leave so many more times; negative: as often as wanted.
     sends_left: Arc<AtomicI64>,
 }
 
 impl Mortal {
     /// Returns a process on a disk.
-    pub(crate) fn new(disk: &CrashDisk) -> Self {
-        Self { disk: disk.clone(), sends_left: Arc::new(AtomicI64::new(-1)) }
+    pub(crate) fn new(disk: &CrashDisk, tasks: &Arc<Life>, blocked: &Blocked) -> Self {
+        let (disk, tasks, blocked) = (disk.clone(), Arc::clone(tasks), Arc::clone(blocked));
+        Self { disk, tasks, blocked, sends_left: Arc::new(AtomicI64::new(-1)) }
+    }
+
+    /// Returns whether it cannot reach an address.
+    pub(crate) fn is_cut_off(&self, address: &str) -> bool {
+        self.blocked.lock().unwrap_or_else(PoisonError::into_inner).contains(address)
+    }
+
+    /// Returns whether it stands still.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.tasks.is_paused()
     }
 
     /// Lets it die after so many sends.
     pub(crate) fn dies_after_sends(&self, sends: i64) {
         self.sends_left.store(sends, Ordering::Relaxed);
+    }
+
+    /// Returns whether it will die by itself.
+    pub(crate) fn will_die(&self) -> bool {
+        self.sends_left.load(Ordering::Relaxed) >= 0
     }
 
     /// Ends it now.
@@ -173,7 +195,8 @@ impl Network for Link {
         let (internet, process, address) = (self.internet.clone(), self.process.clone(), address.to_owned());
         Box::pin(async move {
             let weather = internet.places().weather.get(&address).copied().unwrap_or_default();
-            if weather.is_lost || process.as_ref().is_some_and(|process| !process.may_send()) {
+            let is_cut_off = process.as_ref().is_some_and(|process| process.is_cut_off(&address));
+            if weather.is_lost || is_cut_off || process.as_ref().is_some_and(|process| !process.may_send()) {
                 std::future::pending::<()>().await;
             }
             internet.trace.note(|| format!("{} connect {address} {weather:?}", internet.clock.now_ms()));
@@ -188,7 +211,7 @@ impl Network for Link {
     }
 
     fn listen(&self, address: &str) -> BoxFuture<'static, io::Result<Box<dyn Listener>>> {
-        let (internet, address) = (self.internet.clone(), address.to_owned());
+        let (internet, address, process) = (self.internet.clone(), address.to_owned(), self.process.clone());
         Box::pin(async move {
             let local = address.parse().map_err(io::Error::other)?;
             let (door, waiting) = mpsc::channel(WAITING_MAX);
@@ -196,7 +219,7 @@ impl Network for Link {
             if before.is_some_and(|door| !door.is_closed()) {
                 return Err(io::ErrorKind::AddrInUse.into());
             }
-            Ok(Box::new(Waiting { waiting, local }) as Box<dyn Listener>)
+            Ok(Box::new(Waiting { waiting, local, process }) as Box<dyn Listener>)
         })
     }
 }
@@ -204,11 +227,20 @@ impl Network for Link {
 struct Waiting {
     waiting: mpsc::Receiver<(BoxStream, SocketAddr)>,
     local: SocketAddr,
+    process: Option<Mortal>,
 }
 
 impl Listener for Waiting {
     fn accept(&mut self) -> BoxFuture<'_, io::Result<(BoxStream, SocketAddr)>> {
-        Box::pin(async { self.waiting.recv().await.ok_or_else(|| io::ErrorKind::NotConnected.into()) })
+        Box::pin(async {
+            let taken = self.waiting.recv().await;
+            if !self.process.as_ref().is_some_and(Mortal::is_dead) {
+                return taken.ok_or_else(|| io::ErrorKind::NotConnected.into());
+            }
+            // Whoever dialled hears that nobody is there.
+            drop(taken);
+            std::future::pending().await
+        })
     }
 
     fn local_address(&self) -> io::Result<SocketAddr> {

@@ -4,7 +4,7 @@ use super::clock::SimClock;
 use super::exporter::Exporter;
 use super::http;
 use super::mail::{MailServer, Taken};
-use super::network::{Internet, Mortal};
+use super::network::{Blocked, Internet, Mortal};
 use super::state::DiskState;
 use super::trace::Trace;
 use super::zookeeper::Ensemble;
@@ -28,6 +28,8 @@ pub(crate) const BEGIN_MS: i64 = 1_700_000_000_000;
 pub(crate) const MAIL: &str = "mail.example.org:25";
 /// Where the server listens.
 pub(crate) const SERVER: &str = "127.0.0.1:9090";
+/// What a machine cannot reach that is cut off from ZooKeeper.
+pub(crate) const ZOOKEEPER: &str = "zookeeper";
 const CONFIG: &str = "/etc/watchkeeper/watchkeeper.yml";
 const DATA: &str = "/data";
 /// How often the store syncs by itself, in place of its thread ...
@@ -56,6 +58,10 @@ pub(crate) struct World {
     pub(crate) exporters: BTreeMap<String, Exporter>,
     pub(crate) disk: CrashDisk,
     pub(crate) trace: Trace,
+    /// Where the server listens.
+    pub(crate) listen: String,
+    /// What cannot be reached from here.
+    pub(crate) blocked: Blocked,
     random: SeededRandom,
     living: Option<Living>,
     lives: u64,
@@ -70,21 +76,64 @@ impl World {
         let internet = Internet::new(Arc::clone(&shared), trace.clone());
         let mail = MailServer::new(&shared);
         internet.host(MAIL, Arc::new(mail.clone()));
-        let disk = CrashDisk::new();
-        for folder in ["/etc/watchkeeper", DATA] {
-            disk.create_dir_all(Path::new(folder)).expect("an empty disk");
-        }
         Self {
+            ensemble: Ensemble::new(&shared),
             clock,
             internet,
             mail,
-            ensemble: Ensemble::new(),
             exporters: BTreeMap::new(),
-            disk,
+            disk: empty_disk(),
             trace,
+            listen: SERVER.to_owned(),
+            blocked: Blocked::default(),
             random: SeededRandom::new(seed),
             living: None,
             lives: 0,
+        }
+    }
+
+    /// Returns another machine in the same world, whose server listens there.
+    pub(crate) fn beside(&self, listen: &str, seed: u64) -> Self {
+        Self {
+            clock: Arc::clone(&self.clock),
+            internet: self.internet.clone(),
+            mail: self.mail.clone(),
+            ensemble: self.ensemble.clone(),
+            exporters: self.exporters.clone(),
+            disk: empty_disk(),
+            trace: self.trace.clone(),
+            listen: listen.to_owned(),
+            blocked: Blocked::default(),
+            random: SeededRandom::new(seed),
+            living: None,
+            lives: 0,
+        }
+    }
+
+    /// Cuts this machine off from an address, or heals that.
+    pub(crate) fn block(&self, address: &str, is_blocked: bool) {
+        let mut blocked = self.blocked.lock().expect("unpoisoned");
+        if is_blocked {
+            blocked.insert(address.to_owned());
+        } else {
+            blocked.remove(address);
+        }
+    }
+
+    /// Returns whether this machine is cut off from an address.
+    pub(crate) fn is_blocked(&self, address: &str) -> bool {
+        self.blocked.lock().expect("unpoisoned").contains(address)
+    }
+
+    /// Returns whether the process will die by itself.
+    pub(crate) fn is_mortally_ill(&self) -> bool {
+        self.living.as_ref().is_some_and(|living| living.process.will_die())
+    }
+
+    /// Stops the process where it stands, as SIGSTOP does, or lets it go on.
+    pub(crate) fn pause(&self, is_paused: bool) {
+        if let Some(living) = &self.living {
+            living.tasks.pause(is_paused);
         }
     }
 
@@ -115,8 +164,8 @@ impl World {
     pub(crate) async fn start(&mut self) {
         assert!(self.living.is_none(), "it lives already");
         self.lives += 1;
-        let process = Mortal::new(&self.disk);
         let tasks = Arc::new(Life::default());
+        let process = Mortal::new(&self.disk, &tasks, &self.blocked);
         let env = Env {
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             random: Arc::new(SeededRandom::new(self.random.next_u64())),
@@ -137,7 +186,7 @@ impl World {
             zookeeper: Arc::new(self.ensemble.seen_by(&process)),
             reserve_bytes: RESERVE_BYTES,
         };
-        let options = ServeOptions { config: Some(CONFIG.into()), data_dir: DATA.into(), listen: SERVER.to_owned() };
+        let options = ServeOptions { config: Some(CONFIG.into()), data_dir: DATA.into(), listen: self.listen.clone() };
         let starting = env.tasks.spawn("start", Server::start(env.clone(), options, outside));
         let server = match starting.await.expect("starting does not panic") {
             Ok(server) => Some(server),
@@ -157,6 +206,11 @@ impl World {
         self.living.as_ref().is_some_and(|living| living.server.is_some() && !living.process.is_dead())
     }
 
+    /// Returns whether there is a process that died by itself.
+    pub(crate) fn has_died(&self) -> bool {
+        self.living.as_ref().is_some_and(|living| living.process.is_dead())
+    }
+
     /// Returns the running process, for setting the moment of its death.
     pub(crate) fn process(&self) -> &Mortal {
         &self.living.as_ref().expect("it lives").process
@@ -165,6 +219,7 @@ impl World {
     async fn end(&mut self) {
         let Some(living) = self.living.take() else { return };
         living.process.die();
+        living.tasks.pause(false);
         living.tasks.end();
         drop(living.server);
         // Aborted tasks are dropped when their turn comes.
@@ -230,9 +285,9 @@ impl World {
 
     async fn converse(&self, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
         let network = self.internet.seen_by(None);
-        let mut stream = network.connect(SERVER).await.ok()?;
-        let length = body.len();
-        let head = format!("{method} {path} HTTP/1.1\r\nHost: {SERVER}\r\nConnection: close\r\n");
+        let mut stream = network.connect(&self.listen).await.ok()?;
+        let (length, host) = (body.len(), &self.listen);
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
         let body = format!("Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}");
         stream.write_all(format!("{head}{body}").as_bytes()).await.ok()?;
         let mut answer = Vec::new();
@@ -250,6 +305,14 @@ impl World {
     pub(crate) fn mails(&self) -> Vec<Taken> {
         self.mail.taken()
     }
+}
+
+fn empty_disk() -> CrashDisk {
+    let disk = CrashDisk::new();
+    for folder in ["/etc/watchkeeper", DATA] {
+        disk.create_dir_all(Path::new(folder)).expect("an empty disk");
+    }
+    disk
 }
 
 /// Does what the store's threads would do.

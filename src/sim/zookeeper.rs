@@ -1,39 +1,65 @@
-//! A ZooKeeper ensemble in memory: znodes, sessions, recursive watches, and being away.
+//! A ZooKeeper ensemble in memory: znodes, sessions that expire, recursive watches, being away, answers that get lost.
 
 use super::network::Mortal;
+use super::world::ZOOKEEPER;
+use crate::env::clock::Clock;
+use crate::env::tasks::Tasks;
 use crate::zookeeper::tree_cache::join;
 use crate::zookeeper::{
     Client, Connector, Lifetime, Operation, Options, Result, SessionEvent, TreeEvent, TreeWatch, Znode, ZooKeeperError,
 };
 use futures_util::future::BoxFuture;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 /// Events that a watch may hold; more break it.
 const EVENTS_MAX: usize = 256;
+/// The time-out of sessions that ask for none.
+const SESSION: Duration = Duration::from_secs(10);
+/// How often the ensemble looks after a session.
+const HEARTBEAT: Duration = Duration::from_millis(100);
+/// How long a request takes.
+const LATENCY: Duration = Duration::from_millis(2);
+
+/// A session's watch: whose, of which tree, and who hears of it.
+#[derive(Debug)]
+struct Armed {
+    session: i64,
+    root: String,
+    events: mpsc::Sender<String>,
+}
 
 #[derive(Debug, Default)]
 struct Nodes {
     by_path: BTreeMap<String, Znode>,
     zxid: i64,
     sessions: i64,
-    watches: Vec<(String, mpsc::Sender<String>)>,
+    sequence: i64,
+    watches: Vec<Armed>,
+    /// Sessions that live.
+    living: BTreeSet<i64>,
 }
 
 /// The ensemble. Cheap to clone; clones share.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Ensemble {
     nodes: Arc<Mutex<Nodes>>,
+    clock: Arc<dyn Clock>,
     /// Whether it is away.
     away: watch::Sender<bool>,
+    /// The answer of each so-manieth write is lost; 0: none.
+    loses: Arc<AtomicU64>,
+    writes: Arc<AtomicU64>,
     process: Option<Mortal>,
 }
 
 impl Ensemble {
-    pub(crate) fn new() -> Self {
-        Self { nodes: Arc::default(), away: watch::Sender::new(false), process: None }
+    pub(crate) fn new(clock: &Arc<dyn Clock>) -> Self {
+        let (loses, writes) = (Arc::default(), Arc::default());
+        Self { nodes: Arc::default(), clock: Arc::clone(clock), away: watch::Sender::new(false), loses, writes, process: None }
     }
 
     /// Returns the same ensemble as one process reaches it.
@@ -53,6 +79,19 @@ impl Ensemble {
         }
     }
 
+    /// Loses the answer of each so-manieth write from now on: it happens, and nobody hears of it. 0: of none.
+    pub(crate) fn lose_answers(&self, each: u64) {
+        self.loses.store(each, Ordering::Relaxed);
+    }
+
+    /// Ends all sessions, as if they had not been heard of for long.
+    pub(crate) fn expire_all(&self) {
+        let sessions: Vec<i64> = self.nodes().living.iter().copied().collect();
+        for session in sessions {
+            self.nodes().expire(session);
+        }
+    }
+
     /// Writes a znode as somebody else would, with the folders above it.
     pub(crate) fn write(&self, path: &str, data: &str) {
         let mut nodes = self.nodes();
@@ -65,21 +104,52 @@ impl Ensemble {
         self.nodes().remove(path);
     }
 
-    /// Waits for ever where the process is dead; refused while the ensemble is away.
+    /// Returns the names below a folder, and their data.
+    pub(crate) fn read(&self, folder: &str) -> BTreeMap<String, String> {
+        let folder = join(folder, "");
+        let nodes = self.nodes();
+        let below = nodes.by_path.iter().filter_map(|(path, node)| Some((path.strip_prefix(&folder)?, node)));
+        below.map(|(name, node)| (name.to_owned(), String::from_utf8_lossy(&node.data).into_owned())).collect()
+    }
+
+    /// Returns whether this process can speak with the ensemble now.
+    fn is_reached(&self) -> bool {
+        let cut = |process: &Mortal| process.is_dead() || process.is_paused() || process.is_cut_off(ZOOKEEPER);
+        !*self.away.borrow() && !self.process.as_ref().is_some_and(cut)
+    }
+
+    /// Waits for ever where the process is dead; refused where the ensemble cannot be reached.
     async fn reach(&self) -> Result<()> {
         if self.process.as_ref().is_some_and(Mortal::is_dead) {
             std::future::pending::<()>().await;
         }
-        if *self.away.borrow() { Err(ZooKeeperError::ConnectionLoss) } else { Ok(()) }
+        self.clock.sleep(LATENCY).await;
+        if self.is_reached() { Ok(()) } else { Err(ZooKeeperError::ConnectionLoss) }
+    }
+
+    /// Returns whether the answer of a write that happened is lost.
+    fn loses_answer(&self) -> bool {
+        let (each, number) = (self.loses.load(Ordering::Relaxed), self.writes.fetch_add(1, Ordering::Relaxed));
+        each > 0 && number.is_multiple_of(each)
     }
 }
 
 impl Nodes {
     fn tell(&mut self, path: &str) {
-        self.watches.retain(|(root, watch)| {
-            let concerns = path == root || path.starts_with(&format!("{}/", root.trim_end_matches('/')));
-            !concerns || watch.try_send(path.to_owned()).is_ok()
+        self.watches.retain(|watch| {
+            let concerns = path == watch.root || path.starts_with(&format!("{}/", watch.root.trim_end_matches('/')));
+            !concerns || watch.events.try_send(path.to_owned()).is_ok()
         });
+    }
+
+    /// Ends a session: what goes with it goes.
+    fn expire(&mut self, session: i64) {
+        self.living.remove(&session);
+        self.watches.retain(|watch| watch.session != session);
+        let owned = self.by_path.iter().filter(|(_, node)| node.owner == session).map(|(path, _)| path.clone());
+        for path in owned.collect::<Vec<_>>() {
+            self.remove(&path);
+        }
     }
 
     fn put(&mut self, path: &str, data: &[u8], owner: i64) {
@@ -119,11 +189,15 @@ impl Nodes {
                 if self.by_path.contains_key(path) {
                     return Err(ZooKeeperError::NodeExists(path.clone()));
                 }
+                let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+                if !parent.is_empty() && !self.by_path.contains_key(parent) {
+                    return Err(ZooKeeperError::NoNode(path.clone()));
+                }
                 self.put(path, data, if *lifetime == Lifetime::Ephemeral { session } else { 0 });
             }
             Operation::Set { path, data, version } => {
                 is(self.by_path.get(path), path, *version)?;
-                self.put(path, data, 0);
+                self.put(path, data, self.by_path.get(path).map_or(0, |node| node.owner));
             }
             Operation::Delete { path, version } => {
                 is(self.by_path.get(path), path, *version)?;
@@ -135,44 +209,113 @@ impl Nodes {
 }
 
 impl Connector for Ensemble {
-    fn connect<'a>(&'a self, _options: &'a Options) -> BoxFuture<'a, Result<Arc<dyn Client>>> {
+    fn connect<'a>(&'a self, options: &'a Options) -> BoxFuture<'a, Result<Arc<dyn Client>>> {
         Box::pin(async move {
             self.reach().await?;
             let mut nodes = self.nodes();
             nodes.sessions += 1;
-            let session = nodes.sessions;
-            Ok(Arc::new(Session { ensemble: self.clone(), session, away: self.away.subscribe() }) as Arc<dyn Client>)
+            let number = nodes.sessions;
+            nodes.living.insert(number);
+            let (state, seen) = watch::channel(SessionEvent::Reconnected);
+            let timeout = if options.session_timeout.is_zero() { SESSION } else { options.session_timeout };
+            let ensemble = self.clone();
+            let session = Arc::new(Session { ensemble, number, timeout, states: Mutex::new(seen) });
+            drop(Tasks::new().spawn("session", look_after(self.clone(), Arc::downgrade(&session), number, timeout, state)));
+            Ok(session as Arc<dyn Client>)
         })
     }
 }
 
-/// A session: it ends when the ensemble goes away.
+/// What ensemble and client library do for a session: it ends when it was not heard of for the time-out, and the client learns of
+/// that when it can be reached, or by its own clock, a little later.
+async fn look_after(
+    ensemble: Ensemble,
+    session: Weak<Session>,
+    number: i64,
+    timeout: Duration,
+    state: watch::Sender<SessionEvent>,
+) {
+    let say = |now: SessionEvent| state.send_if_modified(|before| std::mem::replace(before, now) != now);
+    let mut silent_since: Option<Duration> = None;
+    loop {
+        let (now, is_held) = (ensemble.clock.monotonic(), session.strong_count() > 0);
+        let is_reached = is_held && ensemble.is_reached();
+        let silent = match (is_reached, silent_since) {
+            (true, _) => {
+                silent_since = None;
+                Duration::ZERO
+            }
+            (false, since) => now.saturating_sub(*silent_since.insert(since.unwrap_or(now))),
+        };
+        // An ensemble that is away keeps its sessions.
+        if silent >= timeout && !*ensemble.away.borrow() {
+            ensemble.nodes().expire(number);
+        }
+        let lives = ensemble.nodes().living.contains(&number);
+        if !lives && (is_reached || !is_held) || silent >= timeout.mul_f64(1.4) && is_held {
+            say(SessionEvent::Expired);
+            if !lives {
+                return;
+            }
+        } else if is_reached {
+            say(SessionEvent::Reconnected);
+        } else if !is_reached {
+            ensemble.nodes().watches.retain(|watch| watch.session != number);
+            say(SessionEvent::Disconnected);
+        }
+        ensemble.clock.sleep(HEARTBEAT).await;
+    }
+}
+
+/// A session, as its client has it.
 struct Session {
     ensemble: Ensemble,
-    session: i64,
-    away: watch::Receiver<bool>,
+    number: i64,
+    timeout: Duration,
+    states: Mutex<watch::Receiver<SessionEvent>>,
+}
+
+impl Drop for Session {
+    /// Closes it in good order, where the process can still say so.
+    fn drop(&mut self) {
+        if self.ensemble.is_reached() {
+            self.ensemble.nodes().expire(self.number);
+        }
+    }
 }
 
 impl Session {
-    fn do_one(&self, operation: Operation) -> BoxFuture<'_, Result<()>> {
-        Box::pin(async move {
-            self.ensemble.reach().await?;
-            self.ensemble.nodes().perform(&operation, self.session)
-        })
+    async fn reach(&self) -> Result<()> {
+        self.ensemble.reach().await?;
+        if self.ensemble.nodes().living.contains(&self.number) { Ok(()) } else { Err(ZooKeeperError::SessionEnded) }
+    }
+
+    async fn write(&self, operations: &[Operation]) -> Result<()> {
+        self.reach().await?;
+        let done = {
+            let mut nodes = self.ensemble.nodes();
+            let before = nodes.by_path.clone();
+            let done = operations.iter().try_for_each(|operation| nodes.perform(operation, self.number));
+            if done.is_err() {
+                nodes.by_path = before;
+            }
+            done
+        };
+        if self.ensemble.loses_answer() { Err(ZooKeeperError::ConnectionLoss) } else { done }
     }
 }
 
 impl Client for Session {
     fn get<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Option<Znode>>> {
         Box::pin(async move {
-            self.ensemble.reach().await?;
+            self.reach().await?;
             Ok(self.ensemble.nodes().by_path.get(path).cloned())
         })
     }
 
     fn children<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Option<Vec<String>>>> {
         Box::pin(async move {
-            self.ensemble.reach().await?;
+            self.reach().await?;
             let nodes = self.ensemble.nodes();
             if !nodes.by_path.contains_key(path) {
                 return Ok(None);
@@ -185,67 +328,81 @@ impl Client for Session {
     }
 
     fn create<'a>(&'a self, path: &'a str, data: &'a [u8], lifetime: Lifetime) -> BoxFuture<'a, Result<()>> {
-        self.do_one(Operation::Create { path: path.to_owned(), data: data.to_vec(), lifetime })
+        let made = [Operation::Create { path: path.to_owned(), data: data.to_vec(), lifetime }];
+        Box::pin(async move { self.write(&made).await })
+    }
+
+    fn create_sequential<'a>(&'a self, prefix: &'a str, data: &'a [u8]) -> BoxFuture<'a, Result<String>> {
+        Box::pin(async move {
+            let number = {
+                let mut nodes = self.ensemble.nodes();
+                nodes.sequence += 1;
+                nodes.sequence
+            };
+            let path = format!("{prefix}{number:010}");
+            let made = Operation::Create { path: path.clone(), data: data.to_vec(), lifetime: Lifetime::Ephemeral };
+            self.write(&[made]).await.map(|()| path)
+        })
     }
 
     fn make_folders<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            self.ensemble.reach().await?;
+            self.reach().await?;
             self.ensemble.nodes().make_folders(&join(path, ""));
             Ok(())
         })
     }
 
     fn set<'a>(&'a self, path: &'a str, data: &'a [u8], version: Option<i32>) -> BoxFuture<'a, Result<()>> {
-        self.do_one(Operation::Set { path: path.to_owned(), data: data.to_vec(), version })
+        let set = [Operation::Set { path: path.to_owned(), data: data.to_vec(), version }];
+        Box::pin(async move { self.write(&set).await })
     }
 
     fn delete<'a>(&'a self, path: &'a str, version: Option<i32>) -> BoxFuture<'a, Result<()>> {
-        self.do_one(Operation::Delete { path: path.to_owned(), version })
+        let deleted = [Operation::Delete { path: path.to_owned(), version }];
+        Box::pin(async move { self.write(&deleted).await })
     }
 
     fn multi<'a>(&'a self, operations: &'a [Operation]) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move {
-            self.ensemble.reach().await?;
-            let mut nodes = self.ensemble.nodes();
-            let before = nodes.by_path.clone();
-            let done = operations.iter().try_for_each(|operation| nodes.perform(operation, self.session));
-            if done.is_err() {
-                nodes.by_path = before;
-            }
-            done
-        })
+        Box::pin(self.write(operations))
     }
 
     fn sync<'a>(&'a self, _path: &'a str) -> BoxFuture<'a, Result<()>> {
-        Box::pin(self.ensemble.reach())
+        Box::pin(self.reach())
     }
 
     fn watch_tree<'a>(&'a self, root: &'a str) -> BoxFuture<'a, Result<Box<dyn TreeWatch>>> {
         Box::pin(async move {
-            self.ensemble.reach().await?;
+            self.reach().await?;
             let (sender, events) = mpsc::channel(EVENTS_MAX);
-            self.ensemble.nodes().watches.push((root.to_owned(), sender));
+            let armed = Armed { session: self.number, root: root.to_owned(), events: sender };
+            self.ensemble.nodes().watches.push(armed);
             Ok(Box::new(Events(events)) as Box<dyn TreeWatch>)
         })
     }
 
     fn next_event(&self) -> BoxFuture<'_, SessionEvent> {
-        let mut away = self.away.clone();
+        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Box::pin(async move {
-            if away.wait_for(|is_away| *is_away).await.is_err() {
-                std::future::pending::<()>().await;
+            if states.changed().await.is_err() {
+                return SessionEvent::Closed;
             }
-            SessionEvent::Expired
+            let state = *states.borrow_and_update();
+            *self.states.lock().unwrap_or_else(PoisonError::into_inner) = states;
+            state
         })
     }
 
     fn session_timeout(&self) -> Duration {
-        Duration::from_secs(10)
+        self.timeout
     }
 
     fn session_id(&self) -> String {
-        self.session.to_string()
+        self.number.to_string()
+    }
+
+    fn session(&self) -> i64 {
+        self.number
     }
 }
 

@@ -201,6 +201,14 @@ impl Client for LiveClient {
         })
     }
 
+    fn create_sequential<'a>(&'a self, prefix: &'a str, data: &'a [u8]) -> BoxFuture<'a, Result<String>> {
+        Box::pin(async move {
+            let options = zk::CreateMode::EphemeralSequential.with_acls(self.acls());
+            let (_, sequence) = self.limited(prefix, self.client.create(prefix, data, &options)).await?;
+            Ok(format!("{prefix}{sequence}"))
+        })
+    }
+
     fn make_folders<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let options = self.create_options(Lifetime::Persistent);
@@ -285,6 +293,10 @@ impl Client for LiveClient {
 
     fn session_id(&self) -> String {
         self.client.session_id().to_string()
+    }
+
+    fn session(&self) -> i64 {
+        self.client.session_id().0
     }
 }
 

@@ -239,6 +239,8 @@ pub trait Client: Send + Sync {
     fn children<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Option<Vec<String>>>>;
     /// Makes a znode.
     fn create<'a>(&'a self, path: &'a str, data: &'a [u8], lifetime: Lifetime) -> BoxFuture<'a, Result<()>>;
+    /// Makes a znode that goes with the session, named `prefix` and a number that is larger than all before it; returns its path.
+    fn create_sequential<'a>(&'a self, prefix: &'a str, data: &'a [u8]) -> BoxFuture<'a, Result<String>>;
     /// Makes a folder and those above it; fine if they are there.
     fn make_folders<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<()>>;
     /// Sets a znode's data, if it has the expected version.
@@ -257,6 +259,8 @@ pub trait Client: Send + Sync {
     fn session_timeout(&self) -> Duration;
     /// Returns the session's number, for logs.
     fn session_id(&self) -> String;
+    /// Returns the session's number, as the owner of ephemeral znodes.
+    fn session(&self) -> i64;
 }
 
 /// An armed watch.

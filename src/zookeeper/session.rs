@@ -122,6 +122,12 @@ impl Link {
         Duration::from_micros(self.noticed_us.load(Ordering::Relaxed))
     }
 
+    /// Returns a stream of clients: who is connected now.
+    #[must_use]
+    pub fn clients(&self) -> watch::Receiver<Option<Arc<dyn Client>>> {
+        self.client.clone()
+    }
+
     /// Ends the session: its ephemeral znodes go at once.
     pub fn stop(&self) {
         self.stop.send_replace(true);

@@ -58,6 +58,10 @@ impl Client for Old {
         Box::pin(async { Err(ZooKeeperError::Unimplemented) })
     }
 
+    fn create_sequential<'a>(&'a self, _: &'a str, _: &'a [u8]) -> BoxFuture<'a, Result<String>> {
+        Box::pin(async { Err(ZooKeeperError::Unimplemented) })
+    }
+
     fn make_folders<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             self.put(path, b"");
@@ -95,6 +99,10 @@ impl Client for Old {
 
     fn session_id(&self) -> String {
         "1".to_owned()
+    }
+
+    fn session(&self) -> i64 {
+        1
     }
 }
 

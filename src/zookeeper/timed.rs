@@ -88,6 +88,10 @@ impl Client for Timed {
         self.time(Op::Create, self.inner.create(path, data, lifetime))
     }
 
+    fn create_sequential<'a>(&'a self, prefix: &'a str, data: &'a [u8]) -> BoxFuture<'a, Result<String>> {
+        self.time(Op::Create, self.inner.create_sequential(prefix, data))
+    }
+
     fn make_folders<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<()>> {
         self.time(Op::MakeFolders, self.inner.make_folders(path))
     }
@@ -122,5 +126,9 @@ impl Client for Timed {
 
     fn session_id(&self) -> String {
         self.inner.session_id()
+    }
+
+    fn session(&self) -> i64 {
+        self.inner.session()
     }
 }

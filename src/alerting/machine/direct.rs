@@ -68,6 +68,7 @@ impl Machine {
                 before: Vec::new(),
                 route_labels: BTreeMap::new(),
                 is_direct: true,
+                intent: None,
             })));
         }
         Ok((records, effects.finish()))

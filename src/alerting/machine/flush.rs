@@ -81,6 +81,7 @@ impl Machine {
         }
         if !self.may_send {
             group.stood_by = true;
+            self.let_go_standing_by(now_ms, id);
             return;
         }
         let to = |receiver| Flush { now_ms, id, route, receiver, group_key: route.group_key(&id.labels) };
@@ -267,7 +268,12 @@ impl Machine {
         let name = flush.receiver.log_name(integration);
         let log_key = log::key(&flush.group_key, &name);
         let (resolved, firing): (BTreeSet<u64>, BTreeSet<u64>) = {
-            let (ended, lasting): (Vec<_>, Vec<_>) = told.iter().partition(|alert| self.is_over(now_ms, alert));
+            // What somebody was told to have ended has ended, however often it came and went: another member may not know how often.
+            let last = self.log.get(now_ms, &log_key).map(|entry| &entry.told);
+            let told_ended = |of: u64| last.is_some_and(|last| last.resolved.contains(&of) && !last.firing.contains(&of));
+            let (ended, lasting): (Vec<_>, Vec<_>) = told.iter().partition(|alert| {
+                self.is_over(now_ms, alert) || (alert.is_resolved_at(now_ms) && told_ended(alert.fingerprint))
+            });
             (ended.iter().map(|alert| alert.fingerprint).collect(), lasting.iter().map(|alert| alert.fingerprint).collect())
         };
         let last = self.log.get(now_ms, &log_key);
@@ -324,7 +330,7 @@ impl Machine {
         };
         effects.changes.push(persist::put_intent(&intent));
         effects.durable = true;
-        self.log.begin(intent);
+        self.log.begin(intent.clone());
         effects.others.push(Effect::Deliver(Arc::new(Delivery {
             record,
             group: flush.id.clone(),
@@ -342,6 +348,7 @@ impl Machine {
             before,
             route_labels: flush.route.labels.clone(),
             is_direct: false,
+            intent: Some(intent),
         })));
     }
 

@@ -14,6 +14,7 @@
 mod direct;
 mod flapping;
 mod flush;
+mod learn;
 mod outcome;
 
 use super::ack::Ack;
@@ -22,7 +23,7 @@ use super::dedup::Due;
 use super::group::{Group, GroupId};
 use super::history::{History, RecipientOutcome, RecordState};
 use super::inhibit::Inhibitor;
-use super::notification_log::{self as log, LogEntry, NotificationLog};
+use super::notification_log::{self as log, Intent, NotificationLog};
 use super::persist;
 use super::route::Route;
 use super::setup::{Integration, Receiver, Setup};
@@ -89,6 +90,8 @@ pub struct Delivery {
     pub route_labels: BTreeMap<String, String>,
     /// Whether it is about no group: a test, or a sign of life.
     pub is_direct: bool,
+    /// What is announced to the other members first; a direct one is not.
+    pub intent: Option<Intent>,
 }
 
 /// How a delivery ended.
@@ -144,6 +147,8 @@ pub struct Machine {
     pub(super) groups: BTreeMap<GroupId, Group>,
     pub(super) history: History,
     pub(super) acks: BTreeMap<u64, Ack>,
+    /// What other members said of alerts that have not come here yet.
+    early_acks: BTreeMap<u64, Ack>,
     flapping: Flapping,
     /// Whether this member tells people; others keep everything ready.
     pub(super) may_send: bool,
@@ -182,6 +187,7 @@ impl Machine {
             groups: BTreeMap::new(),
             history: History::default(),
             acks: BTreeMap::new(),
+            early_acks: BTreeMap::new(),
             flapping: Flapping::default(),
             may_send,
             next_maintenance_ms: now_ms.saturating_add(MAINTENANCE_MS),
@@ -255,20 +261,20 @@ impl Machine {
         }
     }
 
-    /// Lets groups whose messages were going out when the server died send them again at once.
+    /// Lets groups whose messages were going out when the server, or the one that told people before, died send them again at once.
     fn resume_groups(&mut self) {
         let setup = Arc::clone(&self.setup);
         for (id, group) in &mut self.groups {
             let Some(route) = setup.routes.get(group.route) else { continue };
             let mut keys = log_keys(&setup, route, &id.labels);
-            group.resumes = keys.any(|log_key| self.log.unsettled(&log_key).is_some());
+            group.resumes |= keys.any(|log_key| self.log.unsettled(&log_key).is_some());
         }
     }
 
     /// Returns whether some integration of the route's receiver was last told that the alert fires, or was to be told of it.
     fn is_believed_firing(&self, route: &Route, labels: &Labels, fingerprint: u64) -> bool {
         log_keys(&self.setup, route, labels).any(|log_key| {
-            let is_in = |intent: &log::Intent| intent.firing.contains(&fingerprint) || intent.resolved.contains(&fingerprint);
+            let is_in = |intent: &Intent| intent.firing.contains(&fingerprint) || intent.resolved.contains(&fingerprint);
             self.log.get(i64::MIN, &log_key).is_some_and(|entry| entry.told.firing.contains(&fingerprint))
                 || self.log.intent(&log_key).is_some_and(is_in)
         })
@@ -293,6 +299,9 @@ impl Machine {
     pub fn set_may_send(&mut self, now_ms: i64, may_send: bool) {
         let begins = may_send && !self.may_send;
         self.may_send = may_send;
+        if begins {
+            self.resume_groups();
+        }
         for group in self.groups.values_mut().filter(|group| begins && group.stood_by) {
             group.stood_by = false;
             group.next_flush_ms = now_ms;
@@ -324,6 +333,9 @@ impl Machine {
         if put == Put::Turned && self.acks.remove(&alert.fingerprint).is_some() {
             // Somebody took care of that event; this is another.
             effects.changes.push(persist::delete_ack(alert.fingerprint));
+        }
+        if let Some(ack) = self.early_acks.remove(&alert.fingerprint) {
+            self.take_ack(ack, effects);
         }
         for place in self.setup.routes.matching(&alert.labels) {
             let Some(route) = self.setup.routes.get(place) else { continue };
@@ -457,24 +469,6 @@ impl Machine {
         let changes = vec![persist::put_ack(&ack)];
         self.acks.insert(ack.fingerprint, ack);
         Some(Effects { changes, durable: true, others: Vec::new() }.finish())
-    }
-
-    /// Takes silences and log entries that other members made.
-    pub fn learn(&mut self, silences: Vec<Silence>, entries: Vec<LogEntry>) -> Vec<Effect> {
-        let mut effects = Effects::default();
-        for silence in silences {
-            let change = persist::put_silence(&silence);
-            if self.silences.restore(silence) {
-                effects.changes.push(change);
-            }
-        }
-        for entry in entries {
-            let change = persist::put_log(&entry);
-            if self.log.restore(entry) {
-                effects.changes.push(change);
-            }
-        }
-        effects.finish()
     }
 }
 

@@ -1,12 +1,16 @@
 //! What became of deliveries: attempts, and their end.
 
 use super::super::dedup::LastTold;
+use super::super::fence::STOOD_DOWN;
 use super::super::history::{ATTEMPTS_MAX, Attempt, RecipientOutcome, Record, RecordState};
 use super::super::notification_log::{self as log, LogEntry};
 use super::super::persist;
 use super::{DeliveryReport, Effect, Effects, Machine};
 use crate::state::Change;
 use std::collections::BTreeSet;
+
+/// How long who still tells people waits after it stood down from one message.
+const LOOK_AGAIN_MS: i64 = 1000;
 
 impl Machine {
     /// Notes an attempt that did not work and will be repeated. Who has the message already is remembered with it.
@@ -44,9 +48,15 @@ impl Machine {
             effects.changes.push(persist::put_log(&entry));
             effects.changes.push(persist::delete_intent(&log::key(&entry.group_key, &entry.receiver)));
             self.log.finish(entry);
+        } else if report.reason == STOOD_DOWN {
+            // What was announced of it is in ZooKeeper, and comes back from there to whoever tells people next.
+            let log_key = log::key(&delivery.group_key, &name);
+            self.log.forget_intent(&log_key);
+            effects.changes.push(persist::delete_intent(&log_key));
         } else if report.refused && !delivery.is_direct {
             self.log.settle(&log::key(&delivery.group_key, &name));
         }
+        let stood_down = report.reason == STOOD_DOWN;
         let updated = self.history.update(delivery.record, |record| {
             note_attempt(record, now_ms, &report.words);
             if !report.recipients.is_empty() {
@@ -55,8 +65,12 @@ impl Machine {
             record.state = match (report.worked, report.recipients.iter().any(RecipientOutcome::is_refused)) {
                 (true, false) => RecordState::Sent,
                 (true, true) => RecordState::Partly,
+                (false, _) if stood_down => RecordState::NotSent,
                 (false, _) => RecordState::Failed,
             };
+            if stood_down {
+                record.why.clone_from(&report.words);
+            }
             let refused = report.recipients.iter().filter(|one| report.worked && one.is_refused());
             let refused = refused.map(|one| format!("{} was refused and is not told: {}", one.address, one.message));
             for warning in report.warnings.iter().cloned().chain(refused) {
@@ -70,6 +84,13 @@ impl Machine {
             self.note_later_message(delivery.record, &mut effects);
         }
         self.trim_history(&mut effects);
+        if stood_down && let Some(group) = self.groups.get_mut(&delivery.group) {
+            // Whoever begins to tell people looks at it at once; where that is still us, a little later.
+            group.stood_by = true;
+            if self.may_send {
+                group.next_flush_ms = now_ms.saturating_add(LOOK_AGAIN_MS);
+            }
+        }
         let ended = self.groups.get_mut(&delivery.group).and_then(|group| group.delivered(report.worked));
         if let Some(flushing) = ended {
             self.finish_flush(&delivery.group, &flushing);

@@ -18,6 +18,7 @@ pub mod template_functions;
 pub mod webhook;
 mod writer;
 
+use super::fence::{Fence, STOOD_DOWN};
 use super::history::RecipientOutcome;
 use super::links::Links;
 use super::machine::{Delivery, DeliveryReport};
@@ -188,6 +189,12 @@ impl Failure {
         Self { reason: STOPPING, ..Self::transient("the server is stopping; goes on after its next start") }
     }
 
+    /// Another member tells people.
+    #[must_use]
+    pub fn stood_down() -> Self {
+        Self { retry: false, reason: STOOD_DOWN, ..Self::transient("another member may tell people by now: it goes on") }
+    }
+
     /// Something that stays.
     pub fn permanent(words: impl Into<String>) -> Self {
         Self { retry: false, reason: "clientError", ..Self::transient(words) }
@@ -217,7 +224,7 @@ pub struct Content {
 }
 
 /// Performs deliveries. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Notifier {
     /// The world.
     pub env: Env,
@@ -229,6 +236,8 @@ pub struct Notifier {
     pub templates: Arc<message::Templates>,
     /// Whether the server is stopping: no more attempts then.
     pub stopping: watch::Receiver<bool>,
+    /// Whether this member may tell people: no attempt without it.
+    pub fence: Arc<dyn Fence>,
     /// Connections to mail servers.
     pub pool: pool::Pool,
     /// Answers what the values behind alerts were.
@@ -258,10 +267,16 @@ pub enum Progress {
 /// Hears of progress.
 pub type Listener = dyn Fn(Progress) -> BoxFuture<'static, ()> + Send + Sync;
 
+impl std::fmt::Debug for Notifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Notifier").field("external_url", &self.external_url).finish_non_exhaustive()
+    }
+}
+
 impl Notifier {
     /// Delivers: renders, tries until it works, cannot work, or the deadline passes.
     pub async fn deliver(&self, delivery: Arc<Delivery>, progress: &Listener) -> DeliveryReport {
-        let mut retry = Retry::new(self, delivery.deadline_ms);
+        let mut retry = Retry::new(self, delivery.deadline_ms, !delivery.is_direct);
         match &*delivery.integration.target {
             Target::Email(target) => {
                 let mail = match self.render(&delivery).await {
@@ -346,10 +361,18 @@ impl Notifier {
     }
 }
 
+/// Says that a delivery was not begun because another member tells people.
+#[must_use]
+pub fn stood_down(delivery: &Arc<Delivery>, words: String) -> DeliveryReport {
+    report(delivery, Err(Failure { words, ..Failure::stood_down() }), Vec::new())
+}
+
 fn report(delivery: &Arc<Delivery>, result: Result<Accepted, Failure>, warnings: Vec<String>) -> DeliveryReport {
     let (worked, refused, words, recipients, reason) = match result {
         Ok(accepted) => (true, false, accepted.words, accepted.recipients, ""),
-        Err(failure) => (false, !failure.retry, failure.words, failure.recipients, failure.reason),
+        Err(failure) => {
+            (false, !failure.retry && failure.reason != STOOD_DOWN, failure.words, failure.recipients, failure.reason)
+        }
     };
     DeliveryReport { delivery: Arc::clone(delivery), worked, refused, words, recipients, warnings, reason }
 }

@@ -16,14 +16,15 @@ const SPREAD: f64 = 0.5;
 pub struct Retry<'a> {
     notifier: &'a Notifier,
     deadline_ms: i64,
+    is_fenced: bool,
     pause_ms: f64,
 }
 
 impl<'a> Retry<'a> {
-    /// Begins: all attempts must end before `deadline_ms`.
+    /// Begins: all attempts must end before `deadline_ms`. `is_fenced`: they end when this member may not tell people any more.
     #[must_use]
-    pub const fn new(notifier: &'a Notifier, deadline_ms: i64) -> Self {
-        Self { notifier, deadline_ms, pause_ms: FIRST_MS }
+    pub const fn new(notifier: &'a Notifier, deadline_ms: i64, is_fenced: bool) -> Self {
+        Self { notifier, deadline_ms, is_fenced, pause_ms: FIRST_MS }
     }
 
     /// Runs one attempt, at most until the deadline.
@@ -33,7 +34,18 @@ impl<'a> Retry<'a> {
     pub async fn attempt(&self, work: impl Future<Output = Result<Accepted, Failure>> + Send) -> Result<Accepted, Failure> {
         let clock = &self.notifier.env.clock;
         let left_ms = u64::try_from(self.deadline_ms.saturating_sub(clock.now_ms())).unwrap_or(0);
-        match clock.timeout(Duration::from_millis(left_ms), work).await {
+        let fence = &self.notifier.fence;
+        if self.is_fenced && !fence.holds() {
+            return Err(Failure::stood_down());
+        }
+        let fenced = async {
+            tokio::select! {
+                biased;
+                () = fence.lost(), if self.is_fenced => Err(Failure::stood_down()),
+                done = work => done,
+            }
+        };
+        match clock.timeout(Duration::from_millis(left_ms), fenced).await {
             Ok(done) => done,
             Err(elapsed) => Err(Failure { reason: "contextDeadlineExceeded", ..Failure::transient(elapsed.to_string()) }),
         }

@@ -49,6 +49,7 @@ impl Life {
             registry: Registry::new(),
             external_url: "https://watch.example.org".to_owned(),
             may_send: inputs.1.subscribe(),
+            fence: Arc::new(crate::alerting::fence::Alone),
             outbox_dir: OUTBOX.into(),
             on_change: Arc::new(|_| {}),
             charts: crate::alerting::notify::chart::ChartFeed::none(),

@@ -106,6 +106,7 @@ impl World {
             registry: registry.clone(),
             external_url: "https://watch.example.org".to_owned(),
             may_send: may_send.subscribe(),
+            fence: Arc::new(crate::alerting::fence::Alone),
             outbox_dir: "/data/outbox".into(),
             on_change: Arc::new(|_| {}),
             charts: charts.clone(),

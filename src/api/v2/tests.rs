@@ -29,6 +29,7 @@ impl Api {
             registry: Registry::new(),
             external_url: "http://localhost:9090".to_owned(),
             may_send: may_send.subscribe(),
+            fence: Arc::new(crate::alerting::fence::Alone),
             outbox_dir: "/outbox".into(),
             on_change: Arc::new(|_| {}),
             charts: crate::alerting::notify::chart::ChartFeed::none(),

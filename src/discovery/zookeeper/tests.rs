@@ -371,7 +371,7 @@ async fn until(env: &Env, said: &mut tokio::sync::mpsc::Receiver<(u64, Update)>,
 #[tokio::test(start_paused = true)]
 async fn one_session_for_all_sources_ends_with_the_last() {
     let env = Env::real();
-    let ensemble = crate::sim::zookeeper::Ensemble::new();
+    let ensemble = crate::sim::zookeeper::Ensemble::new(&Env::real().clock);
     ensemble.write("/nerve/a", r#"{"host": "h", "port": 1}"#);
     let registry = crate::telemetry::metrics::Registry::new();
     let sessions = Sessions::new(&env, Arc::new(ensemble.clone()), &registry);

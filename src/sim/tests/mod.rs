@@ -4,4 +4,6 @@ mod day;
 mod failures;
 mod random;
 mod scene;
+mod team;
+mod team_random;
 mod timelines;
