@@ -121,7 +121,13 @@ fn write(path: &str, entry: &Entry, version: Option<i32>) -> Operation {
 }
 
 const fn is_race(error: &ZooKeeperError) -> bool {
-    matches!(error, ZooKeeperError::NodeExists(_) | ZooKeeperError::BadVersion(_) | ZooKeeperError::NoNode(_))
+    matches!(error, ZooKeeperError::NodeExists(_) | ZooKeeperError::BadVersion(_))
+}
+
+/// Makes the folder of a znode: somebody removed it while we were connected.
+async fn make_folder(client: &Arc<dyn Client>, path: &str) -> Result<()> {
+    let (folder, _) = path.rsplit_once('/').unwrap_or_default();
+    client.make_folders(folder).await
 }
 
 /// Announces a message: `sending` stands in the znode at `path` when this returns, and our candidate was there. `known_ms`: when the
@@ -149,6 +155,7 @@ pub async fn announce(
         match client.multi(&[check, write(path, &entry, version)]).await {
             Ok(()) => return Ok(()),
             Err(ZooKeeperError::NoNode(gone)) if gone == candidate => return Err(Refused::NotLeader),
+            Err(ZooKeeperError::NoNode(_)) => make_folder(client, path).await?,
             Err(error) if is_race(&error) => {}
             Err(error) => return Err(Refused::Failed(error)),
         }
@@ -170,6 +177,7 @@ pub async fn note_told(client: &Arc<dyn Client>, path: &str, by: (&str, i64), to
         entry.take_told(told);
         (entry.by, entry.epoch) = (by.0.to_owned(), by.1);
         match client.multi(&[write(path, &entry, version)]).await {
+            Err(ZooKeeperError::NoNode(_)) => make_folder(client, path).await?,
             Err(error) if is_race(&error) => {}
             done => return done,
         }

@@ -86,7 +86,14 @@ impl Entry {
             return Ok(());
         }
         match client.get(path).await? {
-            None => client.create(path, &data, Lifetime::Ephemeral).await,
+            None => match client.create(path, &data, Lifetime::Ephemeral).await {
+                Err(ZooKeeperError::NoNode(_)) => {
+                    // The tree is new, or was emptied.
+                    client.make_folders(&join(&self.root, paths::MEMBERS)).await?;
+                    client.create(path, &data, Lifetime::Ephemeral).await
+                }
+                made => made,
+            },
             Some(node) if node.owner == client.session() => {
                 if *node.data == *data {
                     return Ok(());

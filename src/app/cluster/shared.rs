@@ -230,6 +230,11 @@ impl Shared {
             let Some(node) = client.get(path).await? else {
                 match client.create(path, &data, Lifetime::Persistent).await {
                     Err(ZooKeeperError::NodeExists(_)) => continue,
+                    Err(ZooKeeperError::NoNode(_)) => {
+                        // Somebody removed the folder while we were connected.
+                        client.make_folders(&join(&self.root, folder(kind))).await?;
+                        continue;
+                    }
                     done => return done,
                 }
             };
