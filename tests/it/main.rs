@@ -14,10 +14,12 @@
 
 mod api;
 mod clients;
+mod cluster;
 mod config_overlay;
 mod differential;
 mod disk_full;
 mod doctor;
+mod ensemble;
 mod host;
 mod hostile;
 mod mail_links;

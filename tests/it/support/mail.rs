@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 const SERVER: &str = r"
-import os, ssl, sys, threading
+import asyncio, os, ssl, sys, threading
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
 port, folder = int(sys.argv[1]), sys.argv[2]
@@ -21,6 +21,8 @@ class Handler:
             f.write(('X-Rcpt: %s\r\n' % ','.join(envelope.rcpt_tos)).encode())
             f.write(envelope.content)
         os.rename(path + '.tmp', path + '.eml')
+        while os.path.exists(os.path.join(folder, 'hold')):
+            await asyncio.sleep(0.02)
         return '250 OK queued as %d' % count
 def check(server, session, envelope, mechanism, data):
     ok = isinstance(data, LoginPassword) and data.login == b'wk' and data.password == b'secret'
@@ -66,6 +68,18 @@ impl MailServer {
 
     pub(crate) fn stop(&mut self) {
         self.process = None;
+    }
+
+    /// While this holds, mails are taken but nobody is told so: the server's 250 does not come.
+    pub(crate) fn hold(&self, holds: bool) {
+        let path = self.folder.join("hold");
+        if holds { std::fs::write(path, "").unwrap() } else { std::fs::remove_file(path).unwrap() }
+    }
+
+    /// When a mail came; the first has number 1.
+    pub(crate) fn came_at(&self, number: usize) -> std::time::SystemTime {
+        let file = self.folder.join(format!("mail-{number:04}.eml"));
+        std::fs::metadata(file).unwrap().modified().unwrap()
     }
 
     pub(crate) fn ca_file(&self) -> PathBuf {

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test uses a part of this")]
 
+pub(crate) mod ensemble;
 pub(crate) mod exporters;
 pub(crate) mod http;
 pub(crate) mod mail;

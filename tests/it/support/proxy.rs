@@ -1,56 +1,112 @@
-//! A TCP proxy that can cut what goes through it.
+//! A TCP proxy that can cut what goes through it, hold it without a word, or delay it.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Open,
+    Cut,
+    BlackHole,
+    Slow(Duration),
+}
+
+/// What the proxy's threads look at.
+struct Switch {
+    mode: Mutex<Mode>,
+    turned: Condvar,
+    streams: Mutex<Vec<TcpStream>>,
+}
+
+#[derive(Clone)]
 pub(crate) struct Proxy {
     pub(crate) port: u16,
-    open: Arc<AtomicBool>,
-    streams: Arc<Mutex<Vec<TcpStream>>>,
+    switch: Arc<Switch>,
 }
 
 impl Proxy {
     pub(crate) fn start(upstream: String) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::start_at(0, upstream)
+    }
+
+    /// Starts one at a port of our choice; 0: any.
+    pub(crate) fn start_at(port: u16, upstream: String) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let open = Arc::new(AtomicBool::new(true));
-        let streams = Arc::new(Mutex::new(Vec::new()));
-        let (accepting, kept) = (Arc::clone(&open), Arc::clone(&streams));
+        let switch = Arc::new(Switch { mode: Mutex::new(Mode::Open), turned: Condvar::new(), streams: Mutex::default() });
+        let accepting = Arc::clone(&switch);
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
-                let Some(server) = accepting.load(Ordering::SeqCst).then(|| TcpStream::connect(&upstream).ok()).flatten() else {
-                    continue;
-                };
-                let mut kept = kept.lock().unwrap();
+                let is_cut = accepting.mode() == Mode::Cut;
+                let Some(server) = (!is_cut).then(|| TcpStream::connect(&upstream).ok()).flatten() else { continue };
+                let mut kept = accepting.streams.lock().unwrap();
                 kept.push(client.try_clone().unwrap());
                 kept.push(server.try_clone().unwrap());
-                pump(client.try_clone().unwrap(), server.try_clone().unwrap());
-                pump(server, client);
+                pump(Arc::clone(&accepting), client.try_clone().unwrap(), server.try_clone().unwrap());
+                pump(Arc::clone(&accepting), server, client);
             }
         });
-        Self { port, open, streams }
+        Self { port, switch }
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    fn turn(&self, mode: Mode) {
+        *self.switch.mode.lock().unwrap() = mode;
+        self.switch.turned.notify_all();
     }
 
     /// Cuts all connections and refuses new ones.
     pub(crate) fn cut(&self) {
-        self.open.store(false, Ordering::SeqCst);
-        for stream in self.streams.lock().unwrap().drain(..) {
+        self.turn(Mode::Cut);
+        for stream in self.switch.streams.lock().unwrap().drain(..) {
             let _cut = stream.shutdown(Shutdown::Both);
         }
     }
 
-    /// Lets connections through again.
+    /// Lets nothing through in either direction and says nothing: connections stay, also new ones. What was under way comes when it is
+    /// healed, as TCP would repeat it.
+    pub(crate) fn black_hole(&self) {
+        self.turn(Mode::BlackHole);
+    }
+
+    /// Each packet waits so long, in each direction.
+    pub(crate) fn slow(&self, by: Duration) {
+        self.turn(Mode::Slow(by));
+    }
+
+    /// Lets all through again.
     pub(crate) fn heal(&self) {
-        self.open.store(true, Ordering::SeqCst);
+        self.turn(Mode::Open);
     }
 }
 
-fn pump(mut from: TcpStream, mut to: TcpStream) {
+impl Switch {
+    fn mode(&self) -> Mode {
+        *self.mode.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until a packet may go on.
+    fn pass(&self) {
+        let mode = self.mode.lock().unwrap_or_else(PoisonError::into_inner);
+        let mode = self.turned.wait_while(mode, |mode| *mode == Mode::BlackHole).unwrap_or_else(PoisonError::into_inner);
+        if let Mode::Slow(by) = *mode {
+            let slow = self.turned.wait_timeout_while(mode, by, |mode| matches!(mode, Mode::Slow(_)));
+            drop(slow);
+        }
+    }
+}
+
+fn pump(switch: Arc<Switch>, mut from: TcpStream, mut to: TcpStream) {
     std::thread::spawn(move || {
         let mut buffer = [0; 16384];
         while let Ok(n) = from.read(&mut buffer) {
+            // Also an end comes late, or not at all.
+            switch.pass();
             if n == 0 || to.write_all(&buffer[..n]).is_err() {
                 break;
             }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-const JARS: &str = "/usr/share/java/zookeeper.jar:/usr/share/java/slf4j-simple.jar:/usr/share/java/commons-cli.jar:/usr/share/java/jline3.jar:/usr/share/java/jline2.jar";
+pub(super) const JARS: &str = "/usr/share/java/zookeeper.jar:/usr/share/java/slf4j-simple.jar:/usr/share/java/commons-cli.jar:/usr/share/java/jline3.jar:/usr/share/java/jline2.jar";
 
 pub(crate) struct ZooKeeper {
     process: Option<Process>,
@@ -75,15 +75,20 @@ impl ZooKeeper {
 
     /// Runs a command of ZooKeeper's own client: what another person would type.
     pub(crate) fn client(&self, words: &[&str]) -> String {
-        let mut command = Command::new("java");
-        command.args(["-Xmx64m", "-XX:TieredStopAtLevel=1", "-cp", JARS, "org.apache.zookeeper.ZooKeeperMain", "-server"]);
-        command.arg(self.address()).args(words);
-        run(&mut command).1
+        client(&self.address(), words)
     }
 }
 
+/// Runs a command of ZooKeeper's own client.
+pub(super) fn client(address: &str, words: &[&str]) -> String {
+    let mut command = Command::new("java");
+    command.args(["-Xmx64m", "-XX:TieredStopAtLevel=1", "-cp", JARS, "org.apache.zookeeper.ZooKeeperMain", "-server"]);
+    command.arg(address).args(words);
+    run(&mut command).1
+}
+
 /// What the AdminServer needs.
-fn admin_jars() -> String {
+pub(super) fn admin_jars() -> String {
     let all = std::fs::read_dir("/usr/share/java").into_iter().flatten().flatten().map(|entry| entry.path());
     let fits = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
