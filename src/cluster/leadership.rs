@@ -207,6 +207,7 @@ fn merged(before: &[Peer], present: Vec<Peer>, now_ms: i64) -> Vec<Peer> {
 
 struct Metrics {
     leader: Gauge,
+    known: Gauge,
     epoch: Gauge,
     lease: Gauge,
 }
@@ -242,6 +243,10 @@ pub fn start(deps: LeadershipDeps) -> (Leadership, TaskHandle<()>) {
     let gauge = |name, help| deps.registry.gauge(name, help, &[]);
     let metrics = Metrics {
         leader: gauge("watchkeeper_zookeeper_leader", "Whether this member tells people."),
+        known: gauge(
+            "watchkeeper_zookeeper_leader_known",
+            "Whether this member knows of one that tells people, itself included.",
+        ),
         epoch: gauge("watchkeeper_zookeeper_leader_epoch", "The epoch in which this member leads; 0 while it does not."),
         lease: gauge("watchkeeper_zookeeper_lease_remaining_seconds", "How long this member may tell people without an answer."),
     };
@@ -283,7 +288,7 @@ impl Task {
                 () = self.deps.env.clock.sleep(wait) => {}
             }
         }
-        self.stand(Role::Standby, String::new(), "this member stops".to_owned());
+        self.stand(Role::Standby, String::new(), "this member stops".to_owned(), true);
     }
 
     fn role(&self) -> Role {
@@ -393,7 +398,7 @@ impl Task {
                 Ok(()) => {
                     let leader = self.deps.me.id.clone();
                     let why = "first in the election".to_owned();
-                    self.stand(Role::Leader { epoch, candidate }, leader.clone(), why);
+                    self.stand(Role::Leader { epoch, candidate }, leader.clone(), why, true);
                     self.remember(leader, epoch).await;
                     each
                 }
@@ -405,7 +410,7 @@ impl Task {
             Place::Behind { leader, epoch } => {
                 self.lease.revoke();
                 let why = format!("{leader} leads");
-                self.stand(Role::Standby, leader.clone(), why);
+                self.stand(Role::Standby, leader.clone(), why, true);
                 self.remember(leader, epoch).await;
                 LOOK_EVERY
             }
@@ -446,7 +451,7 @@ impl Task {
         }
         if matches!(role, Role::Leader { .. }) {
             let why = format!("ZooKeeper has not confirmed it for too long: {error}");
-            self.stand(Role::Unsure, self.known.leader.clone(), why);
+            self.stand(Role::Unsure, self.known.leader.clone(), why, false);
         }
         self.was_away = now;
         let answers = (self.deps.ask)(self.known.peers.clone()).await;
@@ -469,19 +474,22 @@ impl Task {
                     tracing::warn!(why, "telling people without ZooKeeper");
                     self.lease.hold();
                 }
-                self.stand(Role::Acting, self.deps.me.id.clone(), why);
+                self.stand(Role::Acting, self.deps.me.id.clone(), why, true);
             }
             Verdict::StandBy(why) => {
                 self.lease.revoke();
-                self.stand(Role::Standby, self.known.leader.clone(), why);
+                let is_told = answers.iter().any(|answer| answer.is_connected || answer.is_acting);
+                self.stand(Role::Standby, self.known.leader.clone(), why, is_told);
             }
         }
         TRY_AGAIN
     }
 
-    fn stand(&self, role: Role, leader: String, why: String) {
+    /// `is_told`: whether somebody tells people, as far as is known.
+    fn stand(&self, role: Role, leader: String, why: String, is_told: bool) {
         let before = self.standing.borrow().clone();
         self.metrics.leader.set(f64::from(u8::from(role.tells())));
+        self.metrics.known.set(f64::from(u8::from(is_told)));
         self.metrics.epoch.set(if let Role::Leader { epoch, .. } = &role { *epoch as f64 } else { 0.0 });
         let since_ms = if before.role == role { before.since_ms } else { self.deps.env.clock.now_ms() };
         let now = Standing { role, leader, why, since_ms, last: (self.known.leader.clone(), self.known.epoch) };

@@ -25,9 +25,9 @@ const FAILOVERS: usize = 30;
 /// Rounds of a history.
 const ROUNDS: usize = 4;
 /// How many things happen in a round.
-const EVENTS: u64 = 12;
+const EVENTS: u64 = 24;
 /// After so many seconds without trouble everybody has been told.
-const CALM: f64 = 180.0;
+const CALM: f64 = 130.0;
 /// From so many beginnings on an alert goes on and off.
 const FLAPS: usize = 3;
 /// The metrics that change: those whose alerts come and go by rules without memory.
