@@ -9,8 +9,10 @@ use axum::response::{IntoResponse as _, Response};
 
 /// Where the members ask each other; not behind passwords.
 pub(super) const ROLE_PATH: &str = "/api/watchkeeper/v1/cluster/role";
+/// Where they write each other's samples.
+pub(super) const WRITE_PATH: &str = "/api/v1/write";
 /// A request's signature.
-const MEMBER: &str = "watchkeeper-member";
+pub(super) const MEMBER: &str = "watchkeeper-member";
 /// The answer's.
 const SIGNATURE: HeaderName = HeaderName::from_static("watchkeeper-signature");
 

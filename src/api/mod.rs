@@ -55,4 +55,4 @@ pub use observe::observe;
 pub use params::Params;
 pub use routes::router;
 pub use serve::{ServeOptions, serve};
-pub use state::{ApiLimits, ApiParts, ApiState, Lifecycle, RoleAnswer, Views};
+pub use state::{ApiLimits, ApiParts, ApiState, Lifecycle, MembersWrite, RoleAnswer, Views};

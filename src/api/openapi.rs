@@ -28,7 +28,7 @@ const SERVED: &[Served] = &[
     Served("/api/v1/labels", BOTH, "Names of labels", RANGE),
     Served("/api/v1/label/{name}/values", GET, "Values of a label", RANGE),
     Served("/api/v1/metadata", GET, "What exporters say about their metrics", &["metric", "limit", "limit_per_metric"]),
-    Served("/api/v1/targets", GET, "Targets that are scraped, and those that relabelling dropped", &["state", "scrapePool"]),
+    Served("/api/v1/targets", GET, "Targets that are scraped, those that other members scrape, and those that relabelling dropped", &["state", "scrapePool"]),
     Served("/api/v1/targets/metadata", GET, "What targets say about their metrics", &["match_target", "metric", "limit"]),
     Served("/api/v1/targets/relabel_steps", GET, "What each relabelling step makes of labels", &["scrapePool!", "labels!"]),
     Served("/api/v1/scrape_pools", GET, "Names of the scrape pools", &[]),

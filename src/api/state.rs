@@ -65,6 +65,9 @@ pub struct ApiParts {
 /// Answers what this member says of itself, to a request with this signature: the text, and its own signature.
 pub type RoleAnswer = Arc<dyn Fn(&str) -> Option<(String, String)> + Send + Sync>;
 
+/// Whether a request with this signature and this body comes from another member.
+pub type MembersWrite = Arc<dyn Fn(&str, &[u8]) -> bool + Send + Sync>;
+
 /// Handles of those who publish what they see. `None`: that part does not run.
 #[derive(Clone)]
 pub struct Views {
@@ -85,6 +88,8 @@ pub struct Views {
     /// What this member says of itself to one whose request carries this signature: the text, and its signature. `None`: the
     /// request is not from a member.
     pub role: RoleAnswer,
+    /// Whether a remote write comes from another member.
+    pub is_members_write: MembersWrite,
     /// What changed lately.
     pub history: Option<Arc<EventLog>>,
 }
@@ -100,6 +105,7 @@ impl Default for Views {
             rule_store: None,
             overlay: None,
             role: Arc::new(|_| None),
+            is_members_write: Arc::new(|_, _| false),
             history: None,
         }
     }

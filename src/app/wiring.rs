@@ -248,24 +248,30 @@ pub(super) async fn start(
     let carrying = courier::carry(alerts_waiting, config.clone(), alerting.clone(), external.clone());
     let courier = env.tasks.spawn("alert-courier", carrying);
 
+    let address = cluster::address(&env, &present, &listen);
+    let sharing = cluster.share(&present, zookeeper.as_ref(), &state, Arc::clone(&append)).await;
     // Before anything comes that it is to send on.
     let remote_write_deps = RemoteWriteDeps {
         env: env.clone(),
         store: data.store.clone(),
         data_dir: options.data_dir.clone(),
         registry: registry.clone(),
+        members: sharing.members,
     };
     let remote_write = RemoteWrite::start(remote_write_deps, config.clone()).await;
 
     let (inputs, inputs_seen) = watch::channel(Arc::default());
     let targets = discovery::start(&env, config.clone(), &registry, Some(Arc::clone(&state)), ensembles);
-    let in_process = own::in_process(&env, config.clone(), &registry, listen.clone());
+    // The others keep our own metrics beside theirs: «0.0.0.0:9090» would be the name of all.
+    let own_instance = if present.cluster.share_scrapes { address.clone() } else { listen.clone() };
+    let in_process = own::in_process(&env, config.clone(), &registry, own_instance);
     let scrape_deps = ScrapeDeps {
         env: env.clone(),
-        append: Arc::clone(&append),
+        append: sharing.append,
         registry: registry.clone(),
         in_process,
         rule_inputs: inputs_seen,
+        elsewhere: sharing.elsewhere,
     };
     let scrape = ScrapeManager::start(scrape_deps, config.clone(), targets);
 
@@ -302,7 +308,7 @@ pub(super) async fn start(
     drop(env.tasks.spawn("heartbeat", heartbeat::run(heartbeat, config.clone())));
 
     let (role, leads, member) = (cluster.role_answer(zookeeper.as_ref()), cluster.may_send(), cluster.id());
-    let address = cluster::address(&env, &present, &listen);
+    let write_check = cluster.write_check();
     let overlay = reloader.overlay();
     let parts = cluster::Parts { rules: &rules, overlay, address: &address, state: &state, registry: &registry };
     let cluster = cluster.start(zookeeper.as_ref(), &config, &alerting, parts);
@@ -336,6 +342,7 @@ pub(super) async fn start(
         rule_store: zookeeper.as_ref().map(|zookeeper| (zookeeper.link.clone(), zookeeper.root.clone())),
         overlay: Some(reloader.overlay()),
         role,
+        is_members_write: write_check,
         history: Some(Arc::clone(&data.history)),
     };
     let api_state = ApiState::new(ApiParts {

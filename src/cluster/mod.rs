@@ -20,5 +20,6 @@ pub mod publish;
 pub mod push;
 pub mod rules;
 pub mod secret;
+pub mod sharing;
 pub mod snapshot;
 pub mod view;

@@ -459,6 +459,10 @@ pub(super) fn check_whole(config: &Config, root: &Node) -> Result<(), ConfigErro
             return Err(items.get(place).unwrap_or(root).error(message));
         }
     }
+    if config.cluster.share_scrapes && config.zookeeper.is_none() {
+        let cluster = root.get("cluster").unwrap_or(root);
+        return Err(cluster.error_at("share_scrapes", "share_scrapes needs zookeeper: the members find each other there"));
+    }
     check_overrides(config, root)?;
     let legacy = config.global.metric_name_validation_scheme == NameValidation::Legacy;
     let strategy = config.otlp.translation_strategy;

@@ -144,5 +144,9 @@ fn check_cluster(config: &mut ClusterConfig, node: &Node) -> Result<(), ConfigEr
     if !config.advertise.is_empty() && !config.advertise.contains(':') {
         return Err(node.error_at("advertise", format!("{:?} is not like host:9090", config.advertise)));
     }
+    if config.share_scrapes && config.secret_file.is_empty() {
+        let message = "share_scrapes needs secret_file: members take samples only from each other, and know each other by it";
+        return Err(node.error_at("share_scrapes", message));
+    }
     Ok(())
 }

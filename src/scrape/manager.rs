@@ -1,5 +1,6 @@
 //! Keeps one loop for each target that configuration and discovery name, and changes only what changed.
 
+use super::elsewhere::{Elsewhere, ElsewhereTarget};
 use super::failure_log::FailureLog;
 use super::fetch::Fetcher;
 use super::in_process::InProcessTarget;
@@ -51,6 +52,8 @@ pub struct ScrapeDeps {
     pub in_process: watch::Receiver<Vec<InProcessTarget>>,
     /// What rule groups read that are evaluated when a scrape changed it.
     pub rule_inputs: watch::Receiver<Arc<RuleInputs>>,
+    /// What other servers scrape instead of this one.
+    pub elsewhere: watch::Receiver<Elsewhere>,
 }
 
 /// The manager's one task.
@@ -83,6 +86,7 @@ struct Pool {
     dropped: Vec<DroppedTarget>,
     dropped_count: usize,
     discovery_errors: Vec<String>,
+    elsewhere: Vec<ElsewhereTarget>,
 }
 
 struct Running {
@@ -97,6 +101,7 @@ struct Published {
     targets: Vec<Arc<Shared>>,
     dropped: Vec<DroppedTarget>,
     dropped_counts: Vec<(String, usize)>,
+    elsewhere: Vec<ElsewhereTarget>,
     configs: BTreeMap<String, Arc<ScrapeConfig>>,
     pools: Vec<String>,
     discovery_errors: Vec<(String, String)>,
@@ -129,9 +134,9 @@ impl ScrapeManager {
             rule_inputs: deps.rule_inputs,
         };
         let token = stop.clone();
-        let in_process = deps.in_process;
+        let (in_process, elsewhere) = (deps.in_process, deps.elsewhere);
         let task = deps.env.tasks.spawn("scrape manager", async move {
-            manager.run(config, targets, in_process, token).await;
+            manager.run(config, targets, in_process, elsewhere, token).await;
             stopped_sender.send_replace(true);
         });
         drop(task);
@@ -143,18 +148,21 @@ impl ScrapeManager {
         mut config: watch::Receiver<Arc<Config>>,
         mut targets: watch::Receiver<TargetsByJob>,
         mut in_process: watch::Receiver<Vec<InProcessTarget>>,
+        mut elsewhere: watch::Receiver<Elsewhere>,
         stop: CancellationToken,
     ) {
         loop {
             let now = (Arc::clone(&config.borrow_and_update()), Arc::clone(&targets.borrow_and_update()));
             let own = in_process.borrow_and_update().clone();
-            self.apply(&now.0, &now.1, &own);
+            let others = elsewhere.borrow_and_update().clone();
+            self.apply(&now.0, &now.1, &own, &others);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 Ok(()) = config.changed() => {}
                 Ok(()) = targets.changed() => {}
                 Ok(()) = in_process.changed() => {}
+                Ok(()) = elsewhere.changed() => {}
                 else => {
                     stop.cancelled().await;
                     break;
@@ -177,12 +185,14 @@ impl ScrapeManager {
     }
 
     /// Makes loops fit the configuration and the targets.
-    fn apply(&mut self, config: &Config, targets: &BTreeMap<String, JobTargets>, own: &[InProcessTarget]) {
+    fn apply(&mut self, config: &Config, targets: &BTreeMap<String, JobTargets>, own: &[InProcessTarget], elsewhere: &Elsewhere) {
         self.ending.retain(|task| !task.is_finished());
         let mut wanted: BTreeMap<PoolKey, Wanted> = BTreeMap::new();
         for job in &config.scrape_configs {
             let key = PoolKey { in_process: false, name: job.job_name.clone() };
-            wanted.insert(key, Wanted::of_job(job, targets.get(&job.job_name)));
+            let mut of_job = Wanted::of_job(job, targets.get(&job.job_name));
+            of_job.leave(elsewhere);
+            wanted.insert(key, of_job);
         }
         for target in own {
             let key = PoolKey { in_process: true, name: target.job.clone() };
@@ -204,7 +214,9 @@ impl ScrapeManager {
     fn apply_pool(&mut self, key: PoolKey, wanted: Wanted) {
         let mut pool = self.pools.remove(&key).unwrap_or_default();
         let same_config = *pool.config == *wanted.config || same_but_sources(&pool.config, &wanted.config);
-        let labels: BTreeSet<Labels> = wanted.targets.values().map(|(target, _)| target.labels.clone()).collect();
+        let here = wanted.targets.values().map(|(target, _)| &target.labels);
+        // What another server goes on with does not end either.
+        let labels: BTreeSet<Labels> = here.chain(wanted.elsewhere.iter().map(|target| &target.labels)).cloned().collect();
         let mut kept = BTreeMap::new();
         for (identity, running) in std::mem::take(&mut pool.loops) {
             let stays = wanted
@@ -223,6 +235,7 @@ impl ScrapeManager {
         pool.dropped = wanted.dropped;
         pool.dropped_count = wanted.dropped_count;
         pool.discovery_errors = wanted.discovery_errors;
+        pool.elsewhere = wanted.elsewhere;
         if let Some(reason) = &wanted.barred {
             self.metrics.target_limit.inc();
             tracing::error!(job = key.name, reason = &**reason, "no target of this job is scraped");
@@ -283,6 +296,7 @@ impl ScrapeManager {
         for (key, pool) in &self.pools {
             published.targets.extend(pool.loops.values().map(|running| Arc::clone(&running.shared)));
             published.dropped.extend(pool.dropped.iter().cloned());
+            published.elsewhere.extend(pool.elsewhere.iter().cloned());
             published.dropped_counts.push((key.name.clone(), pool.dropped_count));
             published.configs.entry(key.name.clone()).or_insert_with(|| Arc::clone(&pool.config));
             published.pools.push(key.name.clone());
@@ -318,6 +332,8 @@ struct Wanted {
     discovery_errors: Vec<String>,
     /// Why no target may be scraped.
     barred: Option<Arc<str>>,
+    /// What other servers scrape.
+    elsewhere: Vec<ElsewhereTarget>,
 }
 
 impl Wanted {
@@ -329,6 +345,7 @@ impl Wanted {
             dropped_count: 0,
             discovery_errors: Vec::new(),
             barred: None,
+            elsewhere: Vec::new(),
         }
     }
 
@@ -355,6 +372,22 @@ impl Wanted {
             wanted.barred = Some(Arc::from(reason));
         }
         wanted
+    }
+
+    /// Leaves to other servers what they scrape.
+    fn leave(&mut self, elsewhere: &Elsewhere) {
+        let (pool, left) = (&self.config.job_name, &mut self.elsewhere);
+        self.targets.retain(|identity, (target, _)| {
+            let member = elsewhere.who(*identity);
+            let stays = member.is_none();
+            left.extend(member.map(|member| ElsewhereTarget {
+                pool: pool.clone(),
+                labels: target.labels.clone(),
+                url: target.url.clone(),
+                member,
+            }));
+            stays
+        });
     }
 
     fn drop_target(&mut self, discovered: Labels, rule: Option<usize>, reason: String) {
@@ -396,6 +429,7 @@ impl ScrapeHandle {
             active: published.targets.iter().map(|shared| shared.view()).collect(),
             dropped: published.dropped.clone(),
             dropped_counts: published.dropped_counts.clone(),
+            elsewhere: published.elsewhere.clone(),
             pools: published.pools.clone(),
             discovery_errors: published.discovery_errors.clone(),
         })

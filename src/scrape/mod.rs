@@ -20,6 +20,7 @@ mod cache_lines;
 #[cfg(test)]
 mod cache_tests;
 mod created;
+pub mod elsewhere;
 pub mod ensemble;
 mod failure_log;
 mod fetch;
@@ -39,6 +40,7 @@ mod target;
 mod tests;
 pub mod view;
 
+pub use elsewhere::{Elsewhere, ElsewhereTarget};
 pub use in_process::{InProcess, InProcessTarget};
 pub use manager::{ScrapeDeps, ScrapeHandle, ScrapeManager, TargetsByJob};
 pub use view::{ActiveTarget, DroppedTarget, ScrapeFailure, ScrapeView};

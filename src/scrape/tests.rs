@@ -1,6 +1,6 @@
 //! The whole path: configuration, discovery, a server on loopback, rows in a recorder.
 
-use super::{InProcessTarget, ScrapeDeps, ScrapeHandle, ScrapeManager, ScrapeView};
+use super::{Elsewhere, InProcessTarget, ScrapeDeps, ScrapeHandle, ScrapeManager, ScrapeView};
 use crate::config::Config;
 use crate::discovery;
 use crate::env::Env;
@@ -141,6 +141,7 @@ pub(super) struct World {
     answer: Arc<Mutex<Vec<u8>>>,
     pub(super) address: String,
     pub(super) rule_inputs: watch::Sender<Arc<RuleInputs>>,
+    others: watch::Sender<Elsewhere>,
 }
 
 fn load(text: &str) -> Arc<Config> {
@@ -195,11 +196,13 @@ impl World {
         let recorder = Arc::new(Recorder::default());
         let (own, in_process) = watch::channel(Vec::new());
         let (rule_inputs, inputs) = watch::channel(Arc::default());
+        let (others, elsewhere) = watch::channel(Elsewhere::default());
         let append: Arc<dyn Append> = Arc::<Recorder>::clone(&recorder);
-        let deps = ScrapeDeps { env: env.clone(), append, registry: registry.clone(), in_process, rule_inputs: inputs };
+        let deps =
+            ScrapeDeps { env: env.clone(), append, registry: registry.clone(), in_process, rule_inputs: inputs, elsewhere };
         let targets = discovery::start(&env, receiver.clone(), &registry, None, crate::zookeeper::real_connector(&env));
         let handle = ScrapeManager::start(deps, receiver, targets);
-        Self { env, recorder, handle, config: sender, own, answer, address, rule_inputs }
+        Self { env, recorder, handle, config: sender, own, answer, address, rule_inputs, others }
     }
 
     pub(super) fn reload(&self, config: &str) {
@@ -441,4 +444,35 @@ async fn watched_groups_hear_of_changed_inputs_alone() {
     assert_eq!(scrape(Some("b 3\nd 3\n")).await, [0; 6]);
     world.reload("scrape_configs: []");
     world.until("no target", |_, view| view.active.is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_target_that_another_server_goes_on_with_does_not_end() {
+    let world = World::start(
+        "scrape_configs: [{job_name: j, scrape_interval: 50ms, scrape_timeout: 50ms, static_configs: [{targets: [ADDRESS]}]}]",
+        text("a 1\n"),
+    )
+    .await;
+    let a = format!("{{__name__=\"a\", instance={:?}, job=\"j\"}}", world.address);
+    let count = |world: &World| world.recorder.values(&a).len();
+    world.until("a sample", |world, _| count(world) > 0).await;
+    world.others.send_replace(Elsewhere::of((), |(), _| Some("b".to_owned())));
+    world.until("it moved", |_, view| view.active.is_empty() && view.elsewhere.len() == 1).await;
+    let view = world.handle.view();
+    assert_eq!((view.elsewhere[0].member.as_str(), view.elsewhere[0].labels.value("job")), ("b", "j"));
+    // Nor does it where it goes from there.
+    world.reload("scrape_configs: [{job_name: j}]");
+    world.until("it is gone", |_, view| view.elsewhere.is_empty()).await;
+    world.reload(
+        "scrape_configs: [{job_name: j, scrape_interval: 50ms, scrape_timeout: 50ms, static_configs: [{targets: [ADDRESS]}]}]",
+    );
+    world.until("it is back", |_, view| view.elsewhere.len() == 1).await;
+    let before = count(&world);
+    world.others.send_replace(Elsewhere::default());
+    world.until("it moved back", |world, view| view.active.len() == 1 && count(world) > before).await;
+    assert!(!world.recorder.values(&a).iter().any(|value| is_stale(*value)));
+    // Here it ends in truth.
+    world.reload("scrape_configs: [{job_name: j}]");
+    world.until("ended", |world, _| world.recorder.values(&a).last().is_some_and(|value| is_stale(*value))).await;
+    world.handle.stop().await;
 }

@@ -1,5 +1,6 @@
 //! What the API and the dashboard show of targets.
 
+use super::elsewhere::ElsewhereTarget;
 use super::target::Target;
 use crate::model::labels::Labels;
 use crate::model::metadata::Metadata;
@@ -85,6 +86,8 @@ pub struct ScrapeView {
     pub dropped: Vec<DroppedTarget>,
     /// How many each job dropped, those not kept to be shown included.
     pub dropped_counts: Vec<(String, usize)>,
+    /// What other servers scrape, with whom the targets are shared.
+    pub elsewhere: Vec<ElsewhereTarget>,
     /// The jobs' names, in-process ones included.
     pub pools: Vec<String>,
     /// What is wrong with where targets come from: job, and what, in words.

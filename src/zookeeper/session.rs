@@ -35,6 +35,10 @@ const FULL_READ_EVERY: Duration = Duration::from_secs(300);
 const POLL_EVERY: Duration = Duration::from_millis(700);
 /// ... but reading takes no more than one part in this many of the time.
 const POLL_SHARE: u32 = 5;
+/// How long a stop waits for requests that are going on ...
+const CLOSES_WITHIN: Duration = Duration::from_millis(600);
+/// ... looking so often.
+const CLOSES_LOOK: Duration = Duration::from_millis(5);
 /// After a failed read of the tree.
 const READ_AGAIN: Duration = Duration::from_millis(500);
 
@@ -225,7 +229,10 @@ impl Actor {
             let began = self.env.clock.monotonic();
             let wait = match self.connect().await {
                 Ok(client) => match self.live(&client).await {
-                    Ended::Stopped => break,
+                    Ended::Stopped => {
+                        self.let_go(client).await;
+                        break;
+                    }
                     Ended::Expired => {
                         self.metrics.expirations.inc();
                         self.status.send_modify(|status| status.expirations += 1);
@@ -253,6 +260,15 @@ impl Actor {
         self.client.send_replace(None);
         self.enter(SessionStatus::Away, String::new());
         self.metrics.forget();
+    }
+
+    /// Closes the session: the library does it when the last handle is dropped, and somebody may be in the middle of a request.
+    async fn let_go(&self, client: Arc<dyn Client>) {
+        let until = self.env.clock.monotonic() + CLOSES_WITHIN;
+        while Arc::strong_count(&client) > 1 && self.env.clock.monotonic() < until {
+            self.env.clock.sleep(CLOSES_LOOK).await;
+        }
+        drop(client);
     }
 
     fn refused(&self) -> Duration {

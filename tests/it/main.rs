@@ -31,6 +31,7 @@ mod rules_command;
 mod scraping;
 mod senders;
 mod sharding;
+mod sharing;
 mod support;
 mod tsdb;
 mod watching;

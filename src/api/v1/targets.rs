@@ -86,11 +86,23 @@ pub(in crate::api) async fn targets(State(api): State<ApiState>, params: Params)
     for (name, count) in view.dropped_counts.iter().filter(|(name, _)| wanted(name)) {
         counts.insert(name.clone(), (*count).into());
     }
-    success_value(&json!({
+    // Beyond Prometheus: what the other members scrape, where they share the targets.
+    let elsewhere = view.elsewhere.iter().filter(|target| with_active && wanted(&target.pool));
+    let elsewhere: Vec<Value> = elsewhere
+        .map(|target| {
+            let labels = object(&target.labels);
+            json!({"labels": labels, "scrapePool": target.pool, "scrapeUrl": target.url, "member": target.member})
+        })
+        .collect();
+    let mut shown = json!({
         "activeTargets": active,
         "droppedTargets": dropped,
         "droppedTargetCounts": if with_dropped { Value::Object(counts) } else { Value::Null },
-    }))
+    });
+    if let Some(fields) = shown.as_object_mut().filter(|_| !elsewhere.is_empty()) {
+        fields.insert("elsewhereTargets".to_owned(), elsewhere.into());
+    }
+    success_value(&shown)
 }
 
 /// Beyond Prometheus: what is wrong with where targets come from.

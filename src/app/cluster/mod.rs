@@ -1,19 +1,21 @@
 //! This server as one of several: who tells people, what the others must know, and who the members are.
 //!
-//! Three tasks: the election ([`crate::cluster::leadership`]), the copy of what is shared ([`shared`]), and our entry among the
-//! members ([`member`]). Alerting asks the [`fence`] before each message.
+//! Four tasks: the election ([`crate::cluster::leadership`]), the copy of what is shared ([`shared`]), our entry among the
+//! members ([`member`]), and who scrapes what ([`sharing`]). Alerting asks the [`fence`] before each message.
 
 mod fence;
 mod kept;
 mod member;
+mod own_scrapes;
 mod peers;
 mod shared;
+mod sharing;
 
 use super::shutdown;
 use super::zookeeper_link::ZooKeeperLink;
 use crate::alerting::fence::{Alone, Fence};
 use crate::alerting::{AlertingHandle, ChangeSink};
-use crate::api::RoleAnswer;
+use crate::api::{MembersWrite, RoleAnswer};
 use crate::cluster::leadership::{self, Leadership, LeadershipDeps, Me, Role, Standing};
 use crate::cluster::overlay::OverlayView;
 use crate::cluster::peers::Answer;
@@ -23,11 +25,13 @@ use crate::env::Env;
 use crate::env::tasks::TaskHandle;
 use crate::rules::RulesHandle;
 use crate::state::{Change, State};
+use crate::storage::append::Append;
 use crate::telemetry::metrics::Registry;
 use crate::zookeeper::SessionStatus;
 use anyhow::Context as _;
 use fence::ClusterFence;
 use kept::Kept;
+pub(super) use sharing::Sharing;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -162,6 +166,26 @@ impl Cluster {
         // With ZooKeeper somebody has to be elected first.
         let may_send = watch::Sender::new(!has_others);
         Ok(Self { env: env.clone(), me, secret, kept, alerting, leadership, may_send, fence, has_others })
+    }
+
+    /// Begins to share the targets, where the members do. Before anything is scraped or sent on.
+    pub(super) async fn share(
+        &self,
+        config: &Config,
+        zookeeper: Option<&ZooKeeperLink>,
+        state: &Arc<dyn State>,
+        store: Arc<dyn Append>,
+    ) -> Sharing {
+        Sharing::start(&self.env, config, &self.me.id, self.secret.as_ref(), zookeeper, state, store).await
+    }
+
+    /// Says whether a write comes from another member: by the header's signature of the body.
+    pub(super) fn write_check(&self) -> MembersWrite {
+        let (env, secret) = (self.env.clone(), self.secret.clone());
+        Arc::new(move |header, body| {
+            let now_ms = env.clock.now_ms();
+            secret.as_ref().is_some_and(|secret| secret.check_request(header, sharing::WRITE_PATH, now_ms, body).is_some())
+        })
     }
 
     /// Returns this member's id.

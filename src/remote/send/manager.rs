@@ -1,6 +1,7 @@
 //! All remotes of the configuration: starts and ends their queues, keeps their places, and tells the store what of its log they
 //! still need.
 
+use super::member::{Member, MemberLink};
 use super::metadata;
 use super::position::PositionFile;
 use super::queue::{self, Queue, QueueParts};
@@ -40,17 +41,28 @@ pub struct RemoteWriteDeps {
     pub data_dir: PathBuf,
     /// Where it counts.
     pub registry: Registry,
+    /// Members of the cluster that are sent to as well.
+    pub members: watch::Receiver<Vec<Member>>,
 }
 
 /// A remote that runs.
 struct Running {
     config: Arc<RemoteWriteConfig>,
     external: Labels,
+    is_member: bool,
     shared: Arc<Shared>,
     file: Arc<Mutex<PositionFile>>,
     stop: watch::Sender<bool>,
     task: TaskHandle<()>,
     metadata: Option<TaskHandle<()>>,
+}
+
+/// A remote that should run.
+struct Wanted<'a> {
+    config: Arc<RemoteWriteConfig>,
+    external: &'a Labels,
+    /// Of a member.
+    over: Option<MemberLink>,
 }
 
 /// The remotes of a server. Ends with [`RemoteWrite::stop`].
@@ -83,7 +95,8 @@ impl RemoteWrite {
             notes: 0,
         };
         let present = Arc::clone(&config.borrow_and_update());
-        manager.apply(&present).await;
+        let members = manager.deps.members.borrow_and_update().clone();
+        manager.apply(&present, &members).await;
         Self { stop, task: tasks.spawn("remote-write", manager.run(config, stopping)) }
     }
 
@@ -129,6 +142,7 @@ fn file_name(name: &str) -> String {
 
 impl Manager {
     async fn run(mut self, mut config: watch::Receiver<Arc<Config>>, mut stop: watch::Receiver<Option<Duration>>) {
+        let mut members = self.deps.members.clone();
         loop {
             tokio::select! {
                 biased;
@@ -137,8 +151,11 @@ impl Manager {
                     if changed.is_err() {
                         break;
                     }
-                    let present = Arc::clone(&config.borrow_and_update());
-                    self.apply(&present).await;
+                    self.take(&config).await;
+                }
+                Ok(()) = members.changed() => {
+                    members.mark_unchanged();
+                    self.take(&config).await;
                 }
                 () = self.deps.env.clock.sleep(NOTE_EVERY) => {
                     self.notes = self.notes.wrapping_add(1);
@@ -151,23 +168,38 @@ impl Manager {
         self.end(gone.into_values().collect(), limit).await;
     }
 
-    /// Makes what runs what is configured.
-    async fn apply(&mut self, config: &Config) {
-        let wanted = named(config);
+    async fn take(&mut self, config: &watch::Receiver<Arc<Config>>) {
+        let present = Arc::clone(&config.borrow());
+        let members = self.deps.members.borrow().clone();
+        self.apply(&present, &members).await;
+    }
+
+    /// Makes what runs what is configured, and who the members are.
+    async fn apply(&mut self, config: &Config, members: &[Member]) {
         let external = &config.global.external_labels;
+        let configured = named(config).into_iter().map(|(name, config)| (name, Wanted { config, external, over: None }));
+        let nothing = Labels::empty();
+        let others = members.iter().map(|member| {
+            let (config, over) = (Arc::clone(&member.config), Some(member.over.clone()));
+            (config.name.clone(), Wanted { config, external: &nothing, over })
+        });
+        let wanted: BTreeMap<String, Wanted<'_>> = configured.chain(others).collect();
         let stays = |name: &String, running: &Running| {
-            wanted.get(name).is_some_and(|wanted| *wanted == running.config) && running.external == *external
+            wanted.get(name).is_some_and(|wanted| {
+                let is_same_kind = wanted.over.is_some() == running.is_member;
+                wanted.config == running.config && *wanted.external == running.external && is_same_kind
+            })
         };
         let gone: Vec<String> =
             self.running.iter().filter(|(name, running)| !stays(name, running)).map(|(name, _)| name.clone()).collect();
         let gone: Vec<Running> = gone.iter().filter_map(|name| self.running.remove(name)).collect();
         self.end(gone, RELOAD_DRAIN).await;
-        self.forget_gone(&wanted).await;
+        self.forget_gone(wanted.keys()).await;
         for (name, remote) in wanted {
             if self.running.contains_key(&name) {
                 continue;
             }
-            match self.begin(&name, remote, external.clone()).await {
+            match self.begin(&name, remote).await {
                 Ok(running) => {
                     self.running.insert(name, running);
                 }
@@ -177,7 +209,9 @@ impl Manager {
         self.note(true).await;
     }
 
-    async fn begin(&self, name: &str, config: Arc<RemoteWriteConfig>, external: Labels) -> Result<Running, String> {
+    async fn begin(&self, name: &str, wanted: Wanted<'_>) -> Result<Running, String> {
+        let (config, external, over) = (wanted.config, wanted.external.clone(), wanted.over);
+        let is_member = over.is_some();
         let (env, store) = (self.deps.env.clone(), self.deps.store.clone());
         let path = self.deps.data_dir.join(FOLDER).join(file_name(name));
         let open = move || {
@@ -197,6 +231,7 @@ impl Manager {
             name: name.to_owned(),
             external: external.clone(),
             bytes: Arc::clone(&self.bytes),
+            over,
         };
         let shared = queue::shared(&parts, follower.position())?;
         let (stop, stopping) = watch::channel(false);
@@ -204,7 +239,7 @@ impl Manager {
         let metadata = metadata.map(|work| self.deps.env.tasks.spawn("remote-write metadata", work));
         let queue = Queue::new(parts, Arc::clone(&shared), follower, stopping);
         let task = self.deps.env.tasks.spawn("remote-write queue", queue.run());
-        Ok(Running { config, external, shared, file: Arc::new(Mutex::new(file)), stop, task, metadata })
+        Ok(Running { config, external, is_member, shared, file: Arc::new(Mutex::new(file)), stop, task, metadata })
     }
 
     /// Ends remotes: they send what they have within the limit, and their places are noted.
@@ -265,9 +300,9 @@ impl Manager {
     }
 
     /// Removes the places of remotes that are no longer configured: one that comes back begins anew.
-    async fn forget_gone(&self, wanted: &BTreeMap<String, Arc<RemoteWriteConfig>>) {
+    async fn forget_gone(&self, wanted: impl Iterator<Item = &String>) {
         let (disk, folder) = (Arc::clone(&self.deps.env.disk), self.deps.data_dir.join(FOLDER));
-        let known: Vec<String> = wanted.keys().map(|name| file_name(name)).collect();
+        let known: Vec<String> = wanted.map(|name| file_name(name)).collect();
         let forget = move || {
             for entry in disk.list(&folder).unwrap_or_default() {
                 if entry.name.ends_with(".position")

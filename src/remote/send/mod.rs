@@ -19,6 +19,7 @@ mod acknowledged;
 mod answer;
 mod encode;
 mod manager;
+mod member;
 mod metadata;
 mod metrics;
 mod position;
@@ -31,3 +32,4 @@ mod symbols;
 mod tests;
 
 pub use manager::{RemoteWrite, RemoteWriteDeps};
+pub use member::{Member, MemberLink, Sign};

@@ -1,6 +1,7 @@
 //! One remote: reads the log, spreads what comes over shards, and changes their number.
 
 use super::acknowledged::Acknowledged;
+use super::member::MemberLink;
 use super::metrics::Metrics;
 use super::series::{Found, SeriesTable, SharedBytes};
 use super::shard::{self, Batch, Item, Kind, Shared};
@@ -40,6 +41,8 @@ pub(super) struct QueueParts {
     pub(super) name: String,
     pub(super) external: Labels,
     pub(super) bytes: SharedBytes,
+    /// Where the remote is a member of the cluster.
+    pub(super) over: Option<MemberLink>,
 }
 
 fn headers(config: &RemoteWriteConfig) -> Result<HeaderMap, String> {
@@ -83,6 +86,7 @@ pub(super) fn shared(parts: &QueueParts, from: LogPosition) -> Result<Arc<Shared
         sending_us: AtomicU64::new(0),
         newest_sent_ms: AtomicI64::new(i64::MIN),
         taken_at_ms: AtomicU64::new(0),
+        over: parts.over.clone(),
     }))
 }
 
@@ -256,7 +260,9 @@ impl Queue {
             if kind != Kind::Exemplars {
                 self.newest_read_ms = self.newest_read_ms.max(sample.at_ms);
             }
-            if !is_wanted {
+            // Of what is sent to members most may be none of their concern: it is not even counted.
+            let is_theirs = |over: &MemberLink| (over.is_sent)(sample.series, sample.at_ms);
+            if !is_wanted || !self.shared.over.as_ref().is_none_or(is_theirs) {
                 continue;
             }
             if sample.at_ms < oldest_ms {

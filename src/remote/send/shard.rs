@@ -3,6 +3,7 @@
 use super::acknowledged::Acknowledged;
 use super::answer::{Outcome, judge};
 use super::encode;
+use super::member::{MEMBER_HEADER, MemberLink};
 use super::metrics::Metrics;
 use super::series::SeriesEntry;
 use super::symbols::RequestSymbols;
@@ -12,7 +13,7 @@ use crate::model::metadata::Metadata;
 use crate::net::{Client, ClientError, Request};
 use crate::storage::follow::LogValue;
 use bytes::Bytes;
-use http::{HeaderMap, Method, Uri};
+use http::{HeaderMap, HeaderValue, Method, Uri};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -102,6 +103,8 @@ pub(super) struct Shared {
     pub(super) newest_sent_ms: AtomicI64,
     /// When a request was last taken, on the monotonic clock.
     pub(super) taken_at_ms: AtomicU64,
+    /// Where it is a member of the cluster.
+    pub(super) over: Option<MemberLink>,
 }
 
 /// The longest answer that is read.
@@ -126,6 +129,10 @@ impl Shared {
         let mut headers = self.headers.clone();
         if attempt > 0 {
             headers.insert("retry-attempt", attempt.into());
+        }
+        // Anew each time: a signature is good for a minute.
+        if let Some(signature) = self.over.as_ref().and_then(|over| HeaderValue::try_from((over.sign)(&body)).ok()) {
+            headers.insert(MEMBER_HEADER, signature);
         }
         let request =
             Request { method: Method::POST, url: self.url.clone(), headers, body, body_limit: ANSWER_BYTES, budget: None };

@@ -2,7 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "the receiver is no part of the server's world")]
 
-use super::{RemoteWrite, RemoteWriteDeps};
+use super::{Member, MemberLink, RemoteWrite, RemoteWriteDeps};
 use crate::config::Config;
 use crate::config::remote::{RemoteWriteConfig, WriteMessage};
 use crate::env::memory_disk::MemoryDisk;
@@ -181,10 +181,16 @@ impl crate::config::Files for NoFiles {
 impl Sender {
     /// Starts; remotes that are new begin with what comes then.
     async fn start(disk: MemoryDisk, remotes: &[RemoteWriteConfig]) -> Self {
+        Self::start_with(disk, remotes, Vec::new()).await
+    }
+
+    async fn start_with(disk: MemoryDisk, remotes: &[RemoteWriteConfig], others: Vec<Member>) -> Self {
         let store = open(&disk, true);
         let registry = Registry::new();
         let (config, seen) = watch::channel(config(remotes));
+        let (_, members) = watch::channel(others);
         let deps = RemoteWriteDeps {
+            members,
             env: Env { disk: Arc::new(disk.clone()), ..Env::real() },
             store: store.clone(),
             data_dir: "data".into(),
@@ -449,5 +455,25 @@ async fn old_samples_are_dropped_where_that_is_wanted() {
     let new = BatchSample { series, at_ms: now_ms, value: BatchValue::Float(1.0) };
     sender.store.append_samples(None, &[new], Durability::Written).unwrap();
     wait_until("the new one", || everything(&receiver.store).len() == 1).await;
+    sender.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_get_their_part_signed() {
+    let receiver = Receiver::start();
+    let disk = MemoryDisk::new();
+    let config = RemoteWriteConfig { protobuf_message: WriteMessage::V2, name: "member:b".to_owned(), ..remote(&receiver) };
+    let over =
+        MemberLink { is_sent: Arc::new(|_, at_ms| at_ms % 2000 == 0), sign: Arc::new(|body| format!("signed-{}", body.len())) };
+    let member = Member { config: Arc::new(config), over };
+    let mut sender = Sender::start_with(disk, &[], vec![member]).await;
+    for _ in 0..20 {
+        sender.scrape("a", 3);
+    }
+    wait_until("the part to arrive", || everything(&receiver.store).len() == 30).await;
+    assert!(everything(&receiver.store).keys().all(|(_, at_ms)| at_ms % 2000 == 0));
+    let heads = receiver.heads.lock().unwrap().clone();
+    let length = |head: &String| head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap().trim().to_owned();
+    assert!(heads.iter().all(|head| head.contains(&format!("watchkeeper-member: signed-{}\r\n", length(head)))), "{heads:?}");
     sender.stop().await;
 }
