@@ -8,13 +8,21 @@ use super::json::rfc3339;
 use super::params::Params;
 use super::state::ApiState;
 use super::v1::admin::act;
+use crate::cluster::members::Member;
 use crate::cluster::view::ClusterView;
 use crate::model::rule_source::RuleOrigin;
 use crate::zookeeper::SessionStatus;
 use axum::extract::State;
 use axum::response::Response;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
+
+/// A member as it says of itself, its start as the API writes times.
+fn shown_member(member: &Member) -> Value {
+    let mut shown = member.json();
+    shown["started"] = json!(rfc3339(Some(member.started_ms)));
+    shown
+}
 
 /// `GET zookeeper`.
 pub(super) async fn zookeeper(State(api): State<ApiState>) -> Response {
@@ -51,7 +59,7 @@ pub(super) async fn zookeeper(State(api): State<ApiState>) -> Response {
         "leader": view.standing.leader,
         "roleWhy": view.standing.why,
         "roleSince": rfc3339(Some(view.standing.since_ms)),
-        "members": view.members.iter().map(crate::cluster::members::Member::json).collect::<Vec<_>>(),
+        "members": view.members.iter().map(shown_member).collect::<Vec<_>>(),
         "znodes": view.znodes.len(),
         "bytes": view.znodes.iter().map(|znode| znode.bytes).sum::<usize>(),
         "trees": trees(&view),
@@ -84,7 +92,7 @@ pub(super) async fn effective_config(State(api): State<ApiState>) -> Response {
 }
 
 /// How many znodes and bytes lie below each folder of the root.
-fn trees(view: &ClusterView) -> Vec<serde_json::Value> {
+fn trees(view: &ClusterView) -> Vec<Value> {
     let mut folders: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     for znode in &view.znodes {
         let Some(below) = znode.path.strip_prefix(view.root.trim_end_matches('/')).and_then(|rest| rest.strip_prefix('/')) else {
