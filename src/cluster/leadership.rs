@@ -459,6 +459,11 @@ impl Task {
             // It has come back meanwhile.
             return Duration::ZERO;
         }
+        // What is more than being away has to be told: a missing right, for example.
+        let cause = match error {
+            ZooKeeperError::Away | ZooKeeperError::ConnectionLoss => String::new(),
+            other => format!("; ZooKeeper: {other}"),
+        };
         let verdict = decide(&Situation {
             me: &self.deps.me.id,
             last_leader: &self.known.leader,
@@ -470,6 +475,7 @@ impl Task {
         });
         match verdict {
             Verdict::Act(why) => {
+                let why = why + &cause;
                 if role != Role::Acting {
                     tracing::warn!(why, "telling people without ZooKeeper");
                     self.lease.hold();
@@ -477,6 +483,7 @@ impl Task {
                 self.stand(Role::Acting, self.deps.me.id.clone(), why, true);
             }
             Verdict::StandBy(why) => {
+                let why = why + &cause;
                 self.lease.revoke();
                 let is_told = answers.iter().any(|answer| answer.is_connected || answer.is_acting);
                 self.stand(Role::Standby, self.known.leader.clone(), why, is_told);

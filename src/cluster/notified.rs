@@ -163,11 +163,11 @@ pub async fn announce(
     Err(Refused::Failed(ZooKeeperError::BadVersion(path.to_owned())))
 }
 
-/// Notes what a receiver was told, unless something newer stands there.
+/// Notes what a receiver was told, unless something newer stands there. `alerts`: those that it thinks are firing, where they are known.
 ///
 /// # Errors
 /// When ZooKeeper does not answer.
-pub async fn note_told(client: &Arc<dyn Client>, path: &str, by: (&str, i64), told: &Value) -> Result<()> {
+pub async fn note_told(client: &Arc<dyn Client>, path: &str, by: (&str, i64), told: &Value, alerts: &[Value]) -> Result<()> {
     for _ in 0..TRIES {
         let found = read(client, path).await?;
         let (mut entry, version) = found.map_or_else(|| (Entry::default(), None), |(entry, version)| (entry, Some(version)));
@@ -175,6 +175,9 @@ pub async fn note_told(client: &Arc<dyn Client>, path: &str, by: (&str, i64), to
             return Ok(());
         }
         entry.take_told(told);
+        if entry.sending.is_none() && !alerts.is_empty() {
+            entry.alerts = alerts.to_vec();
+        }
         (entry.by, entry.epoch) = (by.0.to_owned(), by.1);
         match client.multi(&[write(path, &entry, version)]).await {
             Err(ZooKeeperError::NoNode(_)) => make_folder(client, path).await?,

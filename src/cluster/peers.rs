@@ -105,8 +105,16 @@ pub fn decide(of: &Situation<'_>) -> Verdict {
     let informed = || views.iter().filter(|(epoch, _, _)| *epoch == newest);
     let last_leader = informed().map(|(_, _, leader)| *leader).next().unwrap_or(of.last_leader);
     let lowest = informed().map(|(_, id, _)| *id).min().unwrap_or(of.me);
+    // Who acts knows what it told, also where somebody else led before it, was gone, and has just begun.
+    let acts_alone = of.is_acting && !of.answers.iter().any(|answer| answer.is_acting);
     // Of two who act the one goes on who would have begun.
-    let rightful = if last_leader == of.me || is_there(last_leader) { last_leader } else { lowest };
+    let rightful = if acts_alone || last_leader == of.me || !is_there(last_leader) && lowest == of.me {
+        of.me
+    } else if is_there(last_leader) {
+        last_leader
+    } else {
+        lowest
+    };
     if let Some(peer) = of.answers.iter().find(|answer| answer.is_acting)
         && (rightful != of.me || !of.is_acting)
     {
@@ -159,6 +167,9 @@ mod tests {
         assert!(!acts("a", "b", false, 19, &[]));
         assert!(acts("a", "b", false, 20, &[]));
         assert!(acts("a", "", false, 20, &[]));
+        // The old leader comes back while another one acts: that one goes on.
+        assert!(acts("b", "a", true, 60, &[answer("a", false, false)]));
+        assert!(!acts("a", "a", false, 60, &[answer("b", false, true)]));
         // Two act after they lost each other: one stops.
         assert!(acts("a", "c", true, 60, &[answer("b", false, true)]));
         assert!(!acts("b", "c", true, 60, &[answer("a", false, true)]));

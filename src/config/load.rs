@@ -402,9 +402,13 @@ fn with_alertmanager_file(root: Node, files: &dyn Files) -> Result<Node, ConfigE
     Ok(root.with("alertmanager", &body))
 }
 
+/// How many thresholds there may be: each is a series, written in each evaluation interval.
+const OVERRIDES_MAX: usize = 10_000;
+
 /// Judges the overrides: each becomes series, which must have their labels.
 fn check_overrides(config: &Config, root: &Node) -> Result<(), ConfigError> {
     let Some(section) = root.get("overrides").filter(|section| !section.is_null()) else { return Ok(()) };
+    let mut count = 0;
     for (key, place) in section.entries()? {
         let name = key.text()?;
         if name.is_empty() {
@@ -423,6 +427,10 @@ fn check_overrides(config: &Config, root: &Node) -> Result<(), ConfigError> {
         }
         let values = place.get("values").filter(|values| !values.is_null());
         for (key, number) in values.map_or(Ok(&[][..]), Node::entries)? {
+            count += 1;
+            if count > OVERRIDES_MAX {
+                return Err(key.error(format!("more than {OVERRIDES_MAX} thresholds in overrides")));
+            }
             let value = key.text()?;
             if value.is_empty() {
                 return Err(key.error("an override is for one value of a label, and an empty value is none"));

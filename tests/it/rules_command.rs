@@ -75,10 +75,13 @@ impl World {
         text
     }
 
-    /// All znodes below the root: path -> data.
+    /// The znodes that a change of rules concerns: path -> data. What running servers say of themselves is none of them.
     fn znodes(&self) -> BTreeMap<String, Vec<u8>> {
         let tree = self.runtime.block_on(zk::tree_cache::read_all(&self.client, "/watchkeeper", &[])).unwrap();
-        tree.nodes.into_iter().map(|(path, node)| (path, node.data.to_vec())).collect()
+        let folders = ["rules", "history", "blobs", "config"].map(|folder| format!("/watchkeeper/{folder}"));
+        let concerns = |path: &str| folders.iter().any(|folder| path.starts_with(folder));
+        let nodes = tree.nodes.into_iter().filter(|(path, _)| concerns(path));
+        nodes.map(|(path, node)| (path, node.data.to_vec())).collect()
     }
 
     /// Writes a rule file as somebody else would.

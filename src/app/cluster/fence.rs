@@ -47,7 +47,8 @@ impl ClusterFence {
             let (epoch, candidate) = match standing.role {
                 Role::Acting => return Permission::Go(Some(format!("sent without ZooKeeper: {}", standing.why))),
                 Role::Leader { epoch, candidate } if leadership.lease.holds() => (epoch, candidate),
-                Role::Leader { .. } | Role::Standby | Role::Unsure => return stand_down(&standing.why),
+                Role::Leader { .. } => return stand_down("ZooKeeper has not confirmed in time that this one still leads"),
+                Role::Standby | Role::Unsure => return stand_down(&standing.why),
             };
             let announced = async {
                 let client: Arc<dyn Client> = self.link.client()?;

@@ -221,9 +221,17 @@ impl Shared {
         }
     }
 
+    /// Returns the alerts that somebody was told to fire, as far as they are known here.
+    fn firing(&self, told: &Value) -> Vec<Value> {
+        let Some(told) = persist::log_of(told) else { return Vec::new() };
+        let view = self.alerting.view();
+        let known = view.alerts.iter().filter(|known| told.told.firing.contains(&known.alert.fingerprint));
+        known.map(|known| persist::alert_json(&known.alert)).collect()
+    }
+
     async fn write(&self, client: &Arc<dyn Client>, kind: Kind, path: &str, value: &Value) -> Result<()> {
         if kind == Kind::Log {
-            return notified::note_told(client, path, (&self.me.id, self.epoch()), value).await;
+            return notified::note_told(client, path, (&self.me.id, self.epoch()), value, &self.firing(value)).await;
         }
         let data = value.to_string().into_bytes();
         loop {

@@ -256,7 +256,7 @@ async fn push(args: &EnsembleArgs, change: &ChangeArgs, folder: &Folder) -> anyh
     let local = folder.read(there.files.keys())?;
     let wanted = push::hashes(&local);
     // Without a pull or push from here: what the newest push left.
-    let base = folder.base(&ensemble.hosts, &ensemble.root)?;
+    let base = folder.base(&ensemble.hosts, &ensemble.root)?.filter(|_| !is_forgotten(&there));
     let base = base.map_or_else(|| there.history.head_hashes(), |base| base.files);
     let conflicts = push::conflicts(&there, &base, &wanted, time);
     if !conflicts.is_empty() {
@@ -282,11 +282,22 @@ async fn push(args: &EnsembleArgs, change: &ChangeArgs, folder: &Folder) -> anyh
     Ok(true)
 }
 
+/// Returns whether ZooKeeper has forgotten all that there ever was.
+fn is_forgotten(there: &Snapshot) -> bool {
+    there.files.is_empty() && there.history.pushes.is_empty()
+}
+
 async fn pull(args: &EnsembleArgs, dry_run: bool, folder: &Folder) -> anyhow::Result<bool> {
     let ensemble = Ensemble::connect(args).await?;
     let there = ensemble.read().await?;
     let here = push::hashes(&folder.read(there.files.keys())?);
     let base = folder.base(&ensemble.hosts, &ensemble.root)?;
+    if is_forgotten(&there) && base.as_ref().is_some_and(|base| !base.files.is_empty()) {
+        bail!(
+            "ZooKeeper knows neither rule files nor pushes any more, as after a restore without its data: nothing was changed here; \
+             `rules push` from this folder brings them back"
+        );
+    }
     let was_there = |name: &str, sha256: &str| {
         let has = |(known, blob): (&str, &Blob)| known == name && blob.sha256 == sha256;
         there.history.pushes.values().any(|push| push.rules().any(has))
