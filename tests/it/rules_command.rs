@@ -49,9 +49,9 @@ impl World {
         Server::start(&self.scratch, Some(&self.scratch.write("watchkeeper.yml", &text)))
     }
 
-    /// Waits until a server has made all its folders.
+    /// Waits until a server has made the folders that a change of rules concerns.
     fn wait_folders(&self) {
-        wait_until("the folders", BOUND, || self.znodes().contains_key("/watchkeeper/publish"));
+        wait_until("the folders", BOUND, || self.znodes().contains_key("/watchkeeper/blobs"));
     }
 
     /// Runs `watchkeeper rules`; answers exit code and output.
@@ -77,11 +77,15 @@ impl World {
 
     /// The znodes that a change of rules concerns: path -> data. What running servers say of themselves is none of them.
     fn znodes(&self) -> BTreeMap<String, Vec<u8>> {
-        let tree = self.runtime.block_on(zk::tree_cache::read_all(&self.client, "/watchkeeper", &[])).unwrap();
         let folders = ["rules", "history", "blobs", "config"].map(|folder| format!("/watchkeeper/{folder}"));
         let concerns = |path: &str| folders.iter().any(|folder| path.starts_with(folder));
-        let nodes = tree.nodes.into_iter().filter(|(path, _)| concerns(path));
-        nodes.map(|(path, node)| (path, node.data.to_vec())).collect()
+        self.whole().into_iter().filter(|(path, _)| concerns(path)).collect()
+    }
+
+    /// All znodes below the root.
+    fn whole(&self) -> BTreeMap<String, Vec<u8>> {
+        let tree = self.runtime.block_on(zk::tree_cache::read_all(&self.client, "/watchkeeper", &[])).unwrap();
+        tree.nodes.into_iter().map(|(path, node)| (path, node.data.to_vec())).collect()
     }
 
     /// Writes a rule file as somebody else would.
@@ -162,9 +166,11 @@ fn a_push_is_checked_written_at_once_and_live() {
     );
     // The server's own tree does without the history and its texts.
     let beside = |path: &&String| !path.contains("/history/") && !path.contains("/blobs/");
-    let znodes = world.znodes();
-    let known = server.get("/api/watchkeeper/v1/zookeeper").json()["data"]["znodes"].as_u64();
-    assert_eq!(known, Some(znodes.keys().filter(beside).count() as u64));
+    let znodes = world.whole();
+    wait_until("the server to know all of it", BOUND, || {
+        let known = server.get("/api/watchkeeper/v1/zookeeper").json()["data"]["znodes"].as_u64();
+        known == Some(znodes.keys().filter(beside).count() as u64)
+    });
     assert!(znodes.keys().filter(|path| !beside(path)).count() >= 5, "{:?}", znodes.keys());
     assert_eq!(world.rules("push", &["--wrong"]).0, 2);
 }
