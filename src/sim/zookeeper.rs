@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Events that a watch may hold; more break it.
 const EVENTS_MAX: usize = 256;
@@ -21,8 +22,10 @@ const EVENTS_MAX: usize = 256;
 const SESSION: Duration = Duration::from_secs(10);
 /// How often the ensemble looks after a session.
 const HEARTBEAT: Duration = Duration::from_millis(100);
-/// How long a request takes.
-const LATENCY: Duration = Duration::from_millis(2);
+/// How long a request takes at least, and by how much more one takes longer than another: by its path, so that what two tasks ask at
+/// the same moment comes in one order, in whatever order they woke (tokio wakes those who wait for a `watch` in random order).
+const LATENCY: Duration = Duration::from_millis(1);
+const LATENCY_SPREAD_MS: u64 = 31;
 
 /// A session's watch: whose, of which tree, and who hears of it.
 #[derive(Debug)]
@@ -119,11 +122,11 @@ impl Ensemble {
     }
 
     /// Waits for ever where the process is dead; refused where the ensemble cannot be reached.
-    async fn reach(&self) -> Result<()> {
+    async fn reach(&self, path: &str) -> Result<()> {
         if self.process.as_ref().is_some_and(Mortal::is_dead) {
             std::future::pending::<()>().await;
         }
-        self.clock.sleep(LATENCY).await;
+        self.clock.sleep(LATENCY + Duration::from_millis(xxh3_64(path.as_bytes()) % LATENCY_SPREAD_MS)).await;
         if self.is_reached() { Ok(()) } else { Err(ZooKeeperError::ConnectionLoss) }
     }
 
@@ -211,7 +214,7 @@ impl Nodes {
 impl Connector for Ensemble {
     fn connect<'a>(&'a self, options: &'a Options) -> BoxFuture<'a, Result<Arc<dyn Client>>> {
         Box::pin(async move {
-            self.reach().await?;
+            self.reach("").await?;
             let mut nodes = self.nodes();
             nodes.sessions += 1;
             let number = nodes.sessions;
@@ -285,13 +288,13 @@ impl Drop for Session {
 }
 
 impl Session {
-    async fn reach(&self) -> Result<()> {
-        self.ensemble.reach().await?;
+    async fn reach(&self, path: &str) -> Result<()> {
+        self.ensemble.reach(path).await?;
         if self.ensemble.nodes().living.contains(&self.number) { Ok(()) } else { Err(ZooKeeperError::SessionEnded) }
     }
 
     async fn write(&self, operations: &[Operation]) -> Result<()> {
-        self.reach().await?;
+        self.reach(operations.first().map_or("", path_of)).await?;
         let done = {
             let mut nodes = self.ensemble.nodes();
             let before = nodes.by_path.clone();
@@ -305,17 +308,23 @@ impl Session {
     }
 }
 
+fn path_of(operation: &Operation) -> &str {
+    match operation {
+        Operation::Create { path, .. } | Operation::Set { path, .. } | Operation::Delete { path, .. } | Operation::Check { path, .. } => path,
+    }
+}
+
 impl Client for Session {
     fn get<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Option<Znode>>> {
         Box::pin(async move {
-            self.reach().await?;
+            self.reach(path).await?;
             Ok(self.ensemble.nodes().by_path.get(path).cloned())
         })
     }
 
     fn children<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Option<Vec<String>>>> {
         Box::pin(async move {
-            self.reach().await?;
+            self.reach(path).await?;
             let nodes = self.ensemble.nodes();
             if !nodes.by_path.contains_key(path) {
                 return Ok(None);
@@ -347,7 +356,7 @@ impl Client for Session {
 
     fn make_folders<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            self.reach().await?;
+            self.reach(path).await?;
             self.ensemble.nodes().make_folders(&join(path, ""));
             Ok(())
         })
@@ -367,13 +376,13 @@ impl Client for Session {
         Box::pin(self.write(operations))
     }
 
-    fn sync<'a>(&'a self, _path: &'a str) -> BoxFuture<'a, Result<()>> {
-        Box::pin(self.reach())
+    fn sync<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(self.reach(path))
     }
 
     fn watch_tree<'a>(&'a self, root: &'a str) -> BoxFuture<'a, Result<Box<dyn TreeWatch>>> {
         Box::pin(async move {
-            self.reach().await?;
+            self.reach(root).await?;
             let (sender, events) = mpsc::channel(EVENTS_MAX);
             let armed = Armed { session: self.number, root: root.to_owned(), events: sender };
             self.ensemble.nodes().watches.push(armed);
