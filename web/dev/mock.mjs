@@ -1,13 +1,14 @@
 /// A made-up server for working on the dashboard, and the fixtures of its tests: the published shapes of Prometheus's /api/v1 and
 /// Alertmanager's /api/v2, with values that look like a small cluster on a bad night. Not shipped.
 ///
-///     node dev/mock.mjs [--port 9099] [--mode bad|well|empty|plain|error]
+///     node dev/mock.mjs [--port 9099] [--mode bad|well|empty|plain|error|login|viewer]
 ///
 /// `plain` is a server without /api/watchkeeper/v1; `?mode=...` of one request's Referer or the cookie `mode` overrides the mode.
 import { createReadStream, existsSync, statSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { dirname, extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { session } from './mock_session.mjs';
 
 const dist = join(dirname(fileURLToPath(import.meta.url)), '../dist');
 export const POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'";
@@ -16,7 +17,8 @@ const TYPES = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript; ch
 const iso = (ms) => new Date(ms).toISOString();
 const MINUTE = 60_000;
 
-export function makeState(mode = 'bad', now = Date.now()) {
+export function makeState(wanted = 'bad', now = Date.now()) {
+  const mode = wanted === 'login' || wanted === 'viewer' ? 'bad' : wanted;
   const bad = mode === 'bad' || mode === 'plain';
   const target = (job, instance, extra = {}) => ({
     discoveredLabels: { __address__: instance, __metrics_path__: '/metrics', __scheme__: 'http', job, ...(extra.meta ?? {}) },
@@ -203,7 +205,7 @@ export function answer(state, method, path, params, body = '', now = Date.now())
     case '/-/healthy':
       return [200, 'Watchkeeper is Healthy.\n'];
     case '/api/v1/features':
-      return ok(state.mode === 'plain' ? { api: { query_stats: true } } : { api: { query_stats: true }, watchkeeper: { changes: true, rule_replay: true, notifications: true, zookeeper: true, alert_history: false } });
+      return ok(state.mode === 'plain' ? { api: { query_stats: true } } : { api: { query_stats: true }, watchkeeper: { session: true, changes: true, rule_replay: true, notifications: true, zookeeper: true, alert_history: false } });
     case '/api/v1/targets':
       return ok({ activeTargets: state.targets.map((target) => ({ ...target, lastScrape: iso(now - 4000) })), droppedTargets: empty || params.get('state') === 'active' ? [] : state.dropped, droppedTargetCounts: { node: 1 } });
     case '/api/v1/targets/relabel_steps':
@@ -298,9 +300,9 @@ export function serve({ port = 0, mode = 'bad' } = {}) {
       const path = address.pathname;
       if (path.startsWith('/api/') || path.startsWith('/-/')) {
         const params = request.method === 'POST' && (request.headers['content-type'] ?? '').includes('form') ? new URLSearchParams(body) : address.searchParams;
-        const [status, data] = answer(stateOf(wanted), request.method, path, params, body) ?? [404, { status: 'error', errorType: 'not_found', error: 'no such address' }];
+        const [status, data, headers] = session(wanted, request.method, path, request.headers.cookie ?? '', body) ?? answer(stateOf(wanted), request.method, path, params, body) ?? [404, { status: 'error', errorType: 'not_found', error: 'no such address' }];
         const html = path.endsWith('/html');
-        response.writeHead(status, { 'Content-Type': html ? 'text/html; charset=utf-8' : typeof data === 'string' ? 'text/plain' : 'application/json', ...(html ? { 'Content-Security-Policy': "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox" } : {}) });
+        response.writeHead(status, { 'Content-Type': html ? 'text/html; charset=utf-8' : typeof data === 'string' ? 'text/plain' : 'application/json', ...headers, ...(html ? { 'Content-Security-Policy': "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox" } : {}) });
         response.end(typeof data === 'string' ? data : JSON.stringify(data));
         return;
       }

@@ -4,7 +4,9 @@ import { mount } from 'svelte';
 import App from './App.svelte';
 import { connection } from './lib/connection.svelte';
 import { preferredLanguage, setLanguage } from './lib/i18n.svelte';
+import { refresh } from './lib/resource.svelte';
 import { router } from './lib/router.svelte';
+import { session } from './lib/session.svelte';
 import { features } from './lib/watchkeeper.svelte';
 import { preload } from './pages';
 
@@ -17,6 +19,10 @@ connection.probeBy(async () => {
   } catch {
     return false;
   }
+});
+session.onOpened(async () => {
+  await features.load();
+  refresh();
 });
 await Promise.all([setLanguage(preferredLanguage(), false), features.load()]);
 const target = document.getElementById('app');

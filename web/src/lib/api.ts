@@ -31,6 +31,13 @@ export class ApiError extends Error {
   }
 }
 
+const denied: (() => void)[] = [];
+
+/** Called when the server wants to know who asks. */
+export function onDenied(act: () => void): void {
+  denied.push(act);
+}
+
 export type Params = Record<string, string | number | boolean | string[] | undefined>;
 
 export function search(params: Params): string {
@@ -56,7 +63,7 @@ export interface Options {
 export async function request<T>(path: string, options: Options = {}): Promise<T> {
   const timeout = AbortSignal.timeout(options.timeoutMs ?? 60_000);
   const signal = options.signal ? AbortSignal.any([options.signal, timeout]) : timeout;
-  const init: RequestInit = { method: options.method ?? 'GET', signal, headers: { Accept: 'application/json' } };
+  const init: RequestInit = { method: options.method ?? 'GET', signal, headers: { Accept: 'application/json', 'X-Watchkeeper': 'dashboard' } };
   if (options.json !== undefined) {
     init.body = JSON.stringify(options.json);
     init.headers = { ...init.headers, 'Content-Type': 'application/json' };
@@ -84,7 +91,10 @@ export async function request<T>(path: string, options: Options = {}): Promise<T
       throw new ApiError('http', 'the answer is not JSON', response.status);
     }
   }
-  if (!response.ok) throw failure(response.status, body);
+  if (!response.ok) {
+    if (response.status === 401) denied.forEach((act) => act());
+    throw failure(response.status, body);
+  }
   return body as T;
 }
 

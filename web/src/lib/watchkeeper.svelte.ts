@@ -5,9 +5,10 @@
  */
 import { prefix, request, v1, type Labels, type Rule } from './api';
 import { live } from './live.svelte';
+import { session } from './session.svelte';
 
 export type Feature =
-  | 'events' | 'changes' | 'notifications' | 'alert_history' | 'alert_states' | 'acknowledgements' | 'zookeeper' | 'rule_history' | 'rule_replay' | 'discovery_trace' | 'scrape_now' | 'storage' | 'queries' | 'why' | 'notification_test';
+  | 'events' | 'changes' | 'notifications' | 'alert_history' | 'alert_states' | 'acknowledgements' | 'zookeeper' | 'rule_history' | 'rule_replay' | 'discovery_trace' | 'scrape_now' | 'storage' | 'queries' | 'why' | 'notification_test' | 'session';
 
 class Features {
   has = $state.raw<ReadonlySet<string>>(new Set());
@@ -21,6 +22,7 @@ class Features {
       // An older server: the public APIs alone.
     }
     this.known = true;
+    if (this.has.has('session')) session.load().catch(() => undefined);
     if (this.has.has('events')) live.start(`${prefix}/api/watchkeeper/v1/events`);
   }
 }
