@@ -220,8 +220,13 @@ export function answer(state, method, path, params, body = '', now = Date.now())
       return ok(['__name__', 'instance', 'job', 'mode', 'zone']);
     case '/api/v1/metadata':
       return ok(Object.fromEntries(METRICS.map((name) => [name, [{ type: /_total$/.test(name) ? 'counter' : 'gauge', help: `What ${name} says.`, unit: '' }]])));
-    case '/api/v1/series':
-      return ok([]);
+    case '/api/v1/series': {
+      const name = /^[\w:]+/.exec(params.get('match[]') ?? '')?.[0];
+      if (empty || !METRICS.includes(name)) return ok([]);
+      const chosen = [...params.get('match[]').matchAll(/(\w+)="([^"]*)"/g)];
+      const all = ['web1:9100', 'web2:9100', 'db1:9100'].flatMap((instance, index) => ['idle', 'user', 'system', 'iowait'].map((mode) => ({ __name__: name, instance, job: 'node', mode, zone: index ? 'b' : 'a' })));
+      return ok(all.filter((labels) => chosen.every(([, label, value]) => labels[label] === value)));
+    }
     case '/api/v1/status/tsdb':
       return ok({ headStats: { numSeries: 12_345, numLabelPairs: 4200, chunkCount: 30_000, minTime: now - 7_200_000, maxTime: now }, seriesCountByMetricName: [{ name: 'node_cpu_seconds_total', value: 2240 }, { name: 'http_request_duration_seconds_bucket', value: 900 }], labelValueCountByLabelName: [{ name: '__name__', value: 1200 }], memoryInBytesByLabelName: [{ name: '__name__', value: 45_000 }], seriesCountByLabelValuePair: [{ name: 'job=node', value: 9000 }] });
     case '/api/v1/status/runtimeinfo':
@@ -277,6 +282,7 @@ export function answer(state, method, path, params, body = '', now = Date.now())
         silence.endsAt = iso(now);
         return [200, ''];
       }
+      if (path.startsWith('/api/v1/label/')) return ok(empty ? [] : ({ instance: ['db1:9100', 'web1:9100', 'web2:9100'], job: ['app', 'node', 'zookeeper'], mode: ['idle', 'iowait', 'system', 'user'], zone: ['a', 'b'] })[path.split('/')[4]] ?? []);
       if (path.startsWith('/api/watchkeeper/v1/notifications/')) {
         const [id, what] = path.slice('/api/watchkeeper/v1/notifications/'.length).split('/');
         const entry = notificationsOf(state, now).entries.find((one) => one.id === id);

@@ -1,5 +1,6 @@
 /** Prometheus's `parse_query` tree: from it, the text of each node, and what each does in words. */
 import { quote } from './format';
+import { AGGREGATIONS, isFunction } from './functions';
 import type { Key } from './i18n.svelte';
 
 export interface Node {
@@ -132,17 +133,15 @@ export function head(node: Node): string {
 export function meaning(node: Node): Key | undefined {
   if (node.type === 'call') {
     const name = (node['func'] as { name?: string } | undefined)?.name ?? '';
-    return KNOWN.has(name) ? (`fn.${name}` as Key) : /_over_time$/.test(name) ? 'fn.over_time' : undefined;
+    return isFunction(name) ? (`fn.${name}` as Key) : undefined;
   }
-  if (node.type === 'aggregation') return 'fn.aggregation';
-  if (node.type === 'matrixSelector') return 'fn.range';
-  if (node.type === 'vectorSelector') return 'fn.selector';
-  if (node.type === 'subquery') return 'fn.subquery';
-  if (node.type === 'binaryExpr') return /^(==|!=|>|<|>=|<=)$/.test(String(node['op'])) && !node['bool'] ? 'fn.filter' : /^(and|or|unless)$/.test(String(node['op'])) ? 'fn.set' : 'fn.arithmetic';
+  if (node.type === 'aggregation') return AGGREGATIONS.has(String(node['op'])) ? (`fn.${String(node['op'])}` as Key) : undefined;
+  if (node.type === 'matrixSelector') return 'node.range';
+  if (node.type === 'vectorSelector') return 'node.selector';
+  if (node.type === 'subquery') return 'node.subquery';
+  if (node.type === 'binaryExpr') return /^(==|!=|>|<|>=|<=)$/.test(String(node['op'])) && !node['bool'] ? 'node.filter' : /^(and|or|unless)$/.test(String(node['op'])) ? 'node.set' : 'node.arithmetic';
   return undefined;
 }
-
-const KNOWN = new Set(['rate', 'irate', 'increase', 'delta', 'deriv', 'histogram_quantile', 'predict_linear', 'absent', 'changes', 'time', 'label_replace', 'label_join', 'clamp_min', 'clamp_max', 'scalar', 'vector', 'resets', 'topk']);
 
 /** Hints that need no data but names: what is likely not meant. */
 export function hintsOf(node: Node, typeOf: (metric: string) => string | undefined): { key: Key; name: string }[] {
