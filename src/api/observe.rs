@@ -8,6 +8,7 @@ use super::state::ApiState;
 use crate::alerting::history::RECORDS_MAX;
 use crate::model::silence::SilenceState;
 use crate::model::target::TargetHealth;
+use crate::template::library::query_escape;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,13 +17,31 @@ use tokio::sync::watch;
 
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// A target as people are told of it.
+#[derive(Clone, Debug, PartialEq)]
+struct SeenTarget {
+    health: TargetHealth,
+    error: String,
+    job: String,
+    instance: String,
+}
+
+/// An alert as people are told of it.
+#[derive(Clone, Debug, PartialEq)]
+struct SeenAlert {
+    /// The state's word.
+    state: &'static str,
+    instance: Option<String>,
+    fingerprint: u64,
+}
+
 /// What is compared.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Look {
-    /// By job and URL: health and error.
-    targets: BTreeMap<(String, String), (TargetHealth, String)>,
-    /// By alert name and labels: the state's word.
-    alerts: BTreeMap<(String, String), &'static str>,
+    /// By job and URL.
+    targets: BTreeMap<(String, String), SeenTarget>,
+    /// By alert name and labels.
+    alerts: BTreeMap<(String, String), SeenAlert>,
     /// By id: last change, state, who and why.
     silences: BTreeMap<String, (i64, SilenceState, String)>,
     /// By file: why it is refused.
@@ -61,14 +80,22 @@ impl Look {
         if let Some(scrape) = &api.views.scrape {
             for target in &scrape.view().active {
                 let key = (target.pool.clone(), target.url.clone());
-                look.targets.insert(key, (target.health, target.last_error.clone()));
+                let label = |name: &str, fallback: &str| target.labels.get(name).unwrap_or(fallback).to_owned();
+                let (job, instance) = (label("job", &target.pool), label("instance", &target.url));
+                let seen = SeenTarget { health: target.health, error: target.last_error.clone(), job, instance };
+                look.targets.insert(key, seen);
             }
         }
         if let Some(rules) = &api.views.rules {
             let view = rules.view();
             for rule in view.groups.iter().flat_map(|group| group.rules.iter()) {
                 for alert in rule.alerting.iter().flat_map(|alerting| &alerting.alerts) {
-                    look.alerts.insert((rule.name.clone(), alert.labels.to_string()), alert.state.as_str());
+                    let seen = SeenAlert {
+                        state: alert.state.as_str(),
+                        instance: alert.labels.get("instance").map(str::to_owned),
+                        fingerprint: alert.labels.fingerprint(),
+                    };
+                    look.alerts.insert((rule.name.clone(), alert.labels.to_string()), seen);
                 }
             }
             for file in &view.refused {
@@ -159,18 +186,29 @@ fn compare(old: &Look, new: &Look) -> Vec<Difference> {
     found
 }
 
+/// A part of a path of the dashboard.
+fn part(text: &str) -> String {
+    query_escape(text).replace('+', "%20")
+}
+
+/// Returns what went wrong without the address, which stands before it: of `Get "URL": dial tcp A: connect: connection refused` the end.
+fn plain(error: &str) -> &str {
+    if error.starts_with("Get \"") { error.rsplit(": ").next().unwrap_or(error) } else { error }
+}
+
 fn targets(old: &Look, new: &Look, found: &mut Vec<Difference>) {
-    for (key @ (pool, url), (health, error)) in &new.targets {
-        let before = old.targets.get(key).map(|(health, _)| *health);
-        if before == Some(*health) {
+    for (key, target) in &new.targets {
+        let before = old.targets.get(key).map(|seen| seen.health);
+        if before == Some(target.health) {
             continue;
         }
-        let text = match (before, health) {
-            (_, TargetHealth::Down) => Some(format!("{pool} {url} went down: {error}")),
-            (Some(TargetHealth::Down), TargetHealth::Up) => Some(format!("{pool} {url} is up again")),
+        let SeenTarget { job, instance, error, .. } = target;
+        let text = match (before, target.health) {
+            (_, TargetHealth::Down) => Some(format!("{instance} ({job}) went down: {}", plain(error))),
+            (Some(TargetHealth::Down), TargetHealth::Up) => Some(format!("{instance} ({job}) is up again")),
             _ => None,
         };
-        found.push(difference("target", text, "/targets"));
+        found.push(difference("target", text, &format!("/targets/{}/{}", part(job), part(instance))));
     }
     if old.targets.keys().any(|key| !new.targets.contains_key(key)) {
         found.push(difference("target", None, "/targets"));
@@ -178,16 +216,19 @@ fn targets(old: &Look, new: &Look, found: &mut Vec<Difference>) {
 }
 
 fn alerts(old: &Look, new: &Look, found: &mut Vec<Difference>) {
-    for (key @ (name, labels), state) in &new.alerts {
-        if old.alerts.get(key) == Some(state) {
-            continue;
-        }
-        let text = (*state == "firing").then(|| format!("{name} fires: {labels}"));
-        found.push(difference("alert", text, "/alerts"));
+    let told = |what: &str, (name, labels): &(String, String), seen: &SeenAlert| {
+        let text = match &seen.instance {
+            Some(instance) => format!("{name} {what} on {instance}"),
+            None if labels.matches('=').count() > 1 => format!("{name} {what}: {labels}"),
+            None => format!("{name} {what}"),
+        };
+        difference("alert", (seen.state == "firing").then_some(text), &format!("/alerts/{:016x}", seen.fingerprint))
+    };
+    for (key, seen) in new.alerts.iter().filter(|(key, seen)| old.alerts.get(*key) != Some(*seen)) {
+        found.push(told("fires", key, seen));
     }
-    for ((name, labels), state) in old.alerts.iter().filter(|(key, _)| !new.alerts.contains_key(*key)) {
-        let text = (*state == "firing").then(|| format!("{name} is over: {labels}"));
-        found.push(difference("alert", text, "/alerts"));
+    for (key, seen) in old.alerts.iter().filter(|(key, _)| !new.alerts.contains_key(*key)) {
+        found.push(told("is over", key, seen));
     }
 }
 
@@ -308,20 +349,31 @@ mod tests {
     #[test]
     fn tells_what_became_different() {
         let mut old = Look::default();
-        old.targets.insert(("node".to_owned(), "http://a".to_owned()), (TargetHealth::Up, String::new()));
+        let target = |health, error: &str| SeenTarget {
+            health,
+            error: error.to_owned(),
+            job: "node".to_owned(),
+            instance: "db 2".to_owned(),
+        };
+        let alert = |state, instance: Option<&str>| SeenAlert { state, instance: instance.map(str::to_owned), fingerprint: 10 };
+        old.targets.insert(("node".to_owned(), "http://a".to_owned()), target(TargetHealth::Up, ""));
         let mut new = old.clone();
         assert_eq!(texts(&old, &new), []);
-        new.targets.insert(("node".to_owned(), "http://a".to_owned()), (TargetHealth::Down, "refused".to_owned()));
-        new.alerts.insert(("Down".to_owned(), "{}".to_owned()), "pending");
-        let down = Some("node http://a went down: refused".to_owned());
+        new.targets.insert(
+            ("node".to_owned(), "http://a".to_owned()),
+            target(TargetHealth::Down, "Get \"http://a\": dial tcp a: connect: connection refused"),
+        );
+        new.alerts.insert(("Down".to_owned(), "{}".to_owned()), alert("pending", None));
+        let down = Some("db 2 (node) went down: connection refused".to_owned());
+        assert_eq!(compare(&old, &new)[0].link, "/targets/node/db%202");
         assert_eq!(texts(&old, &new), [("target", down), ("alert", None)]);
         old = new.clone();
-        new.alerts.insert(("Down".to_owned(), "{}".to_owned()), "firing");
-        assert_eq!(texts(&old, &new), [("alert", Some("Down fires: {}".to_owned()))]);
-        assert_eq!(
-            texts(&new, &Look { alerts: BTreeMap::new(), ..new.clone() }),
-            [("alert", Some("Down is over: {}".to_owned()))]
-        );
+        new.alerts.insert(("Down".to_owned(), "{}".to_owned()), alert("firing", None));
+        assert_eq!(texts(&old, &new), [("alert", Some("Down fires".to_owned()))]);
+        let here = Look { alerts: [(("Down".to_owned(), "{}".to_owned()), alert("firing", Some("db2")))].into(), ..old.clone() };
+        assert_eq!(compare(&old, &here)[0].link, "/alerts/000000000000000a");
+        assert_eq!(texts(&old, &here), [("alert", Some("Down fires on db2".to_owned()))]);
+        assert_eq!(texts(&new, &Look { alerts: BTreeMap::new(), ..new.clone() }), [("alert", Some("Down is over".to_owned()))]);
         old = new.clone();
         new.silences.insert("1".to_owned(), (1, SilenceState::Active, "by li: x".to_owned()));
         new.refused.insert("a.yml".to_owned(), (3, "bad\nworse".to_owned()));

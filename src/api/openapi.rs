@@ -89,6 +89,7 @@ const SERVED: &[Served] = &[
     Served("/api/watchkeeper/v1/notifications/{id}/retry", POST, "Sends it again", &[]),
     Served("/api/watchkeeper/v1/alerts/{fingerprint}/history", GET, "The states of an alert", &[]),
     Served("/api/watchkeeper/v1/alerts/{fingerprint}/states", GET, "Changes of an alert's state", &["hours"]),
+    Served("/api/watchkeeper/v1/alerts/past", GET, "Each time an alert fired", &["hours", "limit"]),
     Served("/api/watchkeeper/v1/alerts/{fingerprint}/acknowledge", POST, "Says that somebody is at it", &[]),
     Served("/federate", GET, "Newest samples for another server to scrape", &["match[]"]),
     Served("/metrics", GET, "The server's own metrics", &[]),

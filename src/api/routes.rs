@@ -12,6 +12,7 @@
 //! | `GET discovery?scrapePool=JOB` | what is wrong with where targets come from: `errors`, each with `scrapePool` and `error` |
 //! | `GET cardinality?label=job&limit=20&hours=24` | how many series carry each value of a label, in the head and the blocks since then: `values`, `allValues` |
 //! | `GET alerts/{fingerprint}/states?hours=168` | every change of an alert's state: `pending`, `firing`, `inactive`, with time and value; kept for 90 days |
+//! | `GET alerts/past?hours=168&limit=500` | each time an alert fired: `fingerprint`, `labels`, `from`, `to` (null: it fires still), `value`; newest first |
 //! | `GET`, `POST rules/replay` | when an alerting rule (`expr`, `for`, `keep_firing_for`, `labels`) would have fired: `fired`, `gaveUp`, and for each alert its `spans` |
 //! | `POST compact` | writes the head to blocks and merges all that can be merged, unfinished days too; answers when done with `blocks`, `bytes`, `samples` |
 //! | `GET why?fingerprint=HEX` or `why?labels={alertname="A"}` | why somebody is told of an alert, or not: `before` (rule, relabelling), and for each route that takes it `ways` with `receiver`, `verdict`, `text` and `steps` |
@@ -65,6 +66,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/watchkeeper/v1/compact", post(watchkeeper::compact))
         .route("/api/watchkeeper/v1/cardinality", get(watchkeeper::cardinality))
         .route("/api/watchkeeper/v1/alerts/{fingerprint}/states", get(alert_states::states))
+        .route("/api/watchkeeper/v1/alerts/past", get(alert_states::past))
         .route("/api/watchkeeper/v1/rules/replay", get(replay::replay).post(replay::replay))
         .route("/federate", get(federate::federate))
         .route("/metrics", get(metrics))

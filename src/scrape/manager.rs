@@ -195,6 +195,10 @@ impl ScrapeManager {
             wanted.insert(key, of_job);
         }
         for target in own {
+            // Who configures a job for this server too means the same series: they are scraped once, as configured.
+            if wanted.iter().any(|(key, of_job)| !key.in_process && of_job.makes_series_of(target)) {
+                continue;
+            }
             let key = PoolKey { in_process: true, name: target.job.clone() };
             wanted.entry(key).or_insert_with(|| Wanted::in_process(&target.job)).add_in_process(target);
         }
@@ -372,6 +376,13 @@ impl Wanted {
             wanted.barred = Some(Arc::from(reason));
         }
         wanted
+    }
+
+    /// Returns whether one of its targets has the labels of a target of this process.
+    fn makes_series_of(&self, own: &InProcessTarget) -> bool {
+        let here = self.targets.values().map(|(target, _)| &target.labels);
+        let mut all = here.chain(self.elsewhere.iter().map(|target| &target.labels));
+        all.any(|labels| labels.get("job") == Some(own.job.as_str()) && labels.get("instance") == Some(own.instance.as_str()))
     }
 
     /// Leaves to other servers what they scrape.

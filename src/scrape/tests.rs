@@ -365,6 +365,22 @@ async fn targets_of_this_process_take_the_same_path() {
 }
 
 #[tokio::test]
+async fn who_configures_a_job_for_this_server_scrapes_it_once() {
+    let world = World::start(PLAIN, text("a 1\n")).await;
+    world.until("first", |_, view| !view.active.is_empty()).await;
+    let own = |job: &str| InProcessTarget {
+        job: job.to_owned(),
+        instance: world.address.clone(),
+        url: format!("http://{}/metrics", world.address),
+        source: Arc::new(|| b"own 7\n".to_vec()),
+    };
+    world.own.send_replace(vec![own("j"), own("other")]);
+    world.until("the other one", |_, view| view.active.iter().any(|target| target.pool == "other")).await;
+    let pools: Vec<_> = world.handle.view().active.iter().map(|target| target.pool.clone()).collect();
+    assert_eq!(pools.iter().filter(|pool| *pool == "j").count(), 1, "{pools:?}");
+}
+
+#[tokio::test]
 async fn exemplars_and_limits() {
     let body = "# TYPE a counter\na_total{x=\"long value\"} 1 # {id=\"1\"} 0.5\n# EOF\n";
     let config = PLAIN.replace("scrape_timeout: 90ms", "scrape_timeout: 90ms\n  label_value_length_limit: 30");

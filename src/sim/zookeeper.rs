@@ -310,7 +310,10 @@ impl Session {
 
 fn path_of(operation: &Operation) -> &str {
     match operation {
-        Operation::Create { path, .. } | Operation::Set { path, .. } | Operation::Delete { path, .. } | Operation::Check { path, .. } => path,
+        Operation::Create { path, .. }
+        | Operation::Set { path, .. }
+        | Operation::Delete { path, .. }
+        | Operation::Check { path, .. } => path,
     }
 }
 

@@ -101,6 +101,35 @@ export default async function ({ on, expect, accessible, together }) {
     await page.getByRole('img', { name: /^Graph of/ }).waitFor();
   });
 
+  act('/alerts?tab=history', { mode: 'bad' }, async (page) => {
+    const table = page.getByRole('table', { name: 'History' });
+    await table.getByRole('link', { name: 'LoadHigh' }).first().waitFor();
+    expect((await table.getByText('3 times within 90 days').count()) === 3, 'an alert that comes often says so');
+    await accessible(page, 'history of alerts');
+    await page.getByRole('searchbox').fill('TargetDown');
+    expect((await table.getByRole('row').count()) === 2, 'the history can be searched');
+  });
+  act('/', { mode: 'well' }, async (page) => {
+    await page.getByText(/no alert since/).waitFor();
+    await page.getByText('Last alert: LoadHigh on web2:9100').waitFor();
+  });
+  act('/?kiosk=1&cycle=5', { mode: 'bad', width: 1920, height: 1080 }, async (page) => {
+    await page.getByText(/data \d+ s old/).waitFor();
+    expect((await page.getByRole('navigation').count()) === 0, 'the wall has no menu');
+    expect((await page.locator('main button:visible').count()) === 0, 'nothing to press on the wall');
+    const fits = await page.evaluate(() => { const main = document.querySelector('main'); return [main.scrollHeight - main.clientHeight, document.documentElement.scrollHeight - innerHeight]; });
+    expect(fits.every((over) => over <= 0), `the wall fits one screen: ${fits}`);
+    await page.waitForURL(/\/hosts\?/, { timeout: 10_000 });
+    expect(/kiosk=1/.test(page.url()) && /cycle=5/.test(page.url()), 'and goes round');
+  });
+  for (const path of ['/explore?q=node_load1', '/alerts']) {
+    act(path, { mode: 'bad', theme: 'dark' }, async (page) => {
+      await page.emulateMedia({ media: 'print' });
+      expect((await page.getByRole('navigation', { name: 'Main' }).isVisible()) === false, `${path}: paper has no menu`);
+      expect((await page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor)) === 'rgb(255, 255, 255)', `${path}: paper is white`);
+    });
+  }
+
   act('/', { mode: 'bad', quiet: true }, async (page) => {
     await page.route('**/*', (route) => route.abort());
     await page.getByText('Connection lost').waitFor({ timeout: 30_000 });

@@ -3,9 +3,11 @@
 ///
 ///     node dev/mock.mjs [--port 9099] [--mode bad|well|empty|plain|error|login|viewer]
 ///
+///     node dev/mock.mjs --server http://127.0.0.1:9090    the pages of `dist/` on the data of a running server
+///
 /// `plain` is a server without /api/watchkeeper/v1; `?mode=...` of one request's Referer or the cookie `mode` overrides the mode.
 import { createReadStream, existsSync, statSync } from 'node:fs';
-import { createServer } from 'node:http';
+import { createServer, request as ask } from 'node:http';
 import { dirname, extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { session } from './mock_session.mjs';
@@ -205,7 +207,7 @@ export function answer(state, method, path, params, body = '', now = Date.now())
     case '/-/healthy':
       return [200, 'Watchkeeper is Healthy.\n'];
     case '/api/v1/features':
-      return ok(state.mode === 'plain' ? { api: { query_stats: true } } : { api: { query_stats: true }, watchkeeper: { session: true, changes: true, rule_replay: true, notifications: true, zookeeper: true, alert_history: false } });
+      return ok(state.mode === 'plain' ? { api: { query_stats: true } } : { api: { query_stats: true }, watchkeeper: { session: true, alerts_past: true, changes: true, rule_replay: true, notifications: true, zookeeper: true, alert_history: false } });
     case '/api/v1/targets':
       return ok({ activeTargets: state.targets.map((target) => ({ ...target, lastScrape: iso(now - 4000) })), droppedTargets: empty || params.get('state') === 'active' ? [] : state.dropped, droppedTargetCounts: { node: 1 } });
     case '/api/v1/targets/relabel_steps':
@@ -271,6 +273,8 @@ export function answer(state, method, path, params, body = '', now = Date.now())
       const at = (days, minutes, state) => ({ state, start: end - days * 86_400, end: end - days * 86_400 + minutes * 60, value: '91.5' });
       return ok({ start: end - 7 * 86_400, end, interval: 15, evaluations: 40_321, fired: 2, gaveUp: 1, firingSeconds: 5400, alerts: [{ labels: { alertname: 'TargetDown', instance: 'db2:9100', job: 'node' }, spans: [at(6, 3, 'pending'), at(4, 60, 'firing'), at(1, 30, 'firing')] }] });
     }
+    case '/api/watchkeeper/v1/alerts/past':
+      return ok(pastOf(state, now));
     case '/api/watchkeeper/v1/notifications':
       return state.mode === 'plain' ? undefined : ok(notificationsOf(state, now));
     case '/api/watchkeeper/v1/zookeeper':
@@ -294,7 +298,25 @@ export function answer(state, method, path, params, body = '', now = Date.now())
   }
 }
 
-export function serve({ port = 0, mode = 'bad' } = {}) {
+/// Passes a request on to a running server, and its answer back.
+function pass(to, request, body, response) {
+  const onward = ask(new URL(request.url, to), { method: request.method, headers: { ...request.headers, host: new URL(to).host, ...(request.headers.origin ? { origin: to } : {}) } }, (answer) => {
+    response.writeHead(answer.statusCode, answer.headers);
+    answer.pipe(response);
+  });
+  onward.on('error', () => response.destroy());
+  response.on('close', () => onward.destroy());
+  onward.end(body);
+}
+
+/// When alerts fired before: an old one that is over, one that comes often.
+function pastOf(state, now) {
+  if (state.mode === 'empty') return [];
+  const one = (alertname, instance, hoursAgo, minutes, severity = 'warning') => ({ fingerprint: Buffer.from(`${alertname}${instance}`).toString('hex').slice(-16), labels: { alertname, instance, job: 'node', severity }, from: iso(now - hoursAgo * 60 * MINUTE), to: iso(now - (hoursAgo * 60 - minutes) * MINUTE), value: '91.5' });
+  return [one('LoadHigh', 'web2:9100', 74, 20), one('DiskFull', 'web1:9100', 200, 600), one('LoadHigh', 'web2:9100', 400, 12), one('LoadHigh', 'web2:9100', 900, 3), one('TargetDown', 'db1:9100', 1500, 61, 'critical')];
+}
+
+export function serve({ port = 0, mode = 'bad', to } = {}) {
   const states = new Map();
   const stateOf = (name) => states.get(name) ?? states.set(name, makeState(name)).get(name);
   const server = createServer((request, response) => {
@@ -305,6 +327,7 @@ export function serve({ port = 0, mode = 'bad' } = {}) {
     request.on('end', () => {
       const path = address.pathname;
       if (path.startsWith('/api/') || path.startsWith('/-/')) {
+        if (to) return pass(to, request, body, response);
         const params = request.method === 'POST' && (request.headers['content-type'] ?? '').includes('form') ? new URLSearchParams(body) : address.searchParams;
         const [status, data, headers] = session(wanted, request.method, path, request.headers.cookie ?? '', body) ?? answer(stateOf(wanted), request.method, path, params, body) ?? [404, { status: 'error', errorType: 'not_found', error: 'no such address' }];
         const html = path.endsWith('/html');
@@ -331,6 +354,6 @@ export function serve({ port = 0, mode = 'bad' } = {}) {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const option = (name, fallback) => (process.argv.includes(`--${name}`) ? process.argv[process.argv.indexOf(`--${name}`) + 1] : fallback);
-  const { port } = await serve({ port: Number(option('port', '9099')), mode: option('mode', 'bad') });
+  const { port } = await serve({ port: Number(option('port', '9099')), mode: option('mode', 'bad'), to: option('server') });
   console.log(`http://127.0.0.1:${port}/`);
 }

@@ -126,7 +126,8 @@ pub(in crate::api) async fn features(State(api): State<ApiState>) -> Response {
         enabled.insert(name.to_owned(), Value::Bool(true));
     }
     enabled.insert("scrape_now".to_owned(), Value::Bool(api.views.scrape.is_some()));
-    for name in ["notifications", "alert_history", "acknowledgements", "why", "notification_test", "alert_states"] {
+    for name in ["notifications", "alert_history", "acknowledgements", "why", "notification_test", "alert_states", "alerts_past"]
+    {
         enabled.insert(name.to_owned(), Value::Bool(api.views.alerting.is_some()));
     }
     let yes = |names: &[&str]| -> Value {

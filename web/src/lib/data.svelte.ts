@@ -4,7 +4,7 @@ import { fingerprint } from './labels';
 import { live } from './live.svelte';
 import { resource, type Resource } from './resource.svelte';
 import { parseDuration } from './time.svelte';
-import { features, notifications, type Notifications } from './watchkeeper.svelte';
+import { features, notifications, pastAlerts, type Notifications, type PastAlert } from './watchkeeper.svelte';
 
 export function targets(): Resource<Targets> {
   return resource(
@@ -50,6 +50,11 @@ export interface ShownAlert {
   receivers: string[];
   generatorURL: string;
   rule?: Rule | undefined;
+}
+
+/** Each time an alert fired within the last 90 days, the newest first: all of them, or the last few. */
+export function past(limit = 20): Resource<PastAlert[]> {
+  return resource(() => (features.has.has('alerts_past') ? `past ${limit}` : undefined), (signal) => pastAlerts(90 * 24, limit, signal), { topics: ['alert'], every: 300_000 });
 }
 
 const RANK: Record<string, number> = { critical: 0, page: 0, error: 1, high: 1, warning: 2, info: 4, none: 5 };

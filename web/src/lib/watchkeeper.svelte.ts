@@ -8,7 +8,7 @@ import { live } from './live.svelte';
 import { session } from './session.svelte';
 
 export type Feature =
-  | 'events' | 'changes' | 'notifications' | 'alert_history' | 'alert_states' | 'acknowledgements' | 'zookeeper' | 'rule_history' | 'rule_replay' | 'discovery_trace' | 'scrape_now' | 'storage' | 'queries' | 'why' | 'notification_test' | 'session';
+  | 'events' | 'changes' | 'notifications' | 'alert_history' | 'alert_states' | 'alerts_past' | 'acknowledgements' | 'zookeeper' | 'rule_history' | 'rule_replay' | 'discovery_trace' | 'scrape_now' | 'storage' | 'queries' | 'why' | 'notification_test' | 'session';
 
 class Features {
   has = $state.raw<ReadonlySet<string>>(new Set());
@@ -110,6 +110,16 @@ export interface AlertStateChange {
   value?: number | string | null;
 }
 
+/** One time an alert fired. */
+export interface PastAlert {
+  fingerprint: string;
+  labels: Labels;
+  from: string;
+  /** `null`: it fires still. */
+  to: string | null;
+  value: string | number | null;
+}
+
 export type Verdict = 'told' | 'waiting' | 'sending' | 'quiet' | 'failed' | 'nothing';
 
 /** One place on the way of an alert. */
@@ -162,6 +172,7 @@ export const testReceiver = (receiver: string) => post<{ ids: string[] }>('/noti
 export const why = (fingerprint: string, signal?: AbortSignal) => get<Why>('/why', signal, { fingerprint });
 export const alertHistory = (fingerprint: string, signal?: AbortSignal) => get<AlertHistory>(`/alerts/${encodeURIComponent(fingerprint)}/history`, signal);
 export const alertStates = (fingerprint: string, signal?: AbortSignal) => get<AlertStateChange[]>(`/alerts/${encodeURIComponent(fingerprint)}/states`, signal, { hours: 168 });
+export const pastAlerts = (hours: number, limit: number, signal?: AbortSignal) => get<PastAlert[]>('/alerts/past', signal, { hours, limit });
 export const acknowledge = (fingerprint: string, by: string, comment: string) => post(`/alerts/${encodeURIComponent(fingerprint)}/acknowledge`, { by, comment });
 export const zookeeper = (signal?: AbortSignal) => get<ZooKeeperView>('/zookeeper', signal);
 export const scrapeNow = (pool: string, instance: string) => post('/targets/scrape', { pool, instance });
