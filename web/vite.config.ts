@@ -3,6 +3,9 @@ import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vitest/config';
 import { page } from './build/page.mjs';
 
+/// The server that `npx vite` shows the dashboard of.
+const server = process.env['WATCHKEEPER_SERVER'] ?? 'http://127.0.0.1:9090';
+
 export default defineConfig({
   // Chunks find each other relatively, so that a reverse proxy's prefix needs no second build; `page` makes the
   // links of index.html absolute, and the server rewrites `"/assets/` there when it has a prefix.
@@ -15,7 +18,7 @@ export default defineConfig({
     reportCompressedSize: false,
     chunkSizeWarningLimit: 1000,
   },
-  server: { proxy: { '/api': 'http://127.0.0.1:9090', '/-': 'http://127.0.0.1:9090' } },
+  server: { proxy: { '/api': server, '/-': server } },
   resolve: process.env['VITEST'] ? { conditions: ['browser'] } : {},
   test: { environment: 'jsdom', include: ['tests/**/*.test.ts'], setupFiles: ['tests/setup.ts'] },
 });

@@ -6,6 +6,7 @@
 /// `ONLY=zookeeper,status` runs some of the modules. Needs `npm ci` in web/ (playwright-core and axe-core) and a Chromium, by CHROMIUM or at
 /// /usr/bin/chromium. Pictures of the pages are kept in the folder that WATCHKEEPER_SCREENSHOTS names.
 import acts from './acts.mjs';
+import dashboards from './dashboards.mjs';
 import explore from './explore.mjs';
 import { isBuilt, openKit } from './lib.mjs';
 import pages from './pages.mjs';
@@ -28,7 +29,7 @@ if (!base) {
 
 /// What is run on any server, and what on the made-up one alone.
 const ANYWHERE = { pages };
-const MADE_UP = { acts, explore, session, weight };
+const MADE_UP = { acts, dashboards, explore, session, weight };
 
 const kit = await openKit({ base, given: given !== undefined });
 const only = process.env.ONLY?.split(',');

@@ -34,6 +34,7 @@ export const ICONS = {
   plus: 'plus',
   trash: 'trash-2',
   download: 'download',
+  upload: 'upload',
   table: 'table',
   history: 'history',
   retry: 'refresh-cw',

@@ -10,6 +10,7 @@ import { createReadStream, existsSync, statSync } from 'node:fs';
 import { createServer, request as ask } from 'node:http';
 import { dirname, extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { dashboards } from './mock_dashboards.mjs';
 import { session } from './mock_session.mjs';
 
 const dist = join(dirname(fileURLToPath(import.meta.url)), '../dist');
@@ -109,7 +110,8 @@ const METRICS = ['node_boot_time_seconds', 'node_cpu_seconds_total', 'node_disk_
 const wave = (seed, at) => 0.5 + 0.28 * Math.sin(at / 400 + seed * 2.1) + 0.12 * Math.sin(at / 61 + seed * 5.3) + 0.08 * Math.sin(at / 13 + seed * 11);
 
 function lines(expression, state) {
-  const instance = /instance="([^"]+)"/.exec(expression)?.[1];
+  const nodename = /nodename="([^"]+)"/.exec(expression)?.[1];
+  const instance = /instance="([^"]+)"/.exec(expression)?.[1] ?? (nodename && `${nodename}:9100`);
   const alive = state.targets.filter((target) => target.labels.job === 'node' && target.health === 'up').map((target) => target.labels.instance);
   const nodes = (instance ? alive.filter((one) => one === instance) : alive);
   const each = (list, make) => list.map((one, index) => make(one, index));
@@ -131,7 +133,7 @@ function lines(expression, state) {
   if (/node_cpu_seconds_total/.test(expression)) return nodes.flatMap((one, host) => ['0', '1', '2', '3'].flatMap((cpu, core) => ['idle', 'iowait', 'nice', 'softirq', 'steal', 'system', 'user'].map((mode, kind) => ({ labels: { cpu, instance: one, job: 'node', mode }, value: (at) => wave(host + core * 3 + kind * 7, at) / (kind + 1) }))));
   if (/deriv\(node_filesystem/.test(expression)) return [{ labels: {}, value: () => 41.3 }];
   if (/node_filesystem/.test(expression)) return nodes.flatMap((one, index) => (/topk/.test(expression) ? ['/'] : ['/', '/var']).map((mountpoint, place) => ({ labels: instance ? { mountpoint } : { instance: one, mountpoint, fstype: 'ext4' }, value: (at) => [91, 44, 62, 35][(index + place) % 4] + wave(index, at) })));
-  if (/node_memory/.test(expression) && /100/.test(expression)) return each(nodes, (one, index) => ({ labels: { instance: one }, value: (at) => 35 + 40 * wave(index + 4, at / 4) }));
+  if (/node_memory/.test(expression) && /100 \*|\* 100/.test(expression)) return each(nodes, (one, index) => ({ labels: { instance: one }, value: (at) => 35 + 40 * wave(index + 4, at / 4) }));
   if (/MemTotal_bytes\{/.test(expression) && !/Available/.test(expression)) return each(nodes, (one) => ({ labels: { instance: one }, value: () => 16 * 2 ** 30 }));
   if (/node_memory/.test(expression)) return each(nodes, (one, index) => ({ labels: { instance: one }, value: (at) => (6 + 4 * wave(index, at / 4)) * 2 ** 30 }));
   if (/node_uname_info/.test(expression)) return each(nodes, (one) => ({ labels: { __name__: 'node_uname_info', instance: one, nodename: one.split(':')[0], release: '6.1.0-31-amd64', sysname: 'Linux' }, value: () => 1 }));
@@ -203,11 +205,13 @@ export function answer(state, method, path, params, body = '', now = Date.now())
   const ok = (data, more = {}) => [200, { status: 'success', data, ...more }];
   const empty = state.mode === 'empty';
   if (state.mode === 'error' && path.startsWith('/api/') && path !== '/api/v1/features') return [500, { status: 'error', errorType: 'internal', error: 'storage is read-only: no space left on device' }];
+  const kept = dashboards(state, method, path, params, body, now);
+  if (kept) return kept;
   switch (path) {
     case '/-/healthy':
       return [200, 'Watchkeeper is Healthy.\n'];
     case '/api/v1/features':
-      return ok(state.mode === 'plain' ? { api: { query_stats: true } } : { api: { query_stats: true }, watchkeeper: { session: true, alerts_past: true, changes: true, rule_replay: true, notifications: true, zookeeper: true, alert_history: false } });
+      return ok(state.mode === 'plain' ? { api: { query_stats: true } } : { api: { query_stats: true }, watchkeeper: { session: true, dashboards: true, alerts_past: true, changes: true, rule_replay: true, notifications: true, zookeeper: true, alert_history: false } });
     case '/api/v1/targets':
       return ok({ activeTargets: state.targets.map((target) => ({ ...target, lastScrape: iso(now - 4000) })), droppedTargets: empty || params.get('state') === 'active' ? [] : state.dropped, droppedTargetCounts: { node: 1 } });
     case '/api/v1/targets/relabel_steps':

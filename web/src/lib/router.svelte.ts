@@ -2,7 +2,7 @@
 import { prefix, search, type Params } from './api';
 
 export type PageName =
-  | 'overview' | 'hosts' | 'services' | 'explore' | 'targets' | 'alerts' | 'rules' | 'silences' | 'notifications' | 'zookeeper' | 'status' | 'missing';
+  | 'overview' | 'hosts' | 'services' | 'dashboards' | 'explore' | 'targets' | 'alerts' | 'rules' | 'silences' | 'notifications' | 'zookeeper' | 'status' | 'missing';
 
 export interface Route {
   page: PageName;
@@ -10,7 +10,7 @@ export interface Route {
   parts: string[];
 }
 
-const PAGES = new Set<string>(['hosts', 'services', 'explore', 'targets', 'alerts', 'rules', 'silences', 'notifications', 'zookeeper', 'status']);
+const PAGES = new Set<string>(['hosts', 'services', 'dashboards', 'explore', 'targets', 'alerts', 'rules', 'silences', 'notifications', 'zookeeper', 'status']);
 
 export function routeOf(path: string): Route {
   const parts = path.split('/').filter(Boolean).map(decode);

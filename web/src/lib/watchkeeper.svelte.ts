@@ -8,7 +8,7 @@ import { live } from './live.svelte';
 import { session } from './session.svelte';
 
 export type Feature =
-  | 'events' | 'changes' | 'notifications' | 'alert_history' | 'alert_states' | 'alerts_past' | 'acknowledgements' | 'zookeeper' | 'rule_history' | 'rule_replay' | 'discovery_trace' | 'scrape_now' | 'storage' | 'queries' | 'why' | 'notification_test' | 'session';
+  | 'events' | 'changes' | 'notifications' | 'alert_history' | 'alert_states' | 'alerts_past' | 'acknowledgements' | 'zookeeper' | 'rule_history' | 'rule_replay' | 'discovery_trace' | 'scrape_now' | 'storage' | 'queries' | 'why' | 'dashboards' | 'notification_test' | 'session';
 
 class Features {
   has = $state.raw<ReadonlySet<string>>(new Set());

@@ -1,0 +1,2 @@
+export const HOSTS: Record<string, unknown>;
+export const OLD: Record<string, unknown>;
