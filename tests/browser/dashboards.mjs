@@ -46,6 +46,11 @@ export default async function ({ on, expect, accessible, sound, settled, togethe
 
   // Choices are in the address; what follows from them is chosen anew; rows are made for each value.
   act(HOSTS, { mode: 'bad' }, async (page) => {
+    const unfilled = [];
+    page.on('request', (request) => /\$\w/.test(decodeURIComponent(request.url())) && unfilled.push(request.url()));
+    await page.reload();
+    await page.getByRole('img', { name: /^CPU busy: [\d.]+ %/ }).waitFor();
+    expect(unfilled.length === 0, `panels wait for the choices: ${unfilled[0]}`);
     await page.getByLabel('Name', { exact: true }).selectOption('web2');
     await page.waitForURL(/var-nodename=web2/);
     await page.locator('select', { hasText: 'web2:9100' }).waitFor();
@@ -145,6 +150,10 @@ export default async function ({ on, expect, accessible, sound, settled, togethe
     expect(order.join() === 'CPU,Renamed', `panels stand as they were put: ${order.join()}`);
     await page.getByRole('button', { name: 'Edit', exact: true }).click();
     await page.getByLabel('Title of panel 2').fill('Mine');
+    await page.getByRole('navigation', { name: 'Main' }).getByRole('link', { name: 'Hosts' }).click();
+    await page.getByRole('heading', { level: 1, name: 'Hosts' }).waitFor();
+    await page.goBack();
+    expect((await page.getByLabel('Title of panel 2').inputValue()) === 'Mine', 'what was typed is still there after a look elsewhere');
     const id = new URL(page.url()).pathname.split('/').pop();
     await page.evaluate(async (name) => {
       const kept = (await (await fetch(`/api/watchkeeper/v1/dashboards/${name}`)).json()).data;

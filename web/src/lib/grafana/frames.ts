@@ -58,11 +58,10 @@ function seriesOf(answer: QueryAnswer): Series[] {
   return data.resultType === 'matrix' || data.resultType === 'vector' ? data.result : [{ metric: {}, value: data.result as Sample }];
 }
 
-/** Names by the legend format; without one the labels that differ, or the whole name where only one series is there. */
+/** Names by the legend format; without one the labels that differ (the value alone, where it is one label), or the whole name of a single series. */
 function namesOf(format: string, all: Series[], expr: string): string[] {
   if (format && format !== '__auto') return all.map((one) => legendText(format, one.metric));
-  const labels = all.map((one) => one.metric);
-  const named = format === '__auto' ? shortNames(labels).map((name) => name.replace(/^[\w.]+="((?:[^"\\])*)"$/, '$1')) : labels.map(seriesName);
+  const named = shortNames(all.map((one) => one.metric)).map((name) => name.replace(/^[\w.]+="((?:[^"\\])*)"$/, '$1'));
   return named.map((name) => (name === '{}' ? expr : name));
 }
 
@@ -74,7 +73,7 @@ export function seriesFrom(panel: Panel, answers: Answer[], scope: Scope): Serie
     const names = namesOf(interpolate(target.legend, scope, 'text'), all, expr);
     return all.map((one, index) => {
       const own = names[index] ?? '';
-      const config = configOf(panel, { name: own, refId: target.refId, type: 'number' });
+      const config = configOf(panel, { name: own, own: seriesName(one.metric), refId: target.refId, type: 'number' });
       const name = config.displayName ? displayName(config.displayName, one.metric, own, scope) : own;
       const key = `${target.refId} ${seriesName(one.metric)}`;
       const count = seen.get(key) ?? 0;
