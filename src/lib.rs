@@ -9,7 +9,7 @@
 //! | 2 | [`env`](mod@env), [`exposition`], [`template`], [`config`] |
 //! | 3 | [`state`], [`storage`], [`net`], [`zookeeper`] |
 //! | 4 | [`promql`], [`discovery`], [`host`] |
-//! | 5 | [`rules`], [`scrape`], [`remote`], [`alerting`], [`cluster`] |
+//! | 5 | [`rules`], [`scrape`], [`remote`], [`alerting`], [`cluster`], [`dashboards`] |
 //! | 6 | [`api`] |
 //! | 7 | [`app`] |
 //! | 8 | [`cli`] |
@@ -21,6 +21,7 @@ pub mod app;
 pub mod cli;
 pub mod cluster;
 pub mod config;
+pub mod dashboards;
 pub mod discovery;
 pub mod env;
 pub mod exposition;

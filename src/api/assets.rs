@@ -89,7 +89,7 @@ pub(super) async fn serve(State(api): State<ApiState>, request: Request) -> Resp
         .get(header::ACCEPT)
         .and_then(|value| value.to_str().ok())
         .is_none_or(|accept| accept.contains("text/html") || accept.contains("*/*"));
-    let is_page = !path.starts_with("assets/") && !path.starts_with("api/") && !path.starts_with("-/");
+    let is_page = is_page(parts.uri.path());
     // A browser asks for HTML; `curl /no/such/thing` should not get a page.
     let asks_html =
         parts.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|a| a.contains("text/html"));
@@ -99,6 +99,26 @@ pub(super) async fn serve(State(api): State<ApiState>, request: Request) -> Resp
         }
         _ => (StatusCode::NOT_FOUND, "404 page not found\n").into_response(),
     }
+}
+
+/// Returns whether an address is one of the page's, and no file's or API's.
+pub(super) fn is_page(path: &str) -> bool {
+    let others = ["/assets/", "/api/", "/-/"];
+    !others.iter().any(|other| path.starts_with(other)) && !matches!(path, "/metrics" | "/federate")
+}
+
+/// Answers who asks for a page and did not say who they are: the page, which shows its login form, as a 401. Old addresses
+/// lead on before.
+pub(super) fn locked(api: &ApiState, uri: &Uri) -> Response {
+    if let Some(target) = moved(uri) {
+        return Redirect::temporary(&format!("{}{target}", prefix::of(api))).into_response();
+    }
+    let Some(index) = find("index.html") else { return StatusCode::UNAUTHORIZED.into_response() };
+    let mut response = answer(index, &HeaderMap::new(), &prefix::of(api));
+    *response.status_mut() = StatusCode::UNAUTHORIZED;
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().remove(header::ETAG);
+    response
 }
 
 /// The page with the addresses of its files below a prefix. The files themselves find each other by relative paths.

@@ -24,6 +24,12 @@ pub enum ErrorKind {
     Forbidden,
     /// Somebody else was faster: 409.
     Conflict,
+    /// Nobody knows who you are: 401.
+    Unauthorized,
+    /// More than is taken: 413.
+    TooLarge,
+    /// Not so often: 429.
+    TooMany,
 }
 
 impl ErrorKind {
@@ -40,6 +46,9 @@ impl ErrorKind {
             Self::Unavailable => "unavailable",
             Self::Forbidden => "forbidden",
             Self::Conflict => "conflict",
+            Self::Unauthorized => "unauthorized",
+            Self::TooLarge => "too_large",
+            Self::TooMany => "too_many",
         }
     }
 
@@ -53,6 +62,9 @@ impl ErrorKind {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::Conflict => StatusCode::CONFLICT,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
         }
     }
 }

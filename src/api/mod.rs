@@ -8,10 +8,12 @@ mod access;
 mod act;
 mod alert_states;
 mod answer;
+mod asker;
 mod assets;
 mod cluster;
 mod compress;
 mod connections;
+mod dashboards;
 mod encode;
 mod ensemble;
 mod error;
@@ -37,6 +39,8 @@ mod rule_store;
 mod serve;
 #[cfg(test)]
 mod serve_tests;
+#[cfg(test)]
+mod session_tests;
 mod state;
 mod v1;
 mod v2;

@@ -61,6 +61,8 @@ struct Look {
     /// What this member does, and who leads.
     standing: (&'static str, String),
     reload_failed: bool,
+    /// By id: title, and version or why it cannot be shown.
+    dashboards: BTreeMap<String, (String, String)>,
 }
 
 impl Look {
@@ -75,6 +77,12 @@ impl Look {
         for znode in &api.overlay().znodes {
             if let Some(error) = &znode.refused {
                 look.refused_config.insert(znode.path.clone(), error.to_string());
+            }
+        }
+        if let Some(dashboards) = &api.views.dashboards {
+            for entry in &dashboards.catalogue().entries {
+                let state = entry.text.as_ref().map_or_else(ToString::to_string, |_| entry.version.clone());
+                look.dashboards.insert(entry.id.clone(), (entry.title.clone(), state));
             }
         }
         if let Some(scrape) = &api.views.scrape {
@@ -155,6 +163,7 @@ fn compare(old: &Look, new: &Look) -> Vec<Difference> {
         let text = format!("the configuration in ZooKeeper is right again: {path}");
         found.push(difference("config", Some(text), "/status/configuration"));
     }
+    dashboards(old, new, &mut found);
     if old.notifications != new.notifications {
         found.push(difference("notification", None, "/notifications"));
     }
@@ -265,6 +274,20 @@ fn rules(old: &Look, new: &Look, found: &mut Vec<Difference>) {
     }
     for file in old.files.keys().filter(|file| !new.files.contains_key(*file)) {
         found.push(difference("rule", Some(format!("{file} was removed")), "/rules"));
+    }
+}
+
+fn dashboards(old: &Look, new: &Look, found: &mut Vec<Difference>) {
+    for (id, now @ (title, _)) in &new.dashboards {
+        let what = match old.dashboards.get(id) {
+            Some(before) if before == now => continue,
+            Some(_) => "changed",
+            None => "was added",
+        };
+        found.push(difference("config", Some(format!("dashboard {title} {what}")), &format!("/dashboards/{id}")));
+    }
+    for (_, (title, _)) in old.dashboards.iter().filter(|(id, _)| !new.dashboards.contains_key(*id)) {
+        found.push(difference("config", Some(format!("dashboard {title} was removed")), "/dashboards"));
     }
 }
 

@@ -26,12 +26,20 @@
 //! | `GET zookeeper/rules/diff?from=1&to=2` | what changed between two pushes; without one of them: the files as they are |
 //! | `POST zookeeper/rules/rollback` | `{"push": 1, "head": 7, "reason": "", "author": "", "dryRun": false}`: the files of an earlier push again, as a new push; `head`: the newest push that was seen |
 //! | `GET zookeeper/servers` | each server of `zookeeper.connect` and of `zookeeper_servers`, asked now: `address`, `role`, `version`, `latencyAvgMs`, `connections`, `znodes`, `watches`, `dataBytes`, ...; or `error` |
+//! | `GET session` | whether anybody has to log in (`authentication`), and who asks: `user`, `role` |
+//! | `POST session` | `{"user", "password"}` or `{"token"}`: the same, and a cookie that stands for them for 30 days; 401 where they are wrong, 429 after too many that were |
+//! | `DELETE session` | takes the cookie back |
+//! | `GET dashboards` | dashboards of people's own, in their order: `id`, `title`, `tags`, `source` (`own`, `file`, `zookeeper`), `path`, `version`, `editable`, `modified`, `by`, `error` |
+//! | `GET dashboards/{id}` | one of them with `dashboard`, Grafana's JSON as it was saved |
+//! | `POST dashboards` | `{"id": null for a new one, "dashboard": {...} or its text, "base": version that was read, "to": "own" or "zookeeper", "author": "", "overwrite": false}`: saves one; `id`, `version`; 409 says who changed it meanwhile |
+//! | `DELETE dashboards/{id}?base=VERSION` | deletes one that is no file |
+//! | `POST dashboards/order` | `{"ids": [...]}`: the order of the list; what is not named comes behind |
 //! | `GET status/config` | the configuration in force: `yaml` with secrets hidden, `parts` with `from` (a file, `zookeeper:PATH`, `default`), `znodes` of the overlay with `refused` (line, column, reason), `version` (mzxid) |
 
 use super::state::ApiState;
 use super::{
-    access, act, alert_states, assets, compress, ensemble, events, federate, lifecycle, methods, overview, prefix, replay,
-    rule_store, v1, v2, watchkeeper, why,
+    access, act, alert_states, assets, compress, dashboards, ensemble, events, federate, lifecycle, methods, overview, prefix,
+    replay, rule_store, v1, v2, watchkeeper, why,
 };
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
@@ -68,6 +76,10 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/watchkeeper/v1/alerts/{fingerprint}/states", get(alert_states::states))
         .route("/api/watchkeeper/v1/alerts/past", get(alert_states::past))
         .route("/api/watchkeeper/v1/rules/replay", get(replay::replay).post(replay::replay))
+        .route("/api/watchkeeper/v1/session", get(access::who_am_i).post(access::login).delete(access::logout))
+        .route("/api/watchkeeper/v1/dashboards", get(dashboards::list).post(dashboards::save))
+        .route("/api/watchkeeper/v1/dashboards/order", post(dashboards::order))
+        .route("/api/watchkeeper/v1/dashboards/{id}", get(dashboards::one).delete(dashboards::delete))
         .route("/federate", get(federate::federate))
         .route("/metrics", get(metrics))
         .route("/-/healthy", get(lifecycle::healthy))

@@ -6,6 +6,7 @@ use crate::alerting::AlertingHandle;
 use crate::cluster::overlay::OverlayView;
 use crate::cluster::view::ClusterView;
 use crate::config::Config;
+use crate::dashboards::Dashboards;
 use crate::env::Env;
 use crate::model::limits;
 use crate::promql::engine::{Engine, QueryError};
@@ -58,6 +59,8 @@ pub struct ApiParts {
     pub storage_folder: String,
     /// When the process started.
     pub started_ms: i64,
+    /// Signs the cookies of sessions.
+    pub session_key: [u8; 32],
     /// Bounds.
     pub limits: ApiLimits,
 }
@@ -92,6 +95,8 @@ pub struct Views {
     pub is_members_write: MembersWrite,
     /// What changed lately.
     pub history: Option<Arc<EventLog>>,
+    /// Dashboards of people's own.
+    pub dashboards: Option<Dashboards>,
 }
 
 impl Default for Views {
@@ -107,6 +112,7 @@ impl Default for Views {
             role: Arc::new(|_| None),
             is_members_write: Arc::new(|_, _| false),
             history: None,
+            dashboards: None,
         }
     }
 }
@@ -157,6 +163,8 @@ pub(super) struct Shared {
     pub(super) refresh: Arc<RefreshCache>,
     /// Answers of earlier password checks.
     pub(super) passwords: super::access::PasswordCache,
+    /// Wrong passwords of late.
+    pub(super) attempts: super::access::Attempts,
 }
 
 impl Deref for ApiState {
@@ -187,7 +195,13 @@ impl ApiState {
     #[must_use]
     pub fn new(parts: ApiParts) -> Self {
         let queries = Semaphore::new(parts.limits.concurrent_queries);
-        Self(Arc::new(Shared { parts, queries, refresh: Arc::default(), passwords: super::access::PasswordCache::default() }))
+        Self(Arc::new(Shared {
+            parts,
+            queries,
+            refresh: Arc::default(),
+            passwords: super::access::PasswordCache::default(),
+            attempts: super::access::Attempts::default(),
+        }))
     }
 
     pub(super) fn shared(&self) -> &Shared {

@@ -23,14 +23,17 @@ const T0_MS: i64 = 1_700_000_000_000;
 pub(super) struct World {
     router: Router,
     store: Store,
-    _config: watch::Sender<Arc<Config>>,
+    pub(super) config: watch::Sender<Arc<Config>>,
     pub(super) registry: Registry,
     pub(super) events: EventHub,
     ready: watch::Sender<bool>,
 }
 
 pub(super) fn world_with(config: Config) -> World {
-    let env = Env { disk: Arc::new(MemoryDisk::new()), ..Env::real() };
+    world_at(config, Env { disk: Arc::new(MemoryDisk::new()), ..Env::real() })
+}
+
+pub(super) fn world_at(config: Config, env: Env) -> World {
     let registry = Registry::new();
     let options = StoreOptions { dir: "/data".into(), retention_ms: 0, ..StoreOptions::default() };
     let store = Store::open(&env, options, &registry).unwrap();
@@ -56,9 +59,10 @@ pub(super) fn world_with(config: Config) -> World {
         flags: BTreeMap::new(),
         storage_folder: "/data".to_owned(),
         started_ms: T0_MS,
+        session_key: [7; 32],
         limits: ApiLimits::default(),
     });
-    World { router: router(state), store, _config: config_sender, registry, events, ready }
+    World { router: router(state), store, config: config_sender, registry, events, ready }
 }
 
 pub(super) fn world() -> World {

@@ -80,7 +80,7 @@ impl RuleFeed {
 }
 
 /// Waits for a change of the tree; for ever where there is none. `false`: nobody changes it any more.
-async fn tree_changed(tree: &mut Option<watch::Receiver<Option<Arc<Tree>>>>) -> bool {
+pub(super) async fn tree_changed(tree: &mut Option<watch::Receiver<Option<Arc<Tree>>>>) -> bool {
     match tree {
         Some(tree) => tree.changed().await.is_ok(),
         None => std::future::pending().await,

@@ -1,10 +1,11 @@
 //! What goes into what. Nothing here decides anything.
 
+use super::dashboards::DashboardFeed;
 use super::query_log::QueryLogFile;
 use super::zookeeper_link::{self, ZooKeeperLink};
 use super::{
     Data, Outside, Running, ServeOptions, alert_states, cluster, courier, external_url, keep_dump, overlay, own, publish,
-    reload::Reloader, rule_recorder, sources,
+    reload::Reloader, rule_recorder, session_key, sources,
 };
 use crate::alerting::heartbeat::{self, Health, HeartbeatDeps};
 use crate::alerting::notify::chart::ChartFeed;
@@ -13,6 +14,7 @@ use crate::api::{self, ApiLimits, ApiParts, ApiState, Lifecycle, Views};
 use crate::cluster::leadership::Standing;
 use crate::cluster::view::{self, ClusterView};
 use crate::config::Config;
+use crate::dashboards::Dashboards;
 use crate::discovery;
 use crate::env::Env;
 use crate::env::network::Listener;
@@ -283,6 +285,14 @@ pub(super) async fn start(
         tree: zookeeper.as_ref().map(|zookeeper| (zookeeper.link.tree.clone(), zookeeper.root.clone())),
         last_known: zookeeper.as_ref().and_then(|zookeeper| zookeeper.last_known.clone()),
     };
+    let dashboards = DashboardFeed {
+        env: env.clone(),
+        config: config.clone(),
+        file: options.config.clone(),
+        tree: feed.tree.clone(),
+        last_known: feed.last_known.clone(),
+    };
+    let dashboards = Dashboards::start(&env, Arc::clone(&state), dashboards.start().await).await?;
     let (changes, changed) = mpsc::channel(ALERT_BATCHES_WAITING);
     drop(env.tasks.spawn("alert states", alert_states::keep(env.clone(), Arc::clone(&data.history), changed)));
     let rule_deps = RuleDeps {
@@ -344,6 +354,7 @@ pub(super) async fn start(
         role,
         is_members_write: write_check,
         history: Some(Arc::clone(&data.history)),
+        dashboards: Some(dashboards),
     };
     let api_state = ApiState::new(ApiParts {
         env: env.clone(),
@@ -359,6 +370,7 @@ pub(super) async fn start(
         flags: flags(&options),
         storage_folder: options.data_dir.display().to_string(),
         started_ms,
+        session_key: session_key::load(&env, &state).await?,
         limits: ApiLimits::default(),
     });
     let Door { front, serving, server } = door;

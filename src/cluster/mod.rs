@@ -3,6 +3,7 @@
 //! [`crate::zookeeper`] brings the tree, this module gives it sense. A store here is a function from a tree to typed values;
 //! what cannot be read is listed and never stops the rest.
 
+pub mod dashboards;
 pub mod diff;
 pub mod election;
 pub mod history;

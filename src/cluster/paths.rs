@@ -25,6 +25,9 @@ pub const HISTORY: &str = "history";
 /// What the files of earlier versions hold, by hash.
 pub const BLOBS: &str = "blobs";
 
+/// Dashboards, one znode each.
+pub const DASHBOARDS: &str = "dashboards";
+
 /// Returns the folders that a server needs to know nothing of until somebody asks.
 #[must_use]
 pub fn unread(root: &str) -> Vec<String> {
@@ -34,7 +37,7 @@ pub fn unread(root: &str) -> Vec<String> {
 /// Returns the folders that a server makes when it comes, in order.
 #[must_use]
 pub fn folders(root: &str) -> Vec<String> {
-    [RULES, CONFIG, SCRAPE, MEMBERS, ELECTION, SILENCES, NOTIFIED, ACKS, HISTORY, BLOBS, super::publish::PUBLISH]
+    [RULES, CONFIG, SCRAPE, MEMBERS, ELECTION, SILENCES, NOTIFIED, ACKS, HISTORY, BLOBS, DASHBOARDS, super::publish::PUBLISH]
         .iter()
         .map(|name| join(root, name))
         .collect()

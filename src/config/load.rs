@@ -255,6 +255,10 @@ pub(super) fn assemble_with_sources(root: &Node, files: &dyn Files) -> Result<(C
     for path in &config.rule_files {
         check_glob(path).map_err(|reason| root.error_at("rule_files", reason))?;
     }
+    for path in config.web.dashboards.iter().flatten() {
+        let place = root.get("web").unwrap_or(root);
+        check_glob(path).map_err(|_| place.error_at("dashboards", format!("invalid path of dashboards {:?}", &**path)))?;
+    }
     let jobs = read_scrape_configs(&config, root, files)?;
     let (jobs, sources) = jobs.into_iter().unzip();
     config.scrape_configs = jobs;

@@ -121,6 +121,8 @@ section! {
         roles: BTreeMap<String, Role> = BTreeMap::new(),
         /// Tokens for scripts.
         api_tokens: Vec<ApiToken> = Vec::new(),
+        /// Files of dashboards; the last part may hold `*`. `None`: `dashboards/*.json` beside the configuration file.
+        dashboards: Option<Vec<FilePath>> = None,
     } check check_web;
 }
 

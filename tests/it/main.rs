@@ -16,6 +16,7 @@ mod api;
 mod clients;
 mod cluster;
 mod config_overlay;
+mod dashboards;
 mod differential;
 mod disk_full;
 mod doctor;

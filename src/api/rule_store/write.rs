@@ -1,8 +1,8 @@
 //! Changing: save, delete, roll back; each is one new version, or nothing.
 
 use super::{Judgement, Store, body, changes, compute, judge};
-use crate::api::access::{Peer, User};
 use crate::api::answer::success_value;
+use crate::api::asker::{self, Asker};
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::json::rfc3339;
 use crate::api::state::ApiState;
@@ -16,8 +16,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The longest reason, in characters.
 const REASON_CHARS_MAX: usize = 1000;
-/// The longest name of an author, in characters.
-const AUTHOR_CHARS_MAX: usize = 100;
 /// The longest name of a file, in bytes.
 const NAME_BYTES_MAX: usize = 255;
 
@@ -82,33 +80,15 @@ fn check_name(name: &str) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Who asks: a user whose password or token was right, else whoever they say they are, and from where.
-struct Asker {
-    user: Option<String>,
-    from: String,
-}
-
-impl Asker {
-    fn of(request: &Request) -> Self {
-        let user = request.extensions().get::<User>().map(|user| user.0.clone()).filter(|user| !user.is_empty());
-        let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip().to_canonical().to_string());
-        Self { user, from: peer.unwrap_or_else(|| "unknown".to_owned()) }
+/// Returns what the history says of a version.
+fn note(asker: Asker, api: &ApiState, author: &str, reason: &str, restores: Option<u64>) -> Result<Note, ApiError> {
+    let why = asker::line(reason);
+    let who = asker.who(author)?;
+    if why.chars().count() > REASON_CHARS_MAX {
+        return Err(ApiError::bad_data(format!("reason: more than {REASON_CHARS_MAX} characters")));
     }
-
-    fn note(self, api: &ApiState, author: &str, reason: &str, restores: Option<u64>) -> Result<Note, ApiError> {
-        let line = |text: &str| text.split(char::is_control).collect::<Vec<_>>().join(" ").trim().to_owned();
-        let (author, why) = (line(author), line(reason));
-        if author.chars().count() > AUTHOR_CHARS_MAX {
-            return Err(ApiError::bad_data(format!("author: more than {AUTHOR_CHARS_MAX} characters")));
-        }
-        if why.chars().count() > REASON_CHARS_MAX {
-            return Err(ApiError::bad_data(format!("reason: more than {REASON_CHARS_MAX} characters")));
-        }
-        let said = if author.is_empty() { "somebody" } else { author.as_str() };
-        let who = self.user.unwrap_or_else(|| format!("{said}@{}", self.from));
-        let now_ms = api.env.clock.now_ms();
-        Ok(Note { who, now_ms, at: second(now_ms), why, restores })
-    }
+    let now_ms = api.env.clock.now_ms();
+    Ok(Note { who, now_ms, at: second(now_ms), why, restores })
 }
 
 /// A time as the history has it.
@@ -176,7 +156,7 @@ fn answer(pushed: Option<&push::Pushed>, changes: &Value, judged: &BTreeMap<Stri
 pub(in crate::api) async fn save(State(api): State<ApiState>, request: Request) -> Result<Response, ApiError> {
     let asker = Asker::of(&request);
     let asked: Save = body(request).await?;
-    let note = asker.note(&api, &asked.author, &asked.reason, None)?;
+    let note = note(asker, &api, &asked.author, &asked.reason, None)?;
     let texts = asked.changes.iter().filter_map(|change| Some((change.name.clone(), change.text.clone()?.into_bytes())));
     let texts: Files = texts.collect();
     let judged = compute(&api, move || judge(&texts)).await?;
@@ -199,7 +179,7 @@ pub(in crate::api) async fn save(State(api): State<ApiState>, request: Request) 
 pub(in crate::api) async fn rollback(State(api): State<ApiState>, request: Request) -> Result<Response, ApiError> {
     let asker = Asker::of(&request);
     let asked: Rollback = body(request).await?;
-    let note = asker.note(&api, &asked.author, &asked.reason, Some(asked.push))?;
+    let note = note(asker, &api, &asked.author, &asked.reason, Some(asked.push))?;
     let store = Store::of(&api)?;
     let there = store.read().await?;
     let newest = there.history.head();

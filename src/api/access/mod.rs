@@ -3,17 +3,29 @@
 //! A page of another site must not make a browser act here: whatever changes something needs an `Origin` of this server (or
 //! none) and a `Host` that this server is known by, so that neither a foreign form nor a rebound DNS name gets through. Acts
 //! that end or reshape the server need, from other hosts, authentication.
+//!
+//! Who somebody is, is shown by a password or a token with each request, or by the cookie of a session ([`session`]) that the
+//! dashboard's login page began.
+
+mod attempts;
+mod credentials;
+mod login;
+mod session;
+
+pub(super) use attempts::Attempts;
+pub(super) use credentials::PasswordCache;
+pub(super) use login::{login, logout, who_am_i};
 
 use super::error::{ApiError, ErrorKind};
 use super::state::ApiState;
 use crate::config::web::{Role, WebConfig};
+use attempts::Wait;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use std::collections::BTreeMap;
+use credentials::Identity;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Mutex, PoisonError};
 
 /// The client's address, put into each request by the accept loop.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +34,10 @@ pub(in crate::api) struct Peer(pub(in crate::api) SocketAddr);
 /// Who asks, as far as that was proved; put into each request by the middleware.
 #[derive(Clone, Debug)]
 pub(in crate::api) struct User(pub(in crate::api) String);
+
+/// Whether the connection is encrypted; put into each request by the accept loop.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::api) struct Encrypted(pub(in crate::api) bool);
 
 /// Paths whose POST only reads: Prometheus takes long queries that way.
 const READING_POSTS: [&str; 10] = [
@@ -40,26 +56,6 @@ const READING_POSTS: [&str; 10] = [
 /// Paths that others may use only with authentication.
 fn is_privileged(path: &str) -> bool {
     path.starts_with("/api/v1/admin/") || matches!(path, "/-/quit" | "/-/reload" | "/api/watchkeeper/v1/compact")
-}
-
-/// Password checks that were right, by a keyed hash: bcrypt is slow on purpose, and each request carries a password.
-#[derive(Debug, Default)]
-pub(super) struct PasswordCache(Mutex<BTreeMap<[u8; 32], bool>>);
-
-impl PasswordCache {
-    const MOST: usize = 256;
-
-    fn get(&self, key: &[u8; 32]) -> Option<bool> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied()
-    }
-
-    fn put(&self, key: [u8; 32], good: bool) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= Self::MOST {
-            known.clear();
-        }
-        known.insert(key, good);
-    }
 }
 
 /// The middleware.
@@ -82,15 +78,19 @@ pub(super) async fn guard(State(api): State<ApiState>, mut request: Request, nex
     if path.starts_with("/act/") || path == super::cluster::ROLE_PATH {
         return next.run(request).await;
     }
-    let who = match who(&api, web, request.headers()).await {
+    let from = peer.map(|peer| peer.ip().to_canonical());
+    let who = match who(&api, web, request.headers(), from).await {
         Ok(who) => who,
-        Err(response) => return *response,
+        Err(wait) => return wait.into_response(),
     };
-    let role = who.map(|(user, role)| {
-        request.extensions_mut().insert(User(user));
-        role
-    });
-    if changes && role == Some(Role::Viewer) {
+    if let Some(identity) = &who {
+        request.extensions_mut().insert(identity.clone());
+        request.extensions_mut().insert(User(identity.name.clone()));
+    } else if needs_login(web) && !is_open(request.method(), &path) {
+        return refuse(&api, &request);
+    }
+    let role = who.map(|identity| identity.role);
+    if changes && role == Some(Role::Viewer) && path != SESSION_PATH {
         return ApiError::new(ErrorKind::Forbidden, "viewers may not change anything").into_response();
     }
     let from_here = peer.is_none_or(|peer| peer.ip().to_canonical().is_loopback());
@@ -150,91 +150,63 @@ fn external_origin(web: &WebConfig) -> Option<String> {
     Some(format!("{scheme}://{}", web.external_url.host_and_port()))
 }
 
-/// Finds out who asks. Nobody in particular where no users and tokens are configured.
-async fn who(api: &ApiState, web: &WebConfig, headers: &HeaderMap) -> Result<Option<(String, Role)>, Box<Response>> {
-    if web.basic_auth_users.is_empty() && web.api_tokens.is_empty() {
+/// Whether anybody has to say who they are.
+fn needs_login(web: &WebConfig) -> bool {
+    !web.basic_auth_users.is_empty() || !web.api_tokens.is_empty()
+}
+
+/// Where people log in and out.
+const SESSION_PATH: &str = "/api/watchkeeper/v1/session";
+
+/// What the login page itself needs. It tells nothing about what is watched.
+fn is_open(method: &Method, path: &str) -> bool {
+    let reads = matches!(*method, Method::GET | Method::HEAD);
+    path == SESSION_PATH || (reads && (path.starts_with("/assets/") || matches!(path, "/favicon.ico" | "/favicon.svg")))
+}
+
+/// Finds out who asks: by password or token, else by the cookie of a session. `Err`: nobody looked.
+async fn who(api: &ApiState, web: &WebConfig, headers: &HeaderMap, from: Option<IpAddr>) -> Result<Option<Identity>, Wait> {
+    if !needs_login(web) {
         return Ok(None);
     }
     let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or("");
-    let (scheme, credentials) = given.split_once(' ').unwrap_or((given, ""));
+    let (scheme, shown) = given.split_once(' ').unwrap_or((given, ""));
+    let mut found = None;
     if scheme.eq_ignore_ascii_case("bearer") {
-        for token in &web.api_tokens {
-            if same_secret(&token_of(api, token), credentials.trim()) {
-                return Ok(Some((token.name.clone(), token.role)));
-            }
-        }
+        found = credentials::by_token(api, web, shown.trim());
     } else if scheme.eq_ignore_ascii_case("basic")
-        && let Some((user, password)) = basic(credentials)
-        && let Some(hash) = web.basic_auth_users.get(&user)
-        && is_password(api, &user, &password, hash.reveal()).await
+        && let Some((name, password)) = credentials::basic(shown)
     {
-        let role = web.roles.get(&user).copied().unwrap_or(Role::Operator);
-        return Ok(Some((user, role)));
+        found = credentials::by_password(api, web, &name, &password, from).await?;
     }
-    let answer = (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Basic")], "Unauthorized\n");
-    Err(Box::new(answer.into_response()))
+    Ok(found.or_else(|| session::find(api, web, headers)))
 }
 
-/// A token may lie in a file, which is read each time: tokens are rotated by writing the file.
-fn token_of(api: &ApiState, token: &crate::config::web::ApiToken) -> String {
-    if !token.token.reveal().is_empty() {
-        return token.token.reveal().to_owned();
+/// Answers who did not say who they are. Pages get the dashboard, which shows its login form; what the dashboard asks gets no
+/// `WWW-Authenticate`, at which browsers would open a window of their own; all else is answered as Prometheus does.
+fn refuse(api: &ApiState, request: &Request) -> Response {
+    let headers = request.headers();
+    let says = |name: &str, word: &str| headers.get(name).and_then(|value| value.to_str().ok()).is_some_and(|v| v.contains(word));
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    if reads && says("accept", "text/html") && super::assets::is_page(request.uri().path()) {
+        return super::assets::locked(api, request.uri());
     }
-    let text = api.env.disk.read(token.token_file.path()).unwrap_or_default();
-    String::from_utf8_lossy(&text).trim().to_owned()
+    let is_dashboard =
+        headers.contains_key("x-watchkeeper") || says("accept", "text/event-stream") || says("sec-fetch-site", "same-origin");
+    if is_dashboard {
+        return ApiError::new(ErrorKind::Unauthorized, "Log in first.").into_response();
+    }
+    (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Basic")], "Unauthorized\n").into_response()
 }
 
-/// Compares without telling by its time how much was right.
-fn same_secret(known: &str, given: &str) -> bool {
-    if known.is_empty() || known.len() != given.len() {
-        return false;
+impl IntoResponse for Wait {
+    fn into_response(self) -> Response {
+        let seconds = self.0.as_secs() + u64::from(self.0.subsec_nanos() > 0);
+        let words = format!("Too many attempts with a wrong password. Try again in {seconds} s.");
+        let mut response = ApiError::new(ErrorKind::TooMany, words).into_response();
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        response
     }
-    known.bytes().zip(given.bytes()).fold(0, |different, (a, b)| different | (a ^ b)) == 0
-}
-
-async fn is_password(api: &ApiState, user: &str, password: &str, hash: &str) -> bool {
-    use sha2::Digest as _;
-    let mut hasher = sha2::Sha256::new();
-    for part in [user, password, hash] {
-        hasher.update((part.len() as u64).to_le_bytes());
-        hasher.update(part.as_bytes());
-    }
-    let key: [u8; 32] = hasher.finalize().into();
-    if let Some(known) = api.shared().passwords.get(&key) {
-        return known;
-    }
-    let (password, hash) = (password.to_owned(), hash.to_owned());
-    let checked = api.env.tasks.blocking(move || bcrypt::verify(password, &hash).unwrap_or(false)).await;
-    let good = checked.unwrap_or(false);
-    if good {
-        api.shared().passwords.put(key, true);
-    }
-    good
-}
-
-/// Reads `dXNlcjpwYXNz`.
-fn basic(credentials: &str) -> Option<(String, String)> {
-    let mut bytes = Vec::with_capacity(credentials.len());
-    let (mut bits, mut count) = (0_u32, 0);
-    for byte in credentials.trim().trim_end_matches('=').bytes() {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = (bits << 6) | u32::from(value);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push((bits >> count) as u8);
-            bits &= (1 << count) - 1;
-        }
-    }
-    let text = String::from_utf8(bytes).ok()?;
-    text.split_once(':').map(|(user, password)| (user.to_owned(), password.to_owned()))
 }
 
 #[cfg(test)]
@@ -265,14 +237,6 @@ mod tests {
         for (host, origin, allowed) in cases {
             assert_eq!(check_origin(&headers(host, origin), None, &web).is_ok(), allowed, "{host} {origin}");
         }
-    }
-
-    #[test]
-    fn reads_basic_credentials() {
-        assert_eq!(basic("bGk6cGE6c3M="), Some(("li".to_owned(), "pa:ss".to_owned())));
-        assert_eq!(basic("!"), None);
-        assert!(same_secret("abc", "abc"));
-        assert!(!same_secret("", ""));
     }
 
     #[test]
