@@ -55,7 +55,17 @@ export async function openKit({ base, given }) {
 
   /// Waits until nothing more came for a moment: charts and chunks load behind the first data. (The stream of events never ends, so that
   /// the network is never idle.)
-  async function settled(page) {
+  async function settled(page, ownClock = true) {
+    // Where the page's clock is not its own, ours waits.
+    if (!ownClock) {
+      const seen = () => page.evaluate(() => performance.getEntriesByType('resource').length);
+      for (let [before, tries] = [-1, 0], now = await seen(); now !== before && tries < 50; tries += 1) {
+        before = now;
+        await new Promise((resolve) => setTimeout(resolve, 40));
+        now = await seen();
+      }
+      return;
+    }
     await page.evaluate(async () => {
       const seen = () => performance.getEntriesByType('resource').length;
       const until = performance.now() + 5000;

@@ -8,6 +8,7 @@
 import acts from './acts.mjs';
 import dashboards from './dashboards.mjs';
 import explore from './explore.mjs';
+import hour from './hour.mjs';
 import { isBuilt, openKit } from './lib.mjs';
 import pages from './pages.mjs';
 import session from './session.mjs';
@@ -29,7 +30,7 @@ if (!base) {
 
 /// What is run on any server, and what on the made-up one alone.
 const ANYWHERE = { pages };
-const MADE_UP = { acts, dashboards, explore, session, weight };
+const MADE_UP = { acts, dashboards, explore, hour, session, weight };
 
 const kit = await openKit({ base, given: given !== undefined });
 const only = process.env.ONLY?.split(',');
