@@ -39,6 +39,7 @@ export const ICONS = {
   history: 'history',
   retry: 'refresh-cw',
   settings: 'settings',
+  star: 'star',
   'sort-up': 'arrow-up',
   'sort-down': 'arrow-down',
 };

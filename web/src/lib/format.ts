@@ -30,6 +30,9 @@ function scaled(value: number, scales: [number, string][], unit: string, signifi
   return letter || unit ? `${text} ${letter}${unit}` : text;
 }
 
+/** 61 million: a count so big that its last digits say nothing. */
+export const big = (number: number): string => new Intl.NumberFormat(locale(), { notation: 'compact', compactDisplay: 'long', maximumSignificantDigits: 3 }).format(number);
+
 /** A value with its unit, short enough for a table. */
 export function value(number: number, unit: Unit = 'none'): string {
   if (Number.isNaN(number)) return 'NaN';

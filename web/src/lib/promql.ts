@@ -143,9 +143,15 @@ export function meaning(node: Node): Key | undefined {
   return undefined;
 }
 
-/** Hints that need no data but names: what is likely not meant. */
-export function hintsOf(node: Node, typeOf: (metric: string) => string | undefined): { key: Key; name: string }[] {
-  const out: { key: Key; name: string }[] = [];
+/** The labels that a node keeps, if it says so. */
+function grouping(node: Node | undefined): string[] | undefined {
+  if (node?.type === 'parenExpr') return grouping(children(node)[0]);
+  return node?.type === 'aggregation' && !node['without'] ? ((node['grouping'] as string[] | undefined) ?? []) : undefined;
+}
+
+/** Hints that need no data but names and types: what is likely not meant. Windows are held against the time between two scrapes. */
+export function hintsOf(node: Node, typeOf: (metric: string) => string | undefined, scrapeMs = 0): { key: Key; name: string; window?: string }[] {
+  const out: { key: Key; name: string; window?: string }[] = [];
   if (node.type === 'call') {
     const name = (node['func'] as { name?: string } | undefined)?.name ?? '';
     const first = children(node)[0];
@@ -153,9 +159,36 @@ export function hintsOf(node: Node, typeOf: (metric: string) => string | undefin
     const type = metric ? (typeOf(metric) ?? typeOf(metric.replace(/_(bucket|sum|count|total)$/, ''))) : undefined;
     if (['rate', 'irate', 'increase'].includes(name) && type === 'gauge') out.push({ key: 'hint.rate_gauge', name: metric });
     if (['delta', 'deriv', 'predict_linear'].includes(name) && type === 'counter') out.push({ key: 'hint.delta_counter', name: metric });
+    if (['rate', 'irate', 'increase', 'delta', 'deriv', 'idelta'].includes(name) && first?.type === 'matrixSelector') {
+      const range = Number(first['range']);
+      if (range > 0 && range < 2 * scrapeMs) out.push({ key: 'hint.short_window', name, window: duration(4 * scrapeMs) });
+    }
+    if (['rate', 'irate', 'increase'].includes(name) && first?.type === 'subquery' && children(first)[0]?.type === 'aggregation') out.push({ key: 'hint.rate_of_sum', name });
+    if (name === 'histogram_quantile' || name === 'histogram_fraction') {
+      const kept = grouping(children(node).at(-1));
+      const buckets = /_bucket\b/.test(print(node));
+      if (buckets && kept && !kept.includes('le')) out.push({ key: 'hint.no_le', name });
+    }
   }
-  for (const child of children(node)) out.push(...hintsOf(child, typeOf));
+  for (const child of children(node)) out.push(...hintsOf(child, typeOf, scrapeMs));
   return out;
+}
+
+/** An alerting rule to start from, as its file has it. */
+export function ruleText(expression: string): string {
+  const indented = expression.trim().split('\n').join('\n          ');
+  return `groups:
+  - name: mine
+    rules:
+      - alert: NameMe
+        expr: |
+          ${indented}
+        for: 5m
+        labels:
+          severity: warning
+        annotations:
+          summary: "{{ $labels.instance }}: {{ $value }}"
+`;
 }
 
 /** Edit distance, for "close: ..." where a name does not exist. */

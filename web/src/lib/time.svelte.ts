@@ -31,9 +31,23 @@ export function printDuration(ms: number): string {
 }
 
 function parseTime(text: string): number | undefined {
-  if (/^\d+(\.\d+)?$/.test(text)) return Math.round(Number(text) * 1000);
+  if (/^\d+(\.\d+)?$/.test(text)) {
+    const ms = Math.round(Number(text) * 1000);
+    return ms < 8.6e15 ? ms : undefined;
+  }
   const ms = Date.parse(text);
   return Number.isNaN(ms) ? undefined : ms;
+}
+
+/** Whether a text is a range: a duration of at least a second, and not of more than a century. */
+export function isRange(text: string): boolean {
+  const ms = parseDuration(text);
+  return ms !== undefined && ms >= 1000 && ms <= 3.2e12;
+}
+
+/** Whether a text is a moment. */
+export function isTime(text: string): boolean {
+  return parseTime(text) !== undefined;
 }
 
 class Clock {
@@ -52,7 +66,8 @@ class Clock {
 export const clock = new Clock();
 
 class Range {
-  text = $derived(router.query.get('range') ?? DEFAULT);
+  /** As the address says, if that is a range: an address may say anything. */
+  text = $derived(isRange(router.query.get('range') ?? '') ? (router.query.get('range') ?? DEFAULT) : DEFAULT);
   ms = $derived(parseDuration(this.text) ?? 3_600_000);
   /** The fixed end, or `undefined` for now. */
   end = $derived(parseTime(router.query.get('end') ?? ''));
