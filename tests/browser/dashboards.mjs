@@ -51,6 +51,11 @@ export default async function ({ on, expect, accessible, sound, settled, togethe
     await page.reload();
     await page.getByRole('img', { name: /^CPU busy: [\d.]+ %/ }).waitFor();
     expect(unfilled.length === 0, `panels wait for the choices: ${unfilled[0]}`);
+    await page.getByRole('button', { name: 'iowait' }).first().waitFor();
+    await page.emulateMedia({ media: 'print' });
+    for (const name of ['iowait', 'Quick look']) expect(await page.getByRole('button', { name }).first().isVisible(), `on paper "${name}" is still there`);
+    expect(await page.locator('.printed', { hasText: 'db1:9100' }).isVisible(), 'and so is what is chosen');
+    await page.emulateMedia({ media: 'screen' });
     await page.getByLabel('Name', { exact: true }).selectOption('web2');
     await page.waitForURL(/var-nodename=web2/);
     await page.locator('select', { hasText: 'web2:9100' }).waitFor();

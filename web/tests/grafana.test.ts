@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 // Dashboards in the shapes that people have.
 import { HOSTS, OLD } from '../dev/mock_dashboards.mjs';
 import type { QueryAnswer, Series } from '../src/lib/api';
+import { gridOf } from '../src/lib/chartgrid';
 import { contrast, parseColor, readable, toneOf } from '../src/lib/grafana/colors';
 import { addPanel, emptyDashboard, movePanel, ordered, panelOf, removePanel, renamePanel, setWide } from '../src/lib/grafana/edit';
 import { configOf, mapped, reduce, shown, stepAt } from '../src/lib/grafana/fields';
@@ -17,6 +18,7 @@ import { readDashboard, safeUrl, type Panel } from '../src/lib/grafana/model';
 import { columnsFor, singles } from '../src/lib/grafana/singles';
 import { transform } from '../src/lib/grafana/transform';
 import { measureOf, unitText } from '../src/lib/grafana/units';
+import type { Line } from '../src/parts/Chart.svelte';
 import { ALL, askOf, chosen, customOptions, inOrder, optionsFrom, readVariables, valueOf } from '../src/lib/grafana/variables';
 
 const scope = (variables: Scope['variables'] = {}): Scope => ({ variables, from: 1_700_000_000_000, to: 1_700_003_600_000, step: 15_000, scrape: 15_000 });
@@ -412,4 +414,19 @@ test('panels are added, moved, renamed, made wide and removed; what is not known
   // What we made, we read.
   const own = readDashboard(made).sections[0]?.panels[0];
   expect([own?.kind, own?.targets[0]?.expr, own?.problems]).toEqual(['timeseries', 'up', []]);
+});
+
+/* Stacks */
+
+test('lines of a group stand on each other, those below nought by themselves, shares add up to one', () => {
+  const line = (key: string, look: Line['look'], ...values: number[]): Line => ({ name: key, key, points: values.map((value, index) => [index * 1000, value]), ...(look ? { look } : {}) });
+  const grid = (lines: Line[], hidden?: Set<string>) => gridOf(lines, { from: 0, to: 1000, step: 1000, stacked: false, hidden });
+  const normal = { group: 'A', percent: false };
+  const lines = [line('a', { stack: normal }, 1, 2), line('free', undefined, 9, 9), line('b', { stack: normal }, 3, NaN), line('out', { stack: normal, negative: true }, 5, 5), line('c', { stack: normal }, 1, 1)];
+  expect(grid(lines).shown).toEqual([[1, 2], [9, 9], [4, null], [-5, -5], [5, 3]]);
+  expect(grid(lines).raw[3]).toEqual([5, 5]);
+  expect(grid(lines).bands).toEqual([{ series: [3, 1], dir: -1 }, { series: [5, 3], dir: -1 }]);
+  expect(grid(lines, new Set(['b'])).shown[4]).toEqual([2, 3]);
+  const share = { stack: { group: 'A', percent: true } };
+  expect(grid([line('a', share, 1, 0), line('b', share, 3, 0)]).shown).toEqual([[0.25, 0], [1, 0]]);
 });
