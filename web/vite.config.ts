@@ -17,6 +17,22 @@ export default defineConfig({
     assetsInlineLimit: 0,
     reportCompressedSize: false,
     chunkSizeWarningLimit: 1000,
+    // Pages that are used together are one chunk: Brotli finds in one what it cannot in the other, a fifth of their weight.
+    rolldownOptions: {
+      output: {
+        codeSplitting: {
+          includeDependenciesRecursively: false,
+          groups: [
+            { name: 'common', test: /parts\/(Ago|Dialog|Failed|Icon|LabelChips|Meter|Note|PageHead|SilenceButton|Snippet|SortHead|Status|Tabs|Waiting)\.svelte|lib\/(ago|api|connection|copy|data|format|held|hosts|i18n|keys|labels|live|matrix|page|resource|router|session|settings|status|threshold|time|toasts|watchkeeper)(\.svelte)?\.ts/ },
+            { name: 'charts', test: /parts\/(Chart|ChartMenu|GraphPanel|Legend|Tracks)\.svelte|lib\/marks|node_modules\/uplot/ },
+            { name: 'watch', test: /pages\/(Alert|Notification|Rule|Silence|ZooKeeper)|parts\/(Diff|PastAlerts|RefusedRules|Rule|Silence(?!Button)|Why\.)|lib\/(calendar|diff|draft|recurrence|rule|silences|starter|yaml|zookeeper)/ },
+            { name: 'status', test: /pages\/(Status|Target)|parts\/(Discovery|FailingLine|SubNav)|lib\/itself/ },
+            { name: 'hosts', test: /pages\/(Host|Services)/ },
+            { name: 'dashboards', test: /pages\/Dashboard|parts\/(panels|AddToDashboard)|lib\/grafana/ },
+          ],
+        },
+      },
+    },
   },
   server: { proxy: { '/api': server, '/-': server } },
   resolve: process.env['VITEST'] ? { conditions: ['browser'] } : {},

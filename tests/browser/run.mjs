@@ -12,7 +12,10 @@ import hour from './hour.mjs';
 import { isBuilt, openKit } from './lib.mjs';
 import pages from './pages.mjs';
 import session from './session.mjs';
+import silences from './silences.mjs';
+import status from './status.mjs';
 import weight from './weight.mjs';
+import zookeeper from './zookeeper.mjs';
 
 if (!isBuilt()) {
   console.log('SKIPPED: needs Chromium and web/dist');
@@ -30,7 +33,7 @@ if (!base) {
 
 /// What is run on any server, and what on the made-up one alone.
 const ANYWHERE = { pages };
-const MADE_UP = { acts, dashboards, explore, hour, session, weight };
+const MADE_UP = { acts, dashboards, explore, hour, session, silences, status, zookeeper, weight };
 
 const kit = await openKit({ base, given: given !== undefined });
 const only = process.env.ONLY?.split(',');

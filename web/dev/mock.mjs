@@ -1,17 +1,19 @@
 /// A made-up server for working on the dashboard, and the fixtures of its tests: the published shapes of Prometheus's /api/v1 and
 /// Alertmanager's /api/v2, with values that look like a small cluster on a bad night. Not shipped.
 ///
-///     node dev/mock.mjs [--port 9099] [--mode bad|well|empty|plain|error|login|viewer]
+///     node dev/mock.mjs [--port 9099] [--mode bad|well|empty|plain|away|error|login|viewer]
 ///
 ///     node dev/mock.mjs --server http://127.0.0.1:9090    the pages of `dist/` on the data of a running server
 ///
-/// `plain` is a server without /api/watchkeeper/v1; `?mode=...` of one request's Referer or the cookie `mode` overrides the mode.
+/// `plain` is a server without /api/watchkeeper/v1; `away` one that has lost its ZooKeeper; `?mode=...` of one request's Referer or the cookie `mode` overrides the mode.
 import { createReadStream, existsSync, statSync } from 'node:fs';
 import { createServer, request as ask } from 'node:http';
 import { dirname, extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { dashboards } from './mock_dashboards.mjs';
 import { session } from './mock_session.mjs';
+import { answerStatus } from './mock_status.mjs';
+import { answerZooKeeper } from './mock_zookeeper.mjs';
 
 const dist = join(dirname(fileURLToPath(import.meta.url)), '../dist');
 export const POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'";
@@ -56,13 +58,15 @@ export function makeState(wanted = 'bad', now = Date.now()) {
   const state = {
     mode,
     targets,
-    dropped: [{ discoveredLabels: { __address__: 'old1:9100', job: 'node', __meta_zone: 'c' }, scrapePool: 'node' }],
+    dropped: [{ discoveredLabels: { __address__: 'old1:9100', job: 'node', __meta_zone: 'c' }, scrapePool: 'node', rule: 0, reason: 'action drop: __meta_zone is "c", which matches c' }],
     silences: [],
     alerts: [],
     pending: [],
   };
   if (bad) {
     state.silences.push({ id: '2a8e1f5c-0d53-4c9e-9a5c-111111111111', matchers: [{ name: 'alertname', value: 'DiskFull', isRegex: false, isEqual: true }, { name: 'instance', value: 'web1:9100', isRegex: false, isEqual: true }], startsAt: iso(now - 60 * MINUTE), endsAt: iso(now + 25 * MINUTE), updatedAt: iso(now - 60 * MINUTE), createdBy: 'Li', comment: 'resizing', status: { state: 'active' } });
+    state.silences.push({ id: '2a8e1f5c-0d53-4c9e-9a5c-333333333333', matchers: [{ name: 'alertname', value: 'Backup.*', isRegex: true, isEqual: true }], startsAt: iso(now - 6000 * MINUTE), endsAt: iso(now + 40_000 * MINUTE), updatedAt: iso(now - 6000 * MINUTE), createdBy: 'ops', comment: 'nightly backup', every: 'Sat,Sun 02:00-04:00', timeZone: 'Europe/Berlin', status: { state: 'active' } });
+    state.silences.push({ id: '2a8e1f5c-0d53-4c9e-9a5c-444444444444', matchers: [{ name: 'instance', value: 'db1:9100', isRegex: false, isEqual: true }], startsAt: iso(now + 1500 * MINUTE), endsAt: iso(now + 3000 * MINUTE), updatedAt: iso(now - 2 * MINUTE), createdBy: 'Zhang', comment: 'database upgrade', untilResolved: true, status: { state: 'pending' } });
     state.silences.push({ id: '2a8e1f5c-0d53-4c9e-9a5c-222222222222', matchers: [{ name: 'instance', value: 'web.*', isRegex: true, isEqual: true }], startsAt: iso(now - 3000 * MINUTE), endsAt: iso(now - 2000 * MINUTE), updatedAt: iso(now - 2000 * MINUTE), createdBy: 'ops', comment: 'kernel update', status: { state: 'expired' } });
     const alert = (fingerprint, labels, annotations, since) => ({ fingerprint, labels, annotations, startsAt: iso(now - since), endsAt: iso(now + 4 * MINUTE), updatedAt: iso(now), generatorURL: 'http://localhost:9090/graph?g0.expr=up', receivers: [{ name: 'ops' }], status: { state: 'active', silencedBy: [], inhibitedBy: [], mutedBy: [] } });
     state.alerts.push(
@@ -86,7 +90,7 @@ export function rulesOf(state, now = Date.now()) {
   };
   return [
     {
-      name: 'hosts', file: 'zk:/watchkeeper/rules/hosts.yml', interval: 15, limit: 0, evaluationTime: 0.0021, lastEvaluation: iso(now - 6000),
+      name: 'hosts', file: '/watchkeeper/rules/hosts.yml', origin: 'zookeeper:/watchkeeper/rules/hosts.yml', line: 2, interval: 15, limit: 0, evaluationTime: 0.0021, lastEvaluation: iso(now - 6000),
       rules: [
         withAlerts(rule('TargetDown', 'up == 0')),
         withAlerts(rule('DiskFull', '100 * (1 - node_filesystem_avail_bytes / node_filesystem_size_bytes) > 90', { duration: 300, labels: { severity: 'warning' } })),
@@ -205,17 +209,17 @@ export function answer(state, method, path, params, body = '', now = Date.now())
   const ok = (data, more = {}) => [200, { status: 'success', data, ...more }];
   const empty = state.mode === 'empty';
   if (state.mode === 'error' && path.startsWith('/api/') && path !== '/api/v1/features') return [500, { status: 'error', errorType: 'internal', error: 'storage is read-only: no space left on device' }];
-  const kept = dashboards(state, method, path, params, body, now);
-  if (kept) return kept;
+  const own = dashboards(state, method, path, params, body, now) ?? answerZooKeeper(state, method, path, params, body, now) ?? answerStatus(state, method, path, params, now);
+  if (own) return own;
   switch (path) {
     case '/-/healthy':
       return [200, 'Watchkeeper is Healthy.\n'];
     case '/api/v1/features':
-      return ok(state.mode === 'plain' ? { api: { query_stats: true } } : { api: { query_stats: true }, watchkeeper: { session: true, dashboards: true, alerts_past: true, changes: true, rule_replay: true, notifications: true, zookeeper: true, alert_history: false } });
+      return ok(state.mode === 'plain' ? { api: { query_stats: true } } : { api: { query_stats: true }, watchkeeper: { session: true, dashboards: true, alerts_past: true, changes: true, rule_replay: true, notifications: true, zookeeper: true, queries: true, licences: true, alert_history: false } });
     case '/api/v1/targets':
       return ok({ activeTargets: state.targets.map((target) => ({ ...target, lastScrape: iso(now - 4000) })), droppedTargets: empty || params.get('state') === 'active' ? [] : state.dropped, droppedTargetCounts: { node: 1 } });
     case '/api/v1/targets/relabel_steps':
-      return ok({ steps: [{ rule: { source_labels: ['__meta_zone'], regex: 'c', action: 'drop' }, output: {}, keep: false }] });
+      return ok({ steps: [{ rule: { source_labels: ['__meta_zone'], separator: ';', regex: 'c', modulus: 0, target_label: '', replacement: '$1', action: 'drop' }, output: {}, keep: false }] });
     case '/api/v1/rules':
       return ok({ groups: rulesOf(state, now).map((group) => ({ ...group, rules: group.rules.filter((rule) => params.get('type') !== 'alert' || rule.type === 'alerting') })).filter((group) => group.rules.length) });
     case '/api/v1/alerts':
@@ -281,8 +285,6 @@ export function answer(state, method, path, params, body = '', now = Date.now())
       return ok(pastOf(state, now));
     case '/api/watchkeeper/v1/notifications':
       return state.mode === 'plain' ? undefined : ok(notificationsOf(state, now));
-    case '/api/watchkeeper/v1/zookeeper':
-      return state.mode === 'plain' ? undefined : ok(empty ? { configured: false, connected: false, servers: [], root: '', members: [], rules: [] } : { configured: true, connected: true, since: iso(now - 4 * 86_400_000), servers: ['zk1:2181', 'zk2:2181', 'zk3:2181'], root: '/watchkeeper', sessionId: '0x100004f2a3b0001', role: 'leader', members: [{ id: 'web1:9090', address: '10.0.0.5:9090', role: 'leader', version: '0.1.0', started: iso(now - 86_400_000) }], rules: [{ name: 'hosts.yml', version: 4, modified: iso(now - 43 * MINUTE) }, { name: 'broken.yml', version: 1, modified: iso(now - 10 * MINUTE), refused: 'line 14: unknown function "rat"' }] });
     default:
       if (method === 'DELETE' && path.startsWith('/api/v2/silence/')) {
         const silence = state.silences.find((one) => path.endsWith(one.id));
@@ -330,7 +332,7 @@ export function serve({ port = 0, mode = 'bad', to } = {}) {
     request.on('data', (piece) => (body += piece));
     request.on('end', () => {
       const path = address.pathname;
-      if (path.startsWith('/api/') || path.startsWith('/-/')) {
+      if (path.startsWith('/api/') || path.startsWith('/-/') || path === '/metrics') {
         if (to) return pass(to, request, body, response);
         const params = request.method === 'POST' && (request.headers['content-type'] ?? '').includes('form') ? new URLSearchParams(body) : address.searchParams;
         const [status, data, headers] = session(wanted, request.method, path, request.headers.cookie ?? '', body) ?? answer(stateOf(wanted), request.method, path, params, body) ?? [404, { status: 'error', errorType: 'not_found', error: 'no such address' }];

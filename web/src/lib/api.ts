@@ -155,12 +155,17 @@ export interface Target {
 export interface DroppedTarget {
   discoveredLabels: Labels;
   scrapePool?: string;
+  /** Ours: which relabelling rule dropped it, counted from 0, and why in words. */
+  rule?: number | null;
+  reason?: string;
 }
 
 export interface Targets {
   activeTargets: Target[];
   droppedTargets: DroppedTarget[];
   droppedTargetCounts?: Record<string, number>;
+  /** Ours: what other members scrape, where they share the targets. */
+  elsewhereTargets?: { labels: Labels; scrapePool: string; scrapeUrl: string; member: string }[];
 }
 
 export interface RuleAlert {
@@ -186,11 +191,17 @@ export interface Rule {
   annotations?: Labels;
   alerts?: RuleAlert[];
   state?: 'inactive' | 'pending' | 'firing' | 'unknown';
+  /** Ours: the line in its file, and what it should be told about its last evaluation. */
+  line?: number;
+  notes?: string[];
 }
 
 export interface RuleGroup {
   name: string;
   file: string;
+  /** Ours: the file or `zookeeper:PATH`, and the line in it. */
+  origin?: string;
+  line?: number;
   interval: number;
   evaluationTime: number;
   lastEvaluation: string;
@@ -269,4 +280,9 @@ export interface Silence {
   comment: string;
   status: { state: 'active' | 'pending' | 'expired' };
   annotations?: Labels;
+  /** Ours: only within these times (`Sat,Sun 02:00-04:00`), in this zone (UTC where none). */
+  every?: string;
+  timeZone?: string;
+  /** Ours: it ends by itself when nothing that it covers fires any more. */
+  untilResolved?: boolean;
 }

@@ -35,7 +35,9 @@ export function matches(matcher: Matcher, labels: Labels): boolean {
   let hit: boolean;
   if (matcher.isRegex) {
     try {
-      hit = new RegExp(`^(?:${matcher.value})$`, 'su').test(value);
+      // Flags at its beginning are RE2's way: `(?i)web.*`.
+      const [flags = '', letters = ''] = /^\(\?([ims]+)\)/.exec(matcher.value) ?? [];
+      hit = new RegExp(`^(?:${matcher.value.slice(flags.length)})$`, `su${letters.replace('s', '')}`).test(value);
     } catch {
       return false;
     }

@@ -83,6 +83,12 @@ class Router {
     this.#read();
     addEventListener('popstate', () => {
       const before = this.path;
+      if (this.guard && location.pathname !== prefix + before) {
+        const wanted = location.href;
+        history.pushState(null, '', this.#here());
+        this.#ask(wanted);
+        return;
+      }
       this.#read();
       if (this.path !== before) this.visits += 1;
     });
@@ -123,8 +129,27 @@ class Router {
     return prefix + bare + (text ? `?${text}` : '');
   }
 
+  /** Asked before this page is left: something typed would be lost. It is given what goes on. */
+  guard: ((leave: () => void) => void) | undefined;
+
+  #here(): string {
+    const text = this.query.toString();
+    return prefix + this.path + (text ? `?${text}` : '');
+  }
+
+  #ask(href: string): void {
+    this.guard?.(() => {
+      this.guard = undefined;
+      this.go(href);
+    });
+  }
+
   go(href: string): void {
     const before = this.path;
+    if (this.guard && new URL(href, location.href).pathname !== prefix + before) {
+      this.#ask(href);
+      return;
+    }
     history.pushState(null, '', href);
     this.#read();
     if (this.path !== before) {

@@ -3,7 +3,7 @@
  * `GET /api/v1/features` under `watchkeeper` (`{"events": true, "notifications": true, ...}`); what is not named there is neither
  * asked for nor shown, so that the pages work on the public APIs alone.
  */
-import { prefix, request, v1, type Labels, type Rule } from './api';
+import { prefix, request, v1, type Labels, type Params, type Rule } from './api';
 import { live } from './live.svelte';
 import { session } from './session.svelte';
 
@@ -33,12 +33,12 @@ interface Envelope<T> {
   data: T;
 }
 
-async function get<T>(path: string, signal?: AbortSignal, params = {}): Promise<T> {
+export async function get<T>(path: string, signal?: AbortSignal, params: Params = {}): Promise<T> {
   return (await request<Envelope<T>>(`/api/watchkeeper/v1${path}`, { signal, params })).data;
 }
 
-async function post<T>(path: string, json: unknown = {}): Promise<T> {
-  return (await request<Envelope<T>>(`/api/watchkeeper/v1${path}`, { method: 'POST', json })).data;
+export async function post<T>(path: string, json: unknown = {}, signal?: AbortSignal): Promise<T> {
+  return (await request<Envelope<T>>(`/api/watchkeeper/v1${path}`, { method: 'POST', json, signal })).data;
 }
 
 /** When a rule would have been pending and firing; times in seconds. */
@@ -52,9 +52,9 @@ export interface Replay {
 }
 
 /** Replays an alerting rule over past data. */
-export async function replayRule(rule: Rule, interval: number, start: number, end: number): Promise<Replay> {
+export async function replayRule(rule: Pick<Rule, 'name' | 'query' | 'duration' | 'keepFiringFor' | 'labels'>, interval: number, start: number, end: number, signal?: AbortSignal): Promise<Replay> {
   const form = { expr: rule.query, alert: rule.name, for: rule.duration ?? 0, keep_firing_for: rule.keepFiringFor ?? 0, labels: JSON.stringify(rule.labels ?? {}), interval, start, end };
-  return (await request<Envelope<Replay>>('/api/watchkeeper/v1/rules/replay', { method: 'POST', form, timeoutMs: 150_000 })).data;
+  return (await request<Envelope<Replay>>('/api/watchkeeper/v1/rules/replay', { method: 'POST', form, signal, timeoutMs: 150_000 })).data;
 }
 
 /** One line of "What changed". */
@@ -143,16 +143,37 @@ export interface AlertHistory {
   acknowledged?: { by: string; at: string; comment: string };
 }
 
+export interface Member {
+  id: string;
+  address: string;
+  url?: string;
+  role: string;
+  version?: string;
+  started?: string | number;
+  /** Up to which transaction its rules and its configuration go. */
+  rules?: { mzxid: number; refused: number };
+  config?: { mzxid: number };
+  sharesScrapes?: boolean;
+}
+
 export interface ZooKeeperView {
   configured: boolean;
   connected: boolean;
   since?: string;
+  lastError?: string;
+  expirations?: number;
   servers: string[];
   root: string;
   sessionId?: string;
   role?: string;
-  members: { id: string; address: string; role: string; version?: string; started?: string }[];
-  rules: { name: string; version: number; modified: string; refused?: string; groups?: number }[];
+  roleWhy?: string;
+  roleSince?: string;
+  leader?: string | null;
+  members: Member[];
+  znodes?: number;
+  bytes?: number;
+  trees?: { name: string; znodes: number; bytes: number }[];
+  rules: { name: string; version: number; modified: string; refused?: string | null; rules?: number }[];
 }
 
 export interface StateSpan {

@@ -31,12 +31,18 @@ const details: Partial<Record<PageName, Loader>> = {
   alerts: () => import('./Alert.svelte'),
   rules: () => import('./Rule.svelte'),
   notifications: () => import('./Notification.svelte'),
+  silences: () => import('./Silence.svelte'),
+  zookeeper: () => import('./ZooKeeperRule.svelte'),
 };
+
+/** Paths below a list that are the list all the same. */
+const LIST = /^(silences\/new|zookeeper\/rules)$/;
 
 const loaded = new Map<Loader, Promise<Page>>();
 
 function loaderOf(route: Route): Loader {
-  return (route.parts.length > 0 && details[route.page]) || lists[route.page];
+  const isList = route.parts.length === 0 || LIST.test([route.page, ...route.parts].join('/'));
+  return (!isList && details[route.page]) || lists[route.page];
 }
 
 export function pageOf(route: Route): Promise<Page> {
