@@ -67,10 +67,12 @@ export default async function ({ on, expect, accessible, sound, settled, togethe
     expect((await page.getByRole('button', { name: /^For each device/ }).count()) === 1, 'and only for the chosen one');
     await page.keyboard.press('Escape');
     await page.goBack();
-    expect((await page.getByRole('button', { name: /^For each device/ }).count()) === 2, 'back takes a choice back');
+    // Back takes a choice back.
+    await page.getByRole('button', { name: 'For each device: nvme0n1' }).waitFor();
     await page.locator('summary[aria-label="Menu of CPU basic"]').click();
     await page.getByRole('button', { name: 'Show alone' }).click();
     await page.waitForURL(/viewPanel=/);
+    await page.getByRole('img', { name: /^Graph of Network/ }).waitFor({ state: 'detached' });
     expect((await page.getByRole('img', { name: /^Graph of/ }).count()) === 1, 'one panel alone');
     await page.goBack();
     await page.locator('summary[aria-label="Menu of CPU basic"]').click();
