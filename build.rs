@@ -3,6 +3,8 @@
 //! `web/dist` is built by `make web` with npm. Here nothing runs npm and nothing touches the network: without `web/dist`,
 //! `cargo build` alone still gives a working binary, with one page that says how to get the dashboard.
 //!
+//! And `$OUT_DIR/crates.json`: the crates that the binary is made of, with their licences, as Cargo tells them without the network.
+//!
 //! Of each entry: `path` without a leading slash (`index.html`, `assets/...`), the content type, a strong entity tag (quoted,
 //! a 128-bit FNV-1a hash of the bytes; the server adds `-br` or `-gz` for a packed form), the bytes, and the forms packed by brotli and gzip where the build wrote them.
 
@@ -12,6 +14,7 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 const PLACEHOLDER: &str = "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>Watchkeeper</title></head>\n<body>\n<h1>Watchkeeper</h1>\n<p>This binary was built without the dashboard: run <code>make</code>.</p>\n<p>Everything else works: the HTTP API under <code>/api/v1</code> and <code>/api/v2</code>, and <a href=\"/metrics\">its own metrics</a>.</p>\n</body>\n</html>\n";
 
@@ -45,7 +48,48 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     table.push_str("];\n");
     fs::write(out.join("assets.rs"), table)?;
+    println!("cargo::rerun-if-changed=Cargo.lock");
+    fs::write(out.join("crates.json"), crates(&root)?)?;
     Ok(())
+}
+
+/// Lists the crates of the binary as JSON, sorted. Where Cargo does not tell, those of `Cargo.lock`, without licences.
+fn crates(root: &Path) -> Result<String, Box<dyn Error>> {
+    let target = std::env::var("TARGET")?;
+    let words =
+        ["tree", "--locked", "--offline", "--edges", "normal,no-proc-macro", "--prefix", "none", "--format", "{p}|{l}|{r}"];
+    let told = Command::new(std::env::var("CARGO")?).current_dir(root).args(words).args(["--target", &target]).output();
+    let mut lines: Vec<[String; 4]> = Vec::new();
+    match told {
+        Ok(told) if told.status.success() => {
+            for line in String::from_utf8_lossy(&told.stdout).lines() {
+                let mut parts = line.trim_end_matches(" (*)").split('|').map(str::trim);
+                let (of, licence, url) = (parts.next(), parts.next(), parts.next());
+                let mut of = of.unwrap_or_default().split(' ');
+                let (name, version) = (of.next().unwrap_or_default(), of.next().unwrap_or_default().trim_start_matches('v'));
+                lines.push([name, version, licence.unwrap_or_default(), url.unwrap_or_default()].map(ToOwned::to_owned));
+            }
+        }
+        other => {
+            println!("cargo::warning=the licences of crates are not known: cargo tree: {other:?}");
+            let lock = fs::read_to_string(root.join("Cargo.lock"))?;
+            for package in lock.split("[[package]]").skip(1) {
+                let value = |key: &str| {
+                    let line = package.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(" = "));
+                    line.unwrap_or_default().trim_matches('"').to_owned()
+                };
+                lines.push([value("name"), value("version"), "unknown".to_owned(), String::new()]);
+            }
+        }
+    }
+    lines.retain(|[name, ..]| !name.is_empty() && name != env!("CARGO_PKG_NAME"));
+    lines.sort();
+    lines.dedup();
+    let entries = lines.iter().map(|[name, version, licence, url]| {
+        let url = if url.is_empty() { "null".to_owned() } else { format!("{url:?}") };
+        format!("{{\"name\": {name:?}, \"version\": {version:?}, \"licence\": {licence:?}, \"url\": {url}, \"text\": null}}")
+    });
+    Ok(format!("[\n{}\n]\n", entries.collect::<Vec<_>>().join(",\n")))
 }
 
 /// Collects the files below `folder`, without the packed forms that lie beside them.

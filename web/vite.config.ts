@@ -1,6 +1,7 @@
 /// Builds the dashboard into `dist/`. Names in `assets/` carry a hash of their content, so that they may be cached for ever.
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vitest/config';
+import { licences } from './build/licences.mjs';
 import { page } from './build/page.mjs';
 
 /// The server that `npx vite` shows the dashboard of.
@@ -10,7 +11,7 @@ export default defineConfig({
   // Chunks find each other relatively, so that a reverse proxy's prefix needs no second build; `page` makes the
   // links of index.html absolute, and the server rewrites `"/assets/` there when it has a prefix.
   base: './',
-  plugins: [svelte(), page()],
+  plugins: [svelte(), page(), licences()],
   build: {
     target: 'es2022',
     modulePreload: { polyfill: false },

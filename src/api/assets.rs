@@ -30,11 +30,17 @@ mod table {
 
 use table::{ASSETS, Asset};
 
+/// Who else may frame the pages comes behind it.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
                       font-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'";
 
 fn find(path: &str) -> Option<&'static Asset> {
     ASSETS.binary_search_by(|asset| asset.path.cmp(path)).ok().and_then(|at| ASSETS.get(at))
+}
+
+/// Returns an embedded file as it is.
+pub(super) fn bytes(path: &str) -> Option<&'static [u8]> {
+    find(path).map(|asset| asset.bytes)
 }
 
 /// Where Prometheus's and Alertmanager's old pages live now.
@@ -82,7 +88,7 @@ pub(super) async fn serve(State(api): State<ApiState>, request: Request) -> Resp
     }
     let path = parts.uri.path().trim_start_matches('/');
     if let Some(asset) = find(path).filter(|_| !path.is_empty()) {
-        return answer(asset, &parts.headers, &prefix::of(&api));
+        return give(&api, asset, &parts.headers);
     }
     let wants_page = parts
         .headers
@@ -94,9 +100,7 @@ pub(super) async fn serve(State(api): State<ApiState>, request: Request) -> Resp
     let asks_html =
         parts.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|a| a.contains("text/html"));
     match find("index.html") {
-        Some(index) if is_page && (asks_html || (path.is_empty() && wants_page)) => {
-            answer(index, &parts.headers, &prefix::of(&api))
-        }
+        Some(index) if is_page && (asks_html || (path.is_empty() && wants_page)) => give(&api, index, &parts.headers),
         _ => (StatusCode::NOT_FOUND, "404 page not found\n").into_response(),
     }
 }
@@ -114,7 +118,7 @@ pub(super) fn locked(api: &ApiState, uri: &Uri) -> Response {
         return Redirect::temporary(&format!("{}{target}", prefix::of(api))).into_response();
     }
     let Some(index) = find("index.html") else { return StatusCode::UNAUTHORIZED.into_response() };
-    let mut response = answer(index, &HeaderMap::new(), &prefix::of(api));
+    let mut response = give(api, index, &HeaderMap::new());
     *response.status_mut() = StatusCode::UNAUTHORIZED;
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response.headers_mut().remove(header::ETAG);
@@ -124,6 +128,23 @@ pub(super) fn locked(api: &ApiState, uri: &Uri) -> Response {
 /// The page with the addresses of its files below a prefix. The files themselves find each other by relative paths.
 fn page_below(page: &[u8], prefix: &str) -> Vec<u8> {
     String::from_utf8_lossy(page).replace("\"/assets/", &format!("\"{prefix}/assets/")).into_bytes()
+}
+
+/// What the pages may do, with the servers that may frame them.
+fn policy(ancestors: &[String]) -> Option<HeaderValue> {
+    let all = ancestors.iter().fold(POLICY.to_owned(), |all, source| format!("{all} {source}"));
+    HeaderValue::from_str(&all).ok()
+}
+
+/// Answers with a file as this server gives it: below its prefix, under its policy.
+fn give(api: &ApiState, asset: &Asset, asked: &HeaderMap) -> Response {
+    let mut response = answer(asset, asked, &prefix::of(api));
+    let config = api.present_config();
+    let widened = Some(&config.web.frame_ancestors).filter(|sources| !sources.is_empty());
+    if let Some(policy) = widened.and_then(|sources| policy(sources)) {
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    response
 }
 
 fn answer(asset: &Asset, asked: &HeaderMap, prefix: &str) -> Response {
@@ -136,16 +157,17 @@ fn answer(asset: &Asset, asked: &HeaderMap, prefix: &str) -> Response {
     };
     let body = if is_moved { Body::from(page_below(bytes, prefix)) } else { Body::from(bytes) };
     let suffix = match packing {
-        Some("br") => "-br",
-        Some(_) => "-gz",
-        None => "",
+        Some("br") => "-br".to_owned(),
+        Some(_) => "-gz".to_owned(),
+        // Below another prefix it is another page.
+        None if is_moved => format!("-{:08x}", crc32c::crc32c(prefix.as_bytes())),
+        None => String::new(),
     };
     let etag = format!("{}{suffix}\"", asset.etag.trim_end_matches('"'));
-    let known = !is_moved
-        && asked
-            .get(header::IF_NONE_MATCH)
-            .and_then(|value| value.to_str().ok())
-            .is_some_and(|list| list.split(',').any(|tag| tag.trim().trim_start_matches("W/") == etag || tag.trim() == "*"));
+    let known = asked
+        .get(header::IF_NONE_MATCH)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|list| list.split(',').any(|tag| tag.trim().trim_start_matches("W/") == etag || tag.trim() == "*"));
     let mut response = if known { StatusCode::NOT_MODIFIED.into_response() } else { Response::new(body) };
     let headers = response.headers_mut();
     let hashed = asset.path.starts_with("assets/");
@@ -154,7 +176,7 @@ fn answer(asset: &Asset, asked: &HeaderMap, prefix: &str) -> Response {
     headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
-    if let (Ok(etag), false) = (HeaderValue::from_str(&etag), is_moved) {
+    if let Ok(etag) = HeaderValue::from_str(&etag) {
         headers.insert(header::ETAG, etag);
     }
     if !known {
@@ -193,7 +215,11 @@ mod tests {
         asked.insert(header::IF_NONE_MATCH, first.headers()[header::ETAG].clone());
         assert_eq!(answer(index, &asked, "").status(), StatusCode::NOT_MODIFIED);
         // Below a prefix it is another page.
-        assert_eq!(answer(index, &asked, "/watch").status(), StatusCode::OK);
+        let moved = answer(index, &asked, "/watch");
+        assert_eq!(moved.status(), StatusCode::OK);
+        asked.insert(header::IF_NONE_MATCH, moved.headers()[header::ETAG].clone());
+        assert_eq!(answer(index, &asked, "/watch").status(), StatusCode::NOT_MODIFIED);
+        assert_eq!(answer(index, &asked, "/other").status(), StatusCode::OK);
         let page = br#"<script src="/assets/a.js"></script><link href="/assets/b.css" />"#;
         let expected = br#"<script src="/w/assets/a.js"></script><link href="/w/assets/b.css" />"#;
         assert_eq!(page_below(page, "/w"), expected);

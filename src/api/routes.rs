@@ -26,6 +26,9 @@
 //! | `GET zookeeper/rules/diff?from=1&to=2` | what changed between two pushes; without one of them: the files as they are |
 //! | `POST zookeeper/rules/rollback` | `{"push": 1, "head": 7, "reason": "", "author": "", "dryRun": false}`: the files of an earlier push again, as a new push; `head`: the newest push that was seen |
 //! | `GET zookeeper/servers` | each server of `zookeeper.connect` and of `zookeeper_servers`, asked now: `address`, `role`, `version`, `latencyAvgMs`, `connections`, `znodes`, `watches`, `dataBytes`, ...; or `error` |
+//! | `GET status/queries` | `running` queries (`id`, `query`, `sinceMs`, `source`, `user`, `cancellable`) and the `slowest` `since` the start, of which each text is there once: `durationMs` of the longest, `totalMs` of all `count` |
+//! | `DELETE status/queries/running/{id}` | ends a query; that of a rule goes on |
+//! | `GET status/licences` | whose code is embedded: `name`, `version`, `licence`, `url`, `text`, `part` (`server`, `dashboard`) |
 //! | `GET session` | whether anybody has to log in (`authentication`), and who asks: `user`, `role` |
 //! | `POST session` | `{"user", "password"}` or `{"token"}`: the same, and a cookie that stands for them for 30 days; 401 where they are wrong, 429 after too many that were |
 //! | `DELETE session` | takes the cookie back |
@@ -38,15 +41,15 @@
 
 use super::state::ApiState;
 use super::{
-    access, act, alert_states, assets, compress, dashboards, ensemble, events, federate, lifecycle, methods, overview, prefix,
-    replay, rule_store, v1, v2, watchkeeper, why,
+    access, act, alert_states, assets, compress, dashboards, ensemble, events, federate, licences, lifecycle, methods, overview,
+    prefix, queries, replay, rule_store, v1, v2, watchkeeper, why,
 };
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{self, HeaderValue};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 
 /// Returns the whole router.
 pub fn router(state: ApiState) -> Router {
@@ -77,6 +80,9 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/watchkeeper/v1/alerts/past", get(alert_states::past))
         .route("/api/watchkeeper/v1/rules/replay", get(replay::replay).post(replay::replay))
         .route("/api/watchkeeper/v1/session", get(access::who_am_i).post(access::login).delete(access::logout))
+        .route("/api/watchkeeper/v1/status/queries", get(queries::list))
+        .route("/api/watchkeeper/v1/status/queries/running/{id}", delete(queries::cancel))
+        .route("/api/watchkeeper/v1/status/licences", get(licences::list))
         .route("/api/watchkeeper/v1/dashboards", get(dashboards::list).post(dashboards::save))
         .route("/api/watchkeeper/v1/dashboards/order", post(dashboards::order))
         .route("/api/watchkeeper/v1/dashboards/{id}", get(dashboards::one).delete(dashboards::delete))
@@ -118,5 +124,18 @@ async fn measure(State(api): State<ApiState>, request: Request, next: Next) -> R
         .histogram("watchkeeper_http_request_duration_seconds", help, &[("handler", &handler)], bounds)
         .observe(took.as_secs_f64());
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let config = api.present_config();
+    let wanted = &config.web.http_server_config.headers;
+    let wanted = [
+        (header::CONTENT_SECURITY_POLICY, &wanted.content_security_policy),
+        (header::X_FRAME_OPTIONS, &wanted.x_frame_options),
+        (header::X_XSS_PROTECTION, &wanted.x_xss_protection),
+        (header::STRICT_TRANSPORT_SECURITY, &wanted.strict_transport_security),
+    ];
+    for (name, value) in wanted.into_iter().filter(|(_, value)| !value.is_empty()) {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            response.headers_mut().insert(name, value);
+        }
+    }
     response
 }

@@ -1,12 +1,14 @@
 //! The accept loop: connections up to a bound, each on a task of its own; at the end no new ones, and the running requests
 //! may finish.
 
-use super::access::Peer;
+use super::access::{Encrypted, Peer};
 use super::connections::{Connection, ConnectionBounds, Connections, Place};
 use super::error::ApiError;
 use super::heads::Heads;
+use crate::config::Config;
 use crate::env::Env;
 use crate::env::network::{BoxStream, Listener};
+use crate::net::server_tls::{ServerTls, ServerTlsError};
 use crate::telemetry::metrics::Registry;
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -19,6 +21,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
@@ -30,18 +33,40 @@ const REAP_EVERY: Duration = Duration::from_secs(1);
 /// What a client gets that no place is left for.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 21\r\n\r\ntoo many connections\n";
 
-/// Bounds of the accept loop.
-#[derive(Clone, Copy, Debug)]
+/// Whether connections are encrypted, and how; the configuration is asked at each.
+#[derive(Clone, Debug)]
+pub struct Encryption {
+    /// Does it.
+    pub tls: ServerTls,
+    /// The configuration in force: its `web.tls_server_config`.
+    pub config: watch::Receiver<Arc<Config>>,
+}
+
+impl Encryption {
+    /// Shakes hands where that is wanted; answers whether it was.
+    async fn accept(&self, stream: BoxStream) -> Result<(BoxStream, bool), ServerTlsError> {
+        let config = Arc::clone(&self.config.borrow());
+        match &config.web.tls_server_config {
+            Some(tls) => Ok((self.tls.accept(tls, config.web.http_server_config.http2, stream).await?, true)),
+            None => Ok((stream, false)),
+        }
+    }
+}
+
+/// How the accept loop is.
+#[derive(Clone, Debug)]
 pub struct ServeOptions {
     /// How many connections there may be, and how long they may keep us waiting.
     pub bounds: ConnectionBounds,
     /// How long running requests may take after the stop.
     pub drain: Duration,
+    /// How connections are encrypted; `None`: they are not.
+    pub encryption: Option<Encryption>,
 }
 
 impl Default for ServeOptions {
     fn default() -> Self {
-        Self { bounds: ConnectionBounds::default(), drain: Duration::from_secs(10) }
+        Self { bounds: ConnectionBounds::default(), drain: Duration::from_secs(10), encryption: None }
     }
 }
 
@@ -72,7 +97,8 @@ pub async fn serve(
                 reaping.get_or_insert_with(|| env.clock.sleep(REAP_EVERY));
                 match connections.admit(peer) {
                     Some(place) => {
-                        let work = connection(router.clone(), stream, peer, graceful.watcher(), place);
+                        let encryption = options.encryption.clone();
+                        let work = connection(router.clone(), stream, peer, graceful.watcher(), place, encryption);
                         drop(env.tasks.spawn("http connection", work));
                     }
                     None => refuse(&env, stream).await,
@@ -118,7 +144,7 @@ async fn refuse(env: &Env, mut stream: BoxStream) {
 /// Hands a request on; what is known of it goes with its body and with its answer's.
 fn answer(
     router: &Router,
-    peer: SocketAddr,
+    (peer, is_encrypted): (SocketAddr, bool),
     connection: &Connection,
     heads: &Heads,
     request: Request<Incoming>,
@@ -128,6 +154,7 @@ fn answer(
     let receiving = (!request.body().is_end_stream()).then(|| connection.body());
     let mut request = request.map(|body| Body::new(Guarded { body, guard: receiving }));
     request.extensions_mut().insert(Peer(peer));
+    request.extensions_mut().insert(Encrypted(is_encrypted));
     let answering = (!too_long).then(|| router.clone().call(request));
     async move {
         let response = match answering {
@@ -176,11 +203,39 @@ impl<B: hyper::body::Body<Data = Bytes> + Unpin, G: Unpin> hyper::body::Body for
     }
 }
 
-async fn connection(router: Router, stream: BoxStream, peer: SocketAddr, watcher: Watcher, place: Place) {
+async fn connection(
+    router: Router,
+    stream: BoxStream,
+    peer: SocketAddr,
+    watcher: Watcher,
+    place: Place,
+    encryption: Option<Encryption>,
+) {
+    let mut stream: BoxStream = Box::new(place.connection.watch(stream));
+    let mut is_encrypted = false;
+    if let Some(encryption) = encryption {
+        // A handshake has the deadline of a request's head.
+        let accepted = tokio::select! {
+            accepted = encryption.accept(stream) => accepted,
+            () = place.connection.must_close() => {
+                tracing::debug!(%peer, "connection closed before it was encrypted");
+                return;
+            }
+        };
+        (stream, is_encrypted) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::debug!(%peer, %error, "connection ended before it was encrypted");
+                return;
+            }
+        };
+    }
     let heads = Heads::default();
-    let stream = heads.read(place.connection.watch(stream));
+    let stream = heads.read(stream);
     let known = place.connection.clone();
-    let service = hyper::service::service_fn(move |request: Request<Incoming>| answer(&router, peer, &known, &heads, request));
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        answer(&router, (peer, is_encrypted), &known, &heads, request)
+    });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // The deadlines are those of `connections`: hyper's begin only when the first bytes have told it the version.
     builder.http1().header_read_timeout(None);

@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::env::Env;
 use crate::env::memory_disk::MemoryDisk;
 use crate::model::labels::Labels;
+use crate::promql::activity::Activity;
 use crate::promql::engine::{Engine, EngineOptions};
 use crate::storage::append::{Append, BatchSample, BatchValue, Durability};
 use crate::storage::{Store, StoreOptions};
@@ -45,9 +46,11 @@ pub(super) fn world_at(config: Config, env: Env) -> World {
         quit: Arc::new(|| {}),
         ready: ready_receiver,
     };
+    let (clock, wall) = (Arc::clone(&env.clock), Arc::clone(&env.clock));
+    let activity = Activity::new(Arc::new(move || clock.monotonic()), Arc::new(move || wall.now_ms()));
     let state = ApiState::new(ApiParts {
         env,
-        engine: Arc::new(Engine::new(EngineOptions::default())),
+        engine: Arc::new(Engine::new(EngineOptions::default()).with_activity(Arc::new(activity))),
         querier: Arc::new(store.clone()),
         append: Arc::new(store.clone()),
         store: Some(store.clone()),

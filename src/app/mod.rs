@@ -202,11 +202,11 @@ impl Server {
         let listener = env.network.listen(&options.listen).await.with_context(|| format!("listening on {}", options.listen))?;
         let listen = listener.local_address().map_or_else(|_| options.listen.clone(), |address| address.to_string());
         let progress = Progress::reported(&env, &registry);
-        let door = wiring::Door::open(&env, listener, &registry, progress.clone());
+        let (config_sender, config) = watch::channel(Arc::clone(&first));
+        let door = wiring::Door::open(&env, listener, config.clone(), &registry, progress.clone());
         let opening = (env.clone(), Arc::clone(&first), options.clone(), outside.clone(), registry.clone());
         let open = move || open_data(&opening.0, &opening.1, &opening.2, &opening.3, &opening.4, progress);
         let data = env.tasks.blocking(open).await??;
-        let (config_sender, config) = watch::channel(first);
         let reloader = Reloader::start(&env, options.config.clone(), file, config_sender, &registry);
         let (quit, quitting) = mpsc::channel(1);
         let parts = wiring::Parts { env: env.clone(), options, outside, registry, config, listen, started_ms };

@@ -13,6 +13,7 @@ use crate::cluster::overlay::{OverlayView, Texts};
 use crate::config::overlay::FileLayer;
 use crate::config::{Config, ConfigError};
 use crate::env::Env;
+use crate::net::server_tls;
 use crate::rules::{self, file::RuleFileError};
 use crate::state::State;
 use crate::telemetry::metrics::{Gauge, Registry};
@@ -27,6 +28,9 @@ pub(super) async fn read(env: &Env, path: Option<PathBuf>) -> anyhow::Result<Fil
     let file = read?;
     overlay::supported(file.config()).map_err(anyhow::Error::msg)?;
     Alerting::check(env, file.config()).await?;
+    let (world, config) = (env.clone(), Arc::clone(file.config()));
+    let check = move || config.web.tls_server_config.as_ref().map_or(Ok(()), |tls| server_tls::check(&world, tls));
+    env.tasks.blocking(check).await??;
     Ok(file)
 }
 

@@ -19,6 +19,8 @@ use crate::discovery;
 use crate::env::Env;
 use crate::env::network::Listener;
 use crate::env::tasks::TaskHandle;
+use crate::net::server_tls::ServerTls;
+use crate::promql::activity::Activity;
 use crate::promql::engine::{Engine, EngineOptions, Spawn, Stopwatch};
 use crate::remote::fanout::Fanout;
 use crate::remote::send::{RemoteWrite, RemoteWriteDeps};
@@ -192,9 +194,19 @@ pub(super) struct Door {
 
 impl Door {
     /// Begins to listen; answers say how far opening has come.
-    pub(super) fn open(env: &Env, listener: Box<dyn Listener>, registry: &Registry, progress: Progress) -> Self {
+    pub(super) fn open(
+        env: &Env,
+        listener: Box<dyn Listener>,
+        config: watch::Receiver<Arc<Config>>,
+        registry: &Registry,
+        progress: Progress,
+    ) -> Self {
         let front = api::Front::opening(progress);
-        let options = api::ServeOptions { drain: std::time::Duration::from_secs(1), ..api::ServeOptions::default() };
+        let options = api::ServeOptions {
+            drain: std::time::Duration::from_secs(1),
+            encryption: Some(api::Encryption { tls: ServerTls::new(env), config }),
+            ..api::ServeOptions::default()
+        };
         let (serving, serving_ends) = watch::channel(false);
         let serve = api::serve(env.clone(), listener, front.router(), options, registry.clone(), serving_ends);
         let server = env.tasks.spawn("listener", serve);
@@ -231,7 +243,9 @@ pub(super) async fn start(
     let step_ms = move || i64::try_from(settings.borrow().global.evaluation_interval.as_millis()).unwrap_or(i64::MAX);
     let engine = engine.with_subquery_step(Arc::new(step_ms));
     let engine = engine.with_log(Arc::new(QueryLogFile::new(&env, config.clone())));
-    let engine = Arc::new(engine);
+    let (clock, wall) = (Arc::clone(&env.clock), Arc::clone(&env.clock));
+    let activity = Activity::new(Arc::new(move || clock.monotonic()), Arc::new(move || wall.now_ms()));
+    let engine = Arc::new(engine.with_activity(Arc::new(activity)));
     let keeping = keep_dump(env.clone(), Arc::clone(&data.state), options.data_dir.clone(), registry.clone());
     let dumper = env.tasks.spawn("state-dump", keeping);
     let ensembles = outside.zookeeper;

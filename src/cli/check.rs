@@ -9,9 +9,10 @@ use crate::app::publish;
 use crate::config::{self, AlertmanagerConfig, Config, ConfigError, Files};
 use crate::discovery;
 use crate::env::disk::RealDisk;
-use crate::env::{Disk as _, glob};
+use crate::env::{Disk as _, Env, glob};
 use crate::exposition::Dialect;
 use crate::exposition::lint::lint;
+use crate::net::server_tls;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -189,7 +190,13 @@ fn alertmanager_summary(config: &AlertmanagerConfig) -> String {
 fn check_web(path: &Path, text: &str) -> Result<Findings, ConfigError> {
     let config = config::load_web(path, text)?;
     let tls = if config.tls_server_config.is_some() { "TLS" } else { "no TLS" };
-    Ok(Findings { summary: format!("{tls}, {}", count(config.basic_auth_users.len(), "user")), ..Findings::default() })
+    let served = config.tls_server_config.as_ref().map(|tls| server_tls::check(&Env::real(), tls));
+    let errors = served.and_then(Result::err).map(|error| format!("{}: {error}", path.display()));
+    Ok(Findings {
+        errors: errors.into_iter().collect(),
+        summary: format!("{tls}, {}", count(config.basic_auth_users.len(), "user")),
+        ..Findings::default()
+    })
 }
 
 /// The most that is read of one exposition.

@@ -51,6 +51,9 @@ impl Config {
             found.extend(given.iter().filter(|(_, given)| *given).map(|(key, _)| format!("zookeeper.tls.{key} {words}")));
             found.extend(unsupported_of_tls(tls).iter().map(|wish| format!("zookeeper: {wish}")));
         }
+        if self.web.rate_limit.is_some() {
+            found.push("web.rate_limit is not supported: connections and queries have bounds of their own".to_owned());
+        }
         if let Some(alertmanager) = &self.alertmanager {
             found.extend(alertmanager.unsupported(sendable));
         }

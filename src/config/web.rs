@@ -121,6 +121,8 @@ section! {
         roles: BTreeMap<String, Role> = BTreeMap::new(),
         /// Tokens for scripts.
         api_tokens: Vec<ApiToken> = Vec::new(),
+        /// Who may show the pages in a frame besides this server: sources as in `frame-ancestors` of a content security policy.
+        frame_ancestors: Vec<String> = Vec::new(),
         /// Files of dashboards; the last part may hold `*`. `None`: `dashboards/*.json` beside the configuration file.
         dashboards: Option<Vec<FilePath>> = None,
     } check check_web;
@@ -187,6 +189,11 @@ fn check_web(web: &mut WebConfig, node: &Node) -> Result<(), ConfigError> {
         if !well_formed {
             return Err(place.error("external_url must be like https://watch.example.org"));
         }
+    }
+    let is_source =
+        |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && !b";,'\"".contains(&byte));
+    if let Some(source) = web.frame_ancestors.iter().find(|source| !is_source(source)) {
+        return Err(node.error_at("frame_ancestors", format!("frame_ancestors: {source:?} is not like https://intranet.example")));
     }
     let users = node.get("basic_auth_users");
     for (user, hash) in &web.basic_auth_users {

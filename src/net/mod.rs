@@ -13,6 +13,7 @@ mod from_config;
 pub mod oauth2;
 pub mod options;
 pub mod proxy;
+pub mod server_tls;
 #[cfg(test)]
 mod tests;
 pub mod tls;

@@ -55,7 +55,7 @@ async fn pem(env: &Env, source: &SecretSource) -> Result<Vec<u8>, ClientError> {
     }
 }
 
-fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, ClientError> {
+pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, ClientError> {
     CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|error| ClientError::Tls(error.to_string()))
 }
 

@@ -1,8 +1,11 @@
 //! TLS against a small server on loopback: certificates that change, and which HTTP is spoken.
 
 use super::options::SecretSource;
+use super::server_tls::ServerTls;
 use super::tls::{TlsOptions, provider};
 use super::{Client, ClientOptions, Request};
+use crate::config::FilePath;
+use crate::config::web::{ClientAuth, TlsServerConfig};
 use crate::env::Env;
 use bytes::Bytes;
 use http_body_util::Full;
@@ -100,5 +103,65 @@ async fn http_2_is_spoken_where_it_is_wanted_and_renewed_certificates_are_taken(
     two.close_idle();
     let refused = get(&two, &address).await.unwrap_err();
     assert!(refused.starts_with("tls: "), "{refused}");
+    disk.remove_dir_all(&folder).unwrap();
+}
+
+/// Shakes hands with a server of these settings, with a client that shows this certificate; answers what each side says.
+async fn shake(settings: &TlsServerConfig, shown: Option<&(PathBuf, PathBuf)>) -> (Result<(), String>, bool) {
+    let env = Env::real();
+    let ca = Some(SecretSource::File(settings.cert_file.path().to_owned()));
+    let file = |path: &Path| Some(SecretSource::File(path.to_owned()));
+    let (cert, key) = shown.map_or((None, None), |(cert, key)| (file(cert), file(key)));
+    let options = TlsOptions { ca, cert, key, ..TlsOptions::default() };
+    let connector = tokio_rustls::TlsConnector::from(options.client_config(&env, false).await.unwrap());
+    let (there, here) = tokio::io::duplex(64 << 10);
+    let server = ServerTls::new(&env);
+    let (accepted, connected) = tokio::join!(
+        async { server.accept(settings, true, here).await.map(drop).map_err(|error| error.to_string()) },
+        connector.connect(options.name_for("localhost").unwrap(), there)
+    );
+    (accepted, connected.is_ok())
+}
+
+#[tokio::test]
+async fn the_listener_wants_the_clients_it_is_told_to_want() {
+    let folder = std::env::temp_dir().join(format!("watchkeeper-listener-{}", std::process::id()));
+    let disk = Env::real().disk;
+    disk.create_dir_all(&folder).unwrap();
+    let (cert, key) = certificate(&folder, "server");
+    let (good, other) = (certificate(&folder, "good"), certificate(&folder, "other"));
+    let path = |path: &Path| FilePath::new(path.to_string_lossy());
+    let plain = TlsServerConfig { cert_file: path(&cert), key_file: path(&key), ..TlsServerConfig::default() };
+    let wants = |kind| TlsServerConfig { client_auth_type: Some(kind), client_ca_file: path(&good.0), ..plain.clone() };
+    let both = TlsServerConfig {
+        client_allowed_sans: vec!["nobody.example".to_owned()],
+        ..wants(ClientAuth::RequireAndVerifyClientCert)
+    };
+    let named =
+        TlsServerConfig { client_allowed_sans: vec!["nobody.example".to_owned(), "127.0.0.1".to_owned()], ..both.clone() };
+    for (settings, none, with_good, with_other) in [
+        (&plain, true, true, true),
+        (&wants(ClientAuth::RequestClientCert), true, true, true),
+        (&wants(ClientAuth::RequireAnyClientCert), false, true, true),
+        (&wants(ClientAuth::VerifyClientCertIfGiven), true, true, false),
+        (&wants(ClientAuth::RequireAndVerifyClientCert), false, true, false),
+        (&both, false, false, false),
+        (&named, false, true, false),
+    ] {
+        for (shown, wanted) in [(None, none), (Some(&good), with_good), (Some(&other), with_other)] {
+            let (accepted, _) = shake(settings, shown).await;
+            assert_eq!(accepted.is_ok(), wanted, "{:?} {shown:?}: {accepted:?}", settings.client_auth_type);
+        }
+    }
+    // Versions, suites and curves by Go's names.
+    let narrow = TlsServerConfig {
+        max_version: "TLS12".to_owned(),
+        cipher_suites: vec!["TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384".to_owned()],
+        curve_preferences: vec!["CurveP384".to_owned()],
+        ..plain.clone()
+    };
+    assert_eq!(shake(&narrow, None).await, (Ok(()), true));
+    let rsa = TlsServerConfig { cipher_suites: vec!["TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384".to_owned()], ..narrow };
+    assert!(shake(&rsa, None).await.0.is_err(), "a key of another kind");
     disk.remove_dir_all(&folder).unwrap();
 }

@@ -1,5 +1,6 @@
 //! The door to the query engine: an expression and a source of series in, a value out. Calls block.
 
+use super::activity::Activity;
 use super::budget::{Budget, Share};
 use super::eval;
 use super::expr::Expr;
@@ -214,6 +215,7 @@ pub struct Engine {
     workers: Workers,
     subquery_step: SubqueryStep,
     log: Log,
+    activity: Option<Arc<Activity>>,
 }
 
 impl Engine {
@@ -227,6 +229,7 @@ impl Engine {
             workers: Workers::default(),
             subquery_step: SubqueryStep::default(),
             log: Log::default(),
+            activity: None,
         }
     }
 
@@ -258,6 +261,18 @@ impl Engine {
     #[must_use]
     pub fn log(&self) -> Option<&dyn QueryLog> {
         self.log.0.as_deref().filter(|log| log.is_wanted())
+    }
+
+    /// Lends the record of what queries cost to those who ask.
+    #[must_use]
+    pub fn with_activity(self, activity: Arc<Activity>) -> Self {
+        Self { activity: Some(activity), ..self }
+    }
+
+    /// Returns the record of what queries cost, where one is kept.
+    #[must_use]
+    pub const fn activity(&self) -> Option<&Arc<Activity>> {
+        self.activity.as_ref()
     }
 
     /// Returns the step of a subquery that names none.

@@ -1,5 +1,6 @@
 //! The query engine: text and series in, a value out. No network, no disk, no clock: `now` is an argument.
 
+pub mod activity;
 mod annotations;
 mod budget;
 pub mod check;

@@ -66,6 +66,18 @@ pub struct MatrixSeries {
     pub histograms: Vec<(i64, Arc<FloatHistogram>)>,
 }
 
+impl QueryValue {
+    /// Returns how many series it has; a scalar or a string is one.
+    #[must_use]
+    pub const fn series(&self) -> usize {
+        match self {
+            Self::Scalar { .. } | Self::String { .. } => 1,
+            Self::Vector(samples) => samples.len(),
+            Self::Matrix(series) => series.len(),
+        }
+    }
+}
+
 /// What a query read; the counts are those of Prometheus's `stats=all`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueryStats {

@@ -10,6 +10,7 @@ use crate::model::alert::{Alert, AlertChange};
 use crate::model::labels::Labels;
 use crate::model::limits;
 use crate::model::sample::{self, Value};
+use crate::promql::activity::{Asking, Beginning};
 use crate::promql::engine::{Engine, QueryOptions};
 use crate::promql::expr::Expr;
 use crate::promql::parse;
@@ -329,15 +330,22 @@ impl RuleState {
 
 /// Evaluates an expression to a vector, with warnings and infos.
 fn query(evaluation: &Evaluation<'_>, expr: &Expr, text: &str) -> Result<(Vec<VectorSample>, Vec<String>), String> {
+    let shared: Arc<str> = Arc::from(text);
     let options = QueryOptions {
         cancel: evaluation.cancel.clone(),
-        text: Some(Arc::from(text)),
+        text: Some(Arc::clone(&shared)),
         lane: Lane::Rules,
         ..QueryOptions::default()
     };
     let at_ms = evaluation.at_ms - evaluation.query_offset_ms;
+    // A group's evaluation ends as a whole, or not at all.
+    let beginning = Beginning { text: shared, range: (at_ms, at_ms, 0), asking: Asking::Rule, user: None, cancel: None };
+    let under = evaluation.engine.activity().map(|activity| activity.begin(beginning));
     let log = evaluation.engine.log().map(|log| (log, log.now()));
     let result = evaluation.engine.instant(evaluation.querier, expr, at_ms, &options);
+    if let Some(under) = under {
+        under.end(result.as_ref().ok().map(|result| (&result.stats, result.value.series())));
+    }
     if let Some((log, began)) = log {
         let (file, group) = evaluation.group;
         let took = log.now().saturating_sub(began);

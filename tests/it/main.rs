@@ -23,6 +23,7 @@ mod doctor;
 mod ensemble;
 mod host;
 mod hostile;
+mod login;
 mod mail_links;
 mod main_job;
 mod reading;

@@ -109,10 +109,10 @@ pub(in crate::api) async fn instant(
     let started = clock.monotonic();
     let work = move |cancel: Arc<AtomicBool>| {
         let expr = read(&asked, &cancel)?;
+        let logged = Logged::begin(&engine, &asker, &asked.text, (at_ms, at_ms, 0), &cancel);
         let options = QueryOptions { cancel: Some(cancel), ..asked.options.clone() };
-        let logged = Logged::begin(&engine, &asker, (at_ms, at_ms, 0));
         let result = engine.instant(&*querier, &expr, at_ms, &options);
-        logged.end(&asked.text, &result);
+        logged.end(&result);
         let result = result?;
         Ok(answer(&asked, result, clock.monotonic().saturating_sub(started)))
     };
@@ -168,14 +168,14 @@ pub(in crate::api) async fn range(
     let work = move |cancel: Arc<AtomicBool>| {
         let expr = read(&asked, &cancel)?;
         check_range_type(&expr)?;
-        let options = QueryOptions { cancel: Some(cancel), ..asked.options.clone() };
         let range = (start_ms, end_ms, step_ms);
-        let logged = Logged::begin(&engine, &asker, range);
+        let logged = Logged::begin(&engine, &asker, &asked.text, range, &cancel);
+        let options = QueryOptions { cancel: Some(cancel), ..asked.options.clone() };
         let result = match refresh {
             Some(refresh) => refresh.range(&engine, &*querier, &expr, range, &options),
             None => engine.range(&*querier, &expr, start_ms, end_ms, step_ms, &options),
         };
-        logged.end(&asked.text, &result);
+        logged.end(&result);
         let result = result?;
         Ok(answer(&asked, result, clock.monotonic().saturating_sub(started)))
     };

@@ -122,10 +122,11 @@ pub(in crate::api) async fn features(State(api): State<ApiState>) -> Response {
         crate::promql::signatures::SIGNATURES.iter().map(|signature| (signature.name.to_owned(), true.into())).collect();
     let mut enabled: Map<String, Value> = api.present_config().feature.iter().map(|name| (name.clone(), true.into())).collect();
     // What the dashboard may ask of `/api/watchkeeper/v1`.
-    for name in ["events", "changes", "zookeeper", "rule_replay", "session"] {
+    for name in ["events", "changes", "zookeeper", "rule_replay", "session", "licences"] {
         enabled.insert(name.to_owned(), Value::Bool(true));
     }
     enabled.insert("dashboards".to_owned(), Value::Bool(api.views.dashboards.is_some()));
+    enabled.insert("queries".to_owned(), Value::Bool(api.engine.activity().is_some()));
     enabled.insert("scrape_now".to_owned(), Value::Bool(api.views.scrape.is_some()));
     for name in ["notifications", "alert_history", "acknowledgements", "why", "notification_test", "alert_states", "alerts_past"]
     {

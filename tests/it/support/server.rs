@@ -45,6 +45,17 @@ impl Server {
         Process::start(&mut command, "watchkeeper", log.to_owned())
     }
 
+    /// Takes a process that was started, for one whose readiness is asked for in another way.
+    pub(crate) fn around(process: Process, address: &str, data: &Path, config: Option<&Path>, log: &Path) -> Self {
+        Self {
+            process,
+            address: address.to_owned(),
+            config: config.map(Path::to_owned),
+            data: data.to_owned(),
+            log: log.to_owned(),
+        }
+    }
+
     fn wait_ready(&mut self) {
         let address = self.address.clone();
         let process = &mut self.process;
