@@ -144,6 +144,8 @@ export default async function ({ on, expect, accessible, sound, together }) {
   });
   await on('/silences', { mode: 'viewer' }, async (page) => {
     await page.getByRole('tab', { name: 'Calendar' }).waitFor();
+    // Who looks is known a moment after the page.
+    await page.getByRole('button', { name: 'New silence' }).waitFor({ state: 'detached' });
     expect((await page.getByRole('button', { name: /New silence|Expire|Extend/ }).count()) === 0, 'viewers silence nothing');
   });
   await on('/zookeeper/rules/nosuch.yml', { mode: 'bad', quiet: true }, async (page) => {
