@@ -40,14 +40,14 @@ export function answerStatus(state, method, path, params, now) {
         version: 14,
       });
     case 'status/queries': {
-      const slow = (query, durationMs, count, more = {}) => ({ query, startMs: now - 86_400_000, endMs: now, stepMs: 60_000, durationMs, samples: 1_200_000, series: 240, at: iso(now - 4 * MINUTE), count, user: 'li', source: 'api', ...more });
+      const slow = (query, durationMs, count, more = {}) => ({ query, startMs: now - 86_400_000, endMs: now, stepMs: 60_000, durationMs, totalMs: durationMs * count * 0.8, samples: 1_200_000, series: 240, at: iso(now - 4 * MINUTE), count, user: 'li', source: 'api', ...more });
       return ok({
         since: iso(now - 86_400_000),
-        running: (bad || state.mode === 'viewer') && !state.cancelled ? [{ id: 'q7', query: 'count by (instance) ({__name__=~".+"})', sinceMs: 12_400, source: 'api' }] : [],
+        running: (bad || state.mode === 'viewer') && !state.cancelled ? [{ id: 7, query: 'count by (instance) ({__name__=~".+"})', sinceMs: 12_400, source: 'api', user: 'li', cancellable: true }] : [],
         slowest: state.mode === 'empty' ? [] : [slow('sum by (job) (rate(http_request_duration_seconds_bucket[5m]))', 4210, 3), slow('up == 0', 8, 40_000, { source: 'rule', user: null, startMs: now, series: null })],
       });
     }
-    case 'status/queries/running/q7':
+    case 'status/queries/running/7':
       if (method !== 'DELETE') return undefined;
       state.cancelled = true;
       return ok(null);

@@ -60,12 +60,13 @@ export interface EffectiveConfig {
 export const effectiveConfig = (signal?: AbortSignal) => get<EffectiveConfig>('/status/config', signal);
 
 export interface Queries {
-  slowest: { query: string; startMs: number; endMs: number; stepMs: number; durationMs: number; samples: number; series: number | null; at: string; count: number; user: string | null; source: 'api' | 'rule' }[];
-  running: { id: string; query: string; sinceMs: number; source: string }[];
+  slowest: { query: string; startMs: number; endMs: number; stepMs: number; durationMs: number; totalMs?: number; samples: number; series: number | null; at: string; count: number; user: string | null; source: 'api' | 'rule' }[];
+  /** `sinceMs`: how long it runs already. Rules are not cancelled: they have their time limit. */
+  running: { id: string | number; query: string; sinceMs: number; source: string; user?: string | null; cancellable?: boolean }[];
   since: string;
 }
 export const queries = (signal?: AbortSignal) => get<Queries>('/status/queries', signal);
-export const cancelQuery = (id: string) => request(`/api/watchkeeper/v1/status/queries/running/${encodeURIComponent(id)}`, { method: 'DELETE' });
+export const cancelQuery = (id: string | number) => request(`/api/watchkeeper/v1/status/queries/running/${encodeURIComponent(String(id))}`, { method: 'DELETE' });
 
 export interface Licence {
   name: string;
