@@ -175,7 +175,8 @@ fn external_url(config: &Config, listen: &str) -> String {
     let configured = config.web.external_url.as_str();
     if configured.is_empty() {
         tracing::warn!(%listen, "web.external_url is not set: links in notifications lead to the listen address");
-        return format!("http://{listen}");
+        let scheme = if config.web.tls_server_config.is_some() { "https" } else { "http" };
+        return format!("{scheme}://{listen}");
     }
     configured.trim_end_matches('/').to_owned()
 }
