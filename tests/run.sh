@@ -28,15 +28,6 @@ echo "== dashboard: types, logic, browser"
 (cd web && npm run --silent check && npm run --silent test)
 node tests/browser/run.mjs
 
-echo "== dashboard of the real binary, in the browser"
+echo "== dashboard of real servers, in the browser"
 export WATCHKEEPER_REQUIRE_BROWSER=1
-scratch=$(mktemp -d)
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-target/debug/watchkeeper serve --listen "127.0.0.1:$port" --data-dir "$scratch/data" >"$scratch/log" 2>&1 &
-server=$!
-trap 'kill $server 2>/dev/null || true; rm -rf "$scratch"' EXIT
-for _ in $(seq 100); do
-  curl -sf "http://127.0.0.1:$port/api/v1/query?query=up==1" | grep -q '"up"' && break
-  read -rt 0.2 <> <(:) || true
-done
-node tests/browser/run.mjs "http://127.0.0.1:$port" || { tail -20 "$scratch/log"; exit 1; }
+node tests/browser/real.mjs target/debug/watchkeeper

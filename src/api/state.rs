@@ -88,6 +88,8 @@ pub struct Views {
     pub rule_store: Option<(Link, String)>,
     /// What the server made of the configuration in ZooKeeper, and where each part of the configuration comes from.
     pub overlay: Option<watch::Receiver<Arc<OverlayView>>>,
+    /// Why the last reload was refused, in whole or in part; empty where it was not.
+    pub refusal: Option<watch::Receiver<String>>,
     /// What this member says of itself to one whose request carries this signature: the text, and its signature. `None`: the
     /// request is not from a member.
     pub role: RoleAnswer,
@@ -109,6 +111,7 @@ impl Default for Views {
             cluster: Arc::new(ClusterView::default),
             rule_store: None,
             overlay: None,
+            refusal: None,
             role: Arc::new(|_| None),
             is_members_write: Arc::new(|_, _| false),
             history: None,

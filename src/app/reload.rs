@@ -62,6 +62,7 @@ enum Command {
 pub(super) struct Reloader {
     commands: mpsc::Sender<Command>,
     overlay: watch::Receiver<Arc<OverlayView>>,
+    refusal: watch::Receiver<String>,
 }
 
 impl Reloader {
@@ -75,9 +76,10 @@ impl Reloader {
     ) -> Self {
         let (commands, asked) = mpsc::channel(8);
         let (overlay, overlay_seen) = watch::channel(Arc::new(overlay::view_of_file(&file)));
-        let owner = Owner::new(env, path, file, config, overlay, registry);
+        let (refusal, refusal_seen) = watch::channel(String::new());
+        let owner = Owner::new(env, path, file, config, (overlay, refusal), registry);
         drop(env.tasks.spawn("configuration", owner.run(asked)));
-        Self { commands, overlay: overlay_seen }
+        Self { commands, overlay: overlay_seen, refusal: refusal_seen }
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
@@ -102,6 +104,11 @@ impl Reloader {
         self.overlay.clone()
     }
 
+    /// Returns why the last reload was refused, in whole or in part, with the place; empty where it was not.
+    pub(super) fn refusal(&self) -> watch::Receiver<String> {
+        self.refusal.clone()
+    }
+
     /// Begins to follow an overlay; `known` is what it was when this server last saw it. What is wrong with it is told.
     pub(super) async fn begin_overlay(&self, state: &Arc<dyn State>, root: &str, known: Option<Result<Texts, String>>) {
         let (state, root) = (Arc::clone(state), root.to_owned());
@@ -121,6 +128,7 @@ struct Owner {
     config: watch::Sender<Arc<Config>>,
     layers: Layers,
     overlay: watch::Sender<Arc<OverlayView>>,
+    refusal: watch::Sender<String>,
     successful: Gauge,
     last_success: Gauge,
 }
@@ -138,7 +146,7 @@ impl Owner {
         path: Option<PathBuf>,
         file: FileLayer,
         config: watch::Sender<Arc<Config>>,
-        overlay: watch::Sender<Arc<OverlayView>>,
+        (overlay, refusal): (watch::Sender<Arc<OverlayView>>, watch::Sender<String>),
         registry: &Registry,
     ) -> Self {
         let gauge = |name: &str, help| registry.gauge(name, help, &[]);
@@ -147,6 +155,7 @@ impl Owner {
             path,
             config,
             overlay,
+            refusal,
             layers: Layers::new(file, registry),
             successful: gauge("watchkeeper_config_last_reload_successful", "Whether the last reload was taken."),
             last_success: gauge(
@@ -184,6 +193,12 @@ impl Owner {
     fn note_success(&self) {
         self.successful.set(1.0);
         self.last_success.set(self.env.clock.now_ms() as f64 / 1000.0);
+        self.refusal.send_replace(String::new());
+    }
+
+    fn note_refusal(&self, reason: &str) {
+        self.successful.set(0.0);
+        self.refusal.send_replace(reason.to_owned());
     }
 
     async fn judge_start(&self) {
@@ -191,8 +206,9 @@ impl Owner {
         match refused_rules(&self.env, &config).await {
             Ok(refused) if refused.is_empty() => {}
             Ok(refused) => {
-                self.successful.set(0.0);
-                tracing::error!(error = %refused.join("; "), "started without the rule files that are refused");
+                let reason = refused.join("; ");
+                self.note_refusal(&reason);
+                tracing::error!(error = %reason, "started without the rule files that are refused");
             }
             Err(error) => tracing::error!(%error, "looking at the rule files failed"),
         }
@@ -238,14 +254,14 @@ impl Owner {
                     tracing::info!("the configuration was read again");
                     return Ok(());
                 }
-                self.successful.set(0.0);
                 let reason = refused.join("; ");
+                self.note_refusal(&reason);
                 tracing::error!(error = %reason, "the configuration was read again, but not all rule files: what they said last goes on");
                 Err(reason)
             }
             Err(error) => {
-                self.successful.set(0.0);
                 let reason = format!("{error:#}");
+                self.note_refusal(&reason);
                 tracing::error!(error = %reason, "the configuration was refused; the old one goes on");
                 Err(reason)
             }
@@ -286,6 +302,7 @@ mod tests {
         let refused = reloader.reload().await.unwrap_err();
         assert!(refused.starts_with("/c/a.yml:5:") && refused.contains("group \"g\", rule 1, \"A\""), "{refused}");
         assert!(!is_successful());
+        assert_eq!(*reloader.refusal().borrow(), refused);
         // The rest is taken all the same.
         assert!(config.has_changed().unwrap());
         assert_eq!(config.borrow_and_update().global.scrape_interval.as_secs(), 7);
@@ -293,6 +310,7 @@ mod tests {
         put("/c/a.yml", GOOD);
         assert_eq!(reloader.reload().await, Ok(()));
         assert!(is_successful());
+        assert_eq!(*reloader.refusal().borrow(), "");
 
         // At the start it is the same.
         reloader.judge_start().await;

@@ -365,6 +365,7 @@ pub(super) async fn start(
         cluster: cluster_view(zookeeper.as_ref(), cluster.as_ref().map(cluster::Running::standing)),
         rule_store: zookeeper.as_ref().map(|zookeeper| (zookeeper.link.clone(), zookeeper.root.clone())),
         overlay: Some(reloader.overlay()),
+        refusal: Some(reloader.refusal()),
         role,
         is_members_write: write_check,
         history: Some(Arc::clone(&data.history)),

@@ -3,9 +3,10 @@
 ///     node tests/browser/real.mjs target/debug/watchkeeper
 ///
 /// Needs what run.mjs needs, and prometheus-node-exporter.
-import { existsSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { isBuilt, openKit } from './lib.mjs';
 import pages from './pages.mjs';
+import { HOSTS } from '../../web/dev/mock_dashboards.mjs';
 import { exporter, freePort, program, refusingMailServer, scratch, until, watchkeeper } from './world.mjs';
 
 const binary = process.argv[2] ?? 'target/debug/watchkeeper';
@@ -125,6 +126,28 @@ async function badNight(kit, { server, app, bad }) {
   });
 }
 
+/// A Grafana dashboard in a folder, on real data; and one made from Explore.
+async function dashboards(kit, { server }) {
+  const { on, expect, accessible } = kit;
+  await on('/dashboards', {}, async (page) => {
+    await page.getByRole('link', { name: HOSTS.title }).click();
+    await page.getByRole('heading', { level: 1, name: HOSTS.title }).waitFor();
+    await page.locator('canvas').first().waitFor({ timeout: 20_000 });
+    await accessible(page, 'a Grafana dashboard');
+    await kit.picture(page, 'grafana dashboard');
+  });
+  await on('/explore?q=app_queue', {}, async (page) => {
+    await page.getByRole('button', { name: 'Add to dashboard' }).first().click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByRole('textbox', { name: /title/i }).first().waitFor();
+    for (const box of await dialog.getByRole('textbox').all()) if (!(await box.inputValue())) await box.fill('Queues');
+    await dialog.getByRole('button', { name: /^(Add|Save|Create)/ }).click();
+    await page.getByRole('status').getByText(/dashboard/i).first().waitFor();
+    const { data } = await server.get('/api/watchkeeper/v1/dashboards');
+    expect(data.dashboards.some((one) => one.source === 'own'), `the server keeps it: ${JSON.stringify(data.dashboards.map((one) => one.title))}`);
+  });
+}
+
 /// Pages change by themselves, and outlive the server.
 async function live(kit, { server, app }) {
   const { on, expect, accessible } = kit;
@@ -201,6 +224,50 @@ async function zooKeeperAway(binary) {
   return kit.counts;
 }
 
+/// Users: the page asks who one is; a viewer changes nothing; the operator does.
+async function users(binary) {
+  const folder = scratch();
+  // Of `sesame`.
+  const hash = '$2b$04$abcdefghijklmnopqrstuuinwY/tkBVrn3xrxQI/TgnMHhkvl85RW';
+  const config = folder.write('watchkeeper.yml', `web:
+  basic_auth_users: {li: '${hash}', guest: '${hash}'}
+  roles: {guest: viewer}
+  api_tokens: [{name: ci, role: operator, token: of-ci}]
+`);
+  const server = await watchkeeper(binary, folder.folder, config);
+  const kit = await openKit({ base: server.base, given: true });
+  const { on, expect, accessible } = kit;
+  const enter = async (page, name, password) => {
+    await page.getByRole('heading', { level: 1, name: 'Sign in' }).waitFor();
+    await page.getByRole('textbox', { name: 'Name' }).fill(name);
+    await page.getByLabel('Password').fill(password);
+    await page.getByRole('button', { name: 'Sign in' }).click();
+  };
+  await on('/silences', { quiet: true }, async (page) => {
+    await accessible(page, 'sign in');
+    await enter(page, 'li', 'wrong');
+    await page.getByRole('alert').getByText('do not fit').waitFor();
+    await enter(page, 'li', 'sesame');
+    await page.getByRole('heading', { level: 1, name: 'Silences' }).waitFor();
+    await page.getByText('signed in as li').waitFor();
+    const made = await page.evaluate(async () => (await fetch('/api/v2/silences', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ matchers: [{ name: 'a', value: 'b', isRegex: false, isEqual: true }], startsAt: new Date().toISOString(), endsAt: new Date(Date.now() + 60_000).toISOString(), createdBy: 'li', comment: 'x' }) })).status);
+    expect(made === 200, `an operator makes a silence: ${made}`);
+    await page.getByRole('table', { name: 'Silences' }).waitFor();
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await enter(page, 'guest', 'sesame');
+    await page.getByText('who may look but not change anything').waitFor();
+    const refused = await page.evaluate(async () => (await fetch('/api/v2/silences', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{}' })).status);
+    expect(refused === 403, `a viewer does not: ${refused}`);
+    expect((await page.getByRole('button', { name: 'New silence' }).count()) === 0, 'and is not offered to');
+  });
+  const bare = await fetch(server.base, { headers: { Accept: '*/*' } });
+  expect(bare.status === 401 && /^Basic/.test(bare.headers.get('www-authenticate') ?? ''), `a script is asked as by Prometheus: ${bare.status}`);
+  await kit.close();
+  await server.stop();
+  folder.remove();
+  return kit.counts;
+}
+
 async function full(binary) {
   const folder = scratch();
   const bad = await exporter('good 1\nthis is { not a metric <img src=x onerror=alert(1)>\n');
@@ -210,6 +277,8 @@ async function full(binary) {
   const node = program('prometheus-node-exporter', [`--web.listen-address=127.0.0.1:${nodePort}`]);
   const config = configuration({ node: `127.0.0.1:${nodePort}`, bad: bad.address, app: app.address, mail: mail.port });
   folder.write('rules.yml', RULES);
+  mkdirSync(`${folder.folder}/dashboards`);
+  folder.write('dashboards/hosts.json', JSON.stringify(HOSTS));
   const server = await watchkeeper(binary, folder.folder, folder.write('watchkeeper.yml', config));
   const kit = await openKit({ base: server.base, given: true });
   try {
@@ -219,6 +288,7 @@ async function full(binary) {
     });
     const world = { server, app, bad, folder, config };
     await badNight(kit, world);
+    await dashboards(kit, world);
     await pages(kit);
     await badConfiguration(kit, world);
     await live(kit, world);
@@ -231,7 +301,7 @@ async function full(binary) {
   return kit.counts;
 }
 
-const scenes = { full, fresh, zooKeeperAway };
+const scenes = { users, full, fresh, zooKeeperAway };
 const only = process.env.ONLY?.split(',');
 let [failures, checks] = [0, 0];
 for (const [name, scene] of Object.entries(scenes)) {

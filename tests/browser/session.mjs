@@ -16,10 +16,10 @@ export default async function ({ on, expect, accessible }) {
     await page.getByRole('button', { name: 'Sign out' }).click();
     await page.getByRole('heading', { level: 1, name: 'Sign in' }).waitFor();
   });
-  for (const path of ['/', '/alerts', '/alerts/0a1b2c3d4e5f6071', '/notifications', '/notifications/n1']) {
+  for (const path of ['/', '/alerts', '/alerts/0a1b2c3d4e5f6071', '/silences', '/dashboards', '/dashboards/my-graphs', '/notifications', '/notifications/n1']) {
     await on(path, { mode: 'viewer', quiet: true }, async (page) => {
       await page.getByText('who may look but not change anything').waitFor();
-      const acts = await page.locator('main').getByRole('button', { name: /^(Silence(?!d)|Acknowledge|Expire(?!d)|Extend|New silence|Try again|Retry|Send a test)/ }).allTextContents();
+      const acts = await page.locator('main').getByRole('button', { name: /^(Silence(?!d)|Acknowledge|Expire(?!d)|Extend|New silence|Try again|Retry|Send a test|Upload|New dashboard|Delete|Edit|Save|Roll back)/ }).allTextContents();
       expect(acts.length === 0, `${path}: a viewer is offered: ${acts.join(', ')}`);
     });
   }

@@ -102,7 +102,7 @@ export async function watchkeeper(binary, folder, config, port) {
     said: () => running.said(),
     start: async () => {
       running = program(binary, args, { cwd: folder });
-      await until(`ready: ${running.said()}`, async () => (await fetch(`${base}/-/ready`)).ok).catch((error) => {
+      await until(`ready: ${running.said()}`, async () => [200, 401].includes((await fetch(`${base}/-/ready`)).status)).catch((error) => {
         throw new Error(`${error.message}\n${running.said()}`);
       });
     },
