@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
+import { openLooks } from './looks.mjs';
 
 const require = createRequire(new URL('../../web/package.json', import.meta.url));
 const { chromium } = require('playwright-core');
@@ -27,6 +28,8 @@ export async function openKit({ base, given }) {
     counts.failures += 1;
     console.log(`FAILED: ${what}`);
   }
+
+  const looks = await openLooks(browser, expect);
 
   /// Opens a page in a context of its own, watches its console, and closes it after `act`.
   async function on(path, { mode, theme = 'light', width = 1280, height = 900, quiet = false, language = 'en', init, reducedMotion } = {}, act) {
@@ -106,6 +109,7 @@ export async function openKit({ base, given }) {
       const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
       expect(wide <= 0, `${where}: scrolls sideways by ${wide} px`);
       if (options.language === 'zh') expect(/[\u4e00-\u9fff]/.test((await page.locator('h1').textContent()) ?? '') || !title, `${where}: speaks Chinese`);
+      if (options.look) await looks.look(page, where);
       if (options.axe !== false) await accessible(page, where);
       await picture(page, [path, options.mode, options.theme ?? 'light', options.width ?? 1280, options.language].filter(Boolean).join(' '));
     });
@@ -119,5 +123,5 @@ export async function openKit({ base, given }) {
     }));
   }
 
-  return { base, given, browser, counts, expect, on, settled, accessible, picture, sound, together, close: () => browser.close() };
+  return { base, given, browser, counts, expect, on, settled, accessible, picture, sound, together, close: () => (looks.close(), browser.close()) };
 }

@@ -4,16 +4,16 @@ export const PAGES = [
   ['/rules', 'Rules'], ['/silences', 'Silences'], ['/notifications', 'Notifications'], ['/zookeeper', 'ZooKeeper'], ['/status', 'Status'], ['/status/cardinality', 'Status'], ['/status/configuration', 'Status'], ['/status/runtime', 'Status'],
 ];
 // The made-up mail has a script, of which the browser says that it was blocked: that page's console is not clean on purpose.
-export const MORE = ['/hosts/web1%3A9100', '/targets/app/app1%3A8080', '/alerts/0a1b2c3d4e5f6071', '/rules/hosts/TargetDown', '/explore?q=node_load1', '/explore?q=node_load1&view=table', '/explore?q=up&view=explain', '/silences/new?filter=%7Bjob%3D%22node%22%7D', '/notifications/n1', '/no/such/page'];
+export const MORE = ['/hosts/web1%3A9100', '/targets/app/app1%3A8080', '/alerts/0a1b2c3d4e5f6071', '/rules/hosts/TargetDown', '/explore?q=node_load1', '/explore?q=node_load1&view=table', '/explore?q=up&view=explain', '/silences/new?filter=%7Bjob%3D%22node%22%7D', '/notifications/n1', '/dashboards', '/dashboards/hosts-full', '/no/such/page'];
 
 export default async function ({ sound, together, given }) {
   const works = [];
   const look = (...args) => works.push(() => sound(...args));
   for (const theme of ['light', 'dark']) {
-    for (const [path, title] of PAGES) look(path, title, { theme, ...(given ? {} : { mode: 'bad' }) });
-    if (!given) for (const path of MORE) look(path, undefined, { theme, mode: 'bad', quiet: path.startsWith('/notifications/') });
+    for (const [path, title] of PAGES) look(path, title, { theme, ...(given ? {} : { mode: 'bad', look: true }) });
+    if (!given) for (const path of MORE) look(path, undefined, { theme, mode: 'bad', look: true, quiet: path.startsWith('/notifications/') });
   }
-  for (const [path, title] of PAGES) look(path, title, { width: 360, axe: false, ...(given ? {} : { mode: 'bad' }) });
+  for (const [path, title] of PAGES) look(path, title, { width: 360, axe: false, ...(given ? {} : { mode: 'bad', look: true }) });
   if (!given) {
     for (const [path, title] of PAGES) look(path, title, { width: 768, axe: false, mode: 'bad' });
     for (const mode of ['well', 'empty', 'plain']) for (const [path, title] of PAGES) look(path, title, { mode, theme: mode === 'empty' ? 'dark' : 'light', axe: mode === 'empty' });

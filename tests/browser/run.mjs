@@ -10,7 +10,6 @@ import dashboards from './dashboards.mjs';
 import explore from './explore.mjs';
 import hour from './hour.mjs';
 import { isBuilt, openKit } from './lib.mjs';
-import looks from './looks.mjs';
 import pages from './pages.mjs';
 import session from './session.mjs';
 import silences from './silences.mjs';
@@ -34,7 +33,7 @@ if (!base) {
 
 /// What is run on any server, and what on the made-up one alone.
 const ANYWHERE = { pages };
-const MADE_UP = { acts, dashboards, explore, hour, looks, session, silences, status, zookeeper, weight };
+const MADE_UP = { acts, dashboards, explore, hour, session, silences, status, zookeeper, weight };
 
 const kit = await openKit({ base, given: given !== undefined });
 const only = process.env.ONLY?.split(',');

@@ -23,7 +23,7 @@ const iso = (ms) => new Date(ms).toISOString();
 const MINUTE = 60_000;
 
 export function makeState(wanted = 'bad', now = Date.now()) {
-  const mode = ['login', 'viewer', 'looks'].includes(wanted) ? 'bad' : wanted;
+  const mode = ['login', 'viewer'].includes(wanted) ? 'bad' : wanted;
   const bad = mode === 'bad' || mode === 'plain';
   const target = (job, instance, extra = {}) => ({
     discoveredLabels: { __address__: instance, __metrics_path__: '/metrics', __scheme__: 'http', job, ...(extra.meta ?? {}) },
