@@ -5,9 +5,14 @@ use crate::env::Env;
 use crate::exposition::encode;
 use crate::host::{HostCollector, own_process};
 use crate::scrape::InProcessTarget;
+use crate::storage::Store;
 use crate::telemetry::metrics::Registry;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
+
+/// How often the store is counted: that walks over all its groups.
+const COUNT_EVERY: Duration = Duration::from_secs(15);
 
 /// The server's own metrics page: what its modules count, and its process.
 #[must_use]
@@ -41,6 +46,26 @@ fn targets(env: &Env, config: &Config, registry: &Registry, listen: &str, host: 
         });
     }
     targets
+}
+
+/// Counts what the store holds, again and again until nobody configures any more.
+pub(super) async fn count_store(env: Env, mut config: watch::Receiver<Arc<Config>>, registry: Registry, store: Store) {
+    let series = registry.gauge("watchkeeper_tsdb_head_series", "Series in the head.", &[]);
+    let blocks = registry.gauge("watchkeeper_tsdb_blocks_loaded", "Blocks on disk.", &[]);
+    let bytes = registry.gauge("watchkeeper_tsdb_storage_blocks_bytes", "Bytes of the blocks on disk.", &[]);
+    loop {
+        let counted = store.clone();
+        if let Ok(stats) = env.tasks.blocking(move || counted.stats()).await {
+            series.set(stats.series as f64);
+            blocks.set(stats.blocks as f64);
+            bytes.set(stats.block_bytes as f64);
+        }
+        tokio::select! {
+            biased;
+            changed = config.changed() => if changed.is_err() { return },
+            () = env.clock.sleep(COUNT_EVERY) => {}
+        }
+    }
 }
 
 /// Publishes the in-process targets, and again when the configuration changes what is collected.

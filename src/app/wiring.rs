@@ -281,6 +281,8 @@ pub(super) async fn start(
     // The others keep our own metrics beside theirs: «0.0.0.0:9090» would be the name of all.
     let own_instance = if present.cluster.share_scrapes { address.clone() } else { listen.clone() };
     let in_process = own::in_process(&env, config.clone(), &registry, own_instance);
+    let counting = own::count_store(env.clone(), config.clone(), registry.clone(), data.store.clone());
+    drop(env.tasks.spawn("store-counts", counting));
     let scrape_deps = ScrapeDeps {
         env: env.clone(),
         append: sharing.append,

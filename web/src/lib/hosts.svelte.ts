@@ -2,7 +2,7 @@
 import { query, queryRange, type Labels, type Series } from './api';
 import { live } from './live.svelte';
 import { resource, type Resource } from './resource.svelte';
-import { printDuration, stepFor } from './time.svelte';
+import { edge, printDuration, stepFor } from './time.svelte';
 
 export const REAL_DISKS = 'fstype!~"tmpfs|overlay|squashfs|ramfs|devtmpfs|iso9660|erofs"';
 export const REAL_NETS = 'device!~"lo|veth.*|docker.*|br-.*|cni.*|flannel.*"';
@@ -47,7 +47,7 @@ export function hosts(rangeMs: () => number, end: () => number | undefined = () 
     () => `hosts ${rangeMs()} ${end() ?? ''}`,
     async (signal) => {
       const step = stepFor(rangeMs(), live.scrapeMs, 60);
-      const to = Math.floor((end() ?? Date.now()) / step) * step;
+      const to = edge(end() ?? Date.now(), step);
       const from = to - rangeMs();
       const window = rateWindow();
       const at = end();

@@ -94,6 +94,15 @@ class Range {
 
 export const range = new Range();
 
+/** How new the newest sample may be and not be seen: a sample is looked for five minutes back. */
+const EDGE_MS = 300_000;
+
+/** Where a graph that goes on until now ends: at the step's boundary, so that it is asked once a step; with a long step no further back than what the last step still sees. */
+export function edge(nowMs: number, stepMs: number): number {
+  const grain = Math.min(stepMs, EDGE_MS);
+  return Math.floor(nowMs / grain) * grain;
+}
+
 const STEPS = [1, 2, 5, 10, 15, 20, 30, 60, 120, 300, 600, 900, 1200, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400].map((seconds) => seconds * 1000);
 
 /** A round step that gives `width` pixels about one sample for each two of them, and none shorter than a scrape. */

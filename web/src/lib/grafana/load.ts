@@ -1,6 +1,6 @@
 /** What a panel asks, and when. */
 import { ApiError, query, queryRange } from '../api';
-import { parseDuration, printDuration, stepFor } from '../time.svelte';
+import { edge, parseDuration, printDuration, stepFor } from '../time.svelte';
 import type { Answer } from './frames';
 import { interpolate, type Scope } from './interpolate';
 import type { Panel, Target } from './model';
@@ -45,7 +45,7 @@ export function stepOf(panel: Panel, ms: number, scrape: number, variables: Scop
 function times(panel: Panel, window: Window, step: number): { from: number; to: number } {
   const ms = (window.end === undefined ? parseDuration(panel.timeFrom) : undefined) ?? window.ms;
   const shift = parseDuration(panel.timeShift) ?? 0;
-  const to = Math.floor((window.end ?? window.now) / step) * step - shift;
+  const to = edge(window.end ?? window.now, step) - shift;
   return { from: to - ms, to };
 }
 
