@@ -46,13 +46,12 @@ pub(super) fn bytes(path: &str) -> Option<&'static [u8]> {
 /// Where Prometheus's and Alertmanager's old pages live now.
 fn moved(uri: &Uri) -> Option<String> {
     let query = uri.query().unwrap_or("");
-    let with_query = |page: &str| if query.is_empty() { page.to_owned() } else { format!("{page}?{query}") };
     Some(match uri.path() {
         "/graph" | "/query" | "/classic/graph" => explore(query),
         "/tsdb-status" => "/status/cardinality".to_owned(),
         "/config" => "/status/configuration".to_owned(),
-        "/flags" => "/status/runtime".to_owned(),
-        "/service-discovery" => with_query("/targets"),
+        "/flags" | "/runtime-info" => "/status/runtime".to_owned(),
+        "/service-discovery" => "/targets?tab=discovery".to_owned(),
         _ => return None,
     })
 }
@@ -62,18 +61,31 @@ fn explore(query: &str) -> String {
     let mut out = Vec::new();
     let mut range = None;
     let mut end = None;
+    let mut how: Vec<String> = Vec::new();
     for part in query.split('&') {
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
         let field = name.strip_prefix('g').and_then(|rest| rest.split_once('.')).map(|(_, field)| field);
         match field {
             Some("expr") if !value.is_empty() => out.push(format!("q={value}")),
             Some("range_input") if range.is_none() => range = Some(format!("range={value}")),
-            Some("end_input" | "moment_input") if end.is_none() && !value.is_empty() => end = Some(format!("end={value}")),
+            // A time of UTC, written with a space.
+            Some("end_input" | "moment_input") if end.is_none() && !value.is_empty() => {
+                end = Some(format!("end={}Z", value.trim_end_matches('Z').replace("%20", "T").replace('+', "T")));
+            }
+            Some("tab") if name.starts_with("g0.") => match value {
+                "1" | "table" => how.push("view=table".to_owned()),
+                "explain" => how.push("view=explain".to_owned()),
+                _ => {}
+            },
+            Some("stacked") if name.starts_with("g0.") && value == "1" => how.push("stacked=1".to_owned()),
+            Some("display_mode") if name.starts_with("g0.") && value == "stacked" => how.push("stacked=1".to_owned()),
+            Some("step_input") if name.starts_with("g0.") && !value.is_empty() => how.push(format!("step={value}")),
             _ => {}
         }
     }
     out.extend(range);
     out.extend(end);
+    out.extend(how);
     if out.is_empty() { "/explore".to_owned() } else { format!("/explore?{}", out.join("&")) }
 }
 
@@ -197,6 +209,11 @@ mod tests {
         let cases = [
             ("/graph?g0.expr=up%7B%7D&g0.range_input=1h&g1.expr=x", Some("/explore?q=up%7B%7D&q=x&range=1h")),
             ("/query", Some("/explore")),
+            (
+                "/query?g0.expr=up&g0.tab=table&g0.end_input=2026-11-26%2020:00:00&g0.step_input=15&g1.tab=1",
+                Some("/explore?q=up&end=2026-11-26T20:00:00Z&view=table&step=15"),
+            ),
+            ("/service-discovery?search=a", Some("/targets?tab=discovery")),
             ("/config", Some("/status/configuration")),
             ("/alerts", None),
         ];

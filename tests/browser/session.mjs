@@ -13,6 +13,20 @@ export default async function ({ on, expect, accessible }) {
     await page.getByRole('heading', { level: 1, name: 'Alerts' }).waitFor();
     await page.getByRole('table', { name: 'Alerts' }).waitFor();
     await page.getByText('signed in as li').waitFor();
+    // A session that ends in the middle loses nothing that was typed.
+    await page.getByRole('table', { name: 'Alerts' }).getByRole('row', { name: /app1/ }).getByRole('button', { name: /^Silence/ }).click();
+    const silence = page.getByRole('dialog', { name: 'New silence' });
+    await silence.getByRole('textbox', { name: 'Comment' }).fill('half a sentence');
+    await page.context().clearCookies({ name: 'watchkeeper_session' });
+    await silence.getByRole('button', { name: 'Create silence' }).click();
+    const again = page.getByRole('dialog', { name: 'Your session has ended: sign in again' });
+    await accessible(page, 'a session that ended');
+    await again.getByRole('textbox', { name: 'Name' }).fill('li');
+    await again.getByLabel('Password').fill('secret');
+    await page.keyboard.press('Enter');
+    await again.waitFor({ state: 'detached' });
+    expect((await silence.getByRole('textbox', { name: 'Comment' }).inputValue()) === 'half a sentence', 'a comment outlives its session');
+    await silence.getByRole('button', { name: 'Close' }).click();
     await page.getByRole('button', { name: 'Sign out' }).click();
     await page.getByRole('heading', { level: 1, name: 'Sign in' }).waitFor();
   });

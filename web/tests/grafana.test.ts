@@ -430,3 +430,9 @@ test('lines of a group stand on each other, those below nought by themselves, sh
   const share = { stack: { group: 'A', percent: true } };
   expect(grid([line('a', share, 1, 0), line('b', share, 3, 0)]).shown).toEqual([[0.25, 0], [1, 0]]);
 });
+
+test('what lies below a shut row is not its own', () => {
+  const panel = (title: string, y: number) => ({ type: 'stat', title, gridPos: { x: 0, y, w: 6, h: 4 } });
+  const { sections } = readDashboard({ panels: [{ type: 'row', title: 'shut', collapsed: true, gridPos: { x: 0, y: 0, w: 24, h: 1 }, panels: [panel('inside', 1)] }, panel('below', 1)] });
+  expect(sections.map((one) => [one.title, one.panels.map((inner) => inner.title)])).toEqual([['shut', ['inside']], ['', ['below']]]);
+});

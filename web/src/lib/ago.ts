@@ -1,10 +1,17 @@
 /** Moments as people say them. */
-import { clockTime, duration, shortDate, zone } from './format';
+import { clockTime, duration, shortDate, when, zone } from './format';
 import { locale, t } from './i18n.svelte';
 import type { PastAlert } from './watchkeeper.svelte';
 
 /** 3 d ago. */
 export const ago = (ms: number, nowMs: number): string => t('ago', { time: duration(Math.max(0, nowMs - ms)) });
+
+/** The server tells times in UTC within its sentences: the reader's clock instead, as on the rest of the page. */
+export const localTimes = (text: string): string =>
+  text.replace(/\b(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d(?:\.\d+)?)(?: UTC|Z)/g, (whole, date: string, time: string) => {
+    const at = Date.parse(`${date}T${time}Z`);
+    return Number.isNaN(at) ? whole : when(at);
+  });
 
 /** "11:40" today, "yesterday", "Tuesday" within the week, "3 Nov" before. */
 export function day(ms: number, nowMs: number): string {

@@ -39,6 +39,11 @@ export function replacement(path: string, query: string, hash: string): string |
     if (page === 'status') return '/status';
     return undefined;
   }
+  // Their lists are searched by `search`, ours by `find`.
+  if (['/targets', '/alerts', '/rules', '/service-discovery'].includes(path) && params.get('search')) {
+    const find = params.get('search') ?? '';
+    return path === '/service-discovery' ? `/targets${search({ tab: 'discovery', find })}` : `${path}${search({ find })}`;
+  }
   switch (path) {
     case '/graph':
     case '/query':
@@ -48,6 +53,7 @@ export function replacement(path: string, query: string, hash: string): string |
     case '/config':
       return '/status/configuration';
     case '/flags':
+    case '/runtime-info':
       return '/status/runtime';
     case '/service-discovery':
       return '/targets?tab=discovery';

@@ -16,6 +16,9 @@ class Session {
   who = $state.raw<Who>({ authentication: false, user: null, role: null });
   /** The server wants to know who asks: nothing else can be shown. */
   needed = $state(false);
+  /** It did know before: what is on the page, and what was typed there, stays. */
+  ended = $state(false);
+  #known = false;
   #opened: (() => Promise<void>)[] = [];
 
   get canChange(): boolean {
@@ -29,12 +32,21 @@ class Session {
 
   async load(): Promise<void> {
     this.who = (await request<{ data: Who }>(PATH)).data;
+    this.#known = true;
   }
 
   async open(credentials: { user: string; password: string } | { token: string }): Promise<void> {
     this.who = (await request<{ data: Who }>(PATH, { method: 'POST', json: credentials })).data;
-    this.needed = false;
+    this.needed = this.ended = false;
+    this.#known = true;
     for (const act of this.#opened) await act();
+  }
+
+  /** The server refused to answer without a name. */
+  denied(): void {
+    if (this.#known) this.ended = true;
+    else this.needed = true;
+    this.who = { ...this.who, user: null };
   }
 
   async close(): Promise<void> {
@@ -45,5 +57,5 @@ class Session {
 
 export const session = new Session();
 onDenied(() => {
-  session.needed = true;
+  session.denied();
 });

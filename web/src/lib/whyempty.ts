@@ -16,8 +16,8 @@ const LOOKED_AT = 4;
 const WINDOW = '30d';
 
 async function moment(expression: string, atMs: number | undefined, signal: AbortSignal): Promise<number | undefined> {
-  const answer = await query(expression, atMs, signal).catch(() => undefined);
-  const number = answer?.data.resultType === 'vector' ? Number(answer.data.result[0]?.value?.[1] ?? NaN) : NaN;
+  const answer = await query(expression, atMs, signal);
+  const number = answer.data.resultType === 'vector' ? Number(answer.data.result[0]?.value?.[1] ?? NaN) : NaN;
   return Number.isFinite(number) ? number * 1000 : undefined;
 }
 
@@ -57,7 +57,9 @@ export async function reasonOf(selector: TextSelector, from: number, to: number,
 
 export async function whyEmpty(expression: string, from: number, to: number, signal: AbortSignal): Promise<Reason[]> {
   const all = selectors(lex(expression)).slice(0, LOOKED_AT);
-  const found = (await Promise.all(all.map((one) => reasonOf(one, from, to, signal)))).filter((one) => one !== undefined);
-  if (found.length) return found;
+  const asked = await Promise.allSettled(all.map((one) => reasonOf(one, from, to, signal)));
+  const found = asked.flatMap((one) => (one.status === 'fulfilled' && one.value !== undefined ? [one.value] : []));
+  // What could not be found out (too much to read, for example) is not guessed.
+  if (found.length || asked.some((one) => one.status === 'rejected')) return found;
   return all.length ? [{ kind: 'filtered' }] : [];
 }

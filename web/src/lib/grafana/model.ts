@@ -204,13 +204,16 @@ export function readDashboard(source: unknown): Model {
   };
   // Panels belong to the row above them; their order in the list says nothing, their place does.
   const placed = flat.map((raw, index) => ({ raw, index, y: number(object(object(raw)['gridPos'])['y']) ?? index, x: number(object(object(raw)['gridPos'])['x']) ?? 0 })).sort((a, b) => a.y - b.y || a.x - b.x || a.index - b.index);
+  const shut = new Set<Section>();
   let section: Section | undefined;
   for (const { raw, index } of placed) {
     if (object(raw)['type'] === 'row') {
       section = fresh(text(object(raw)['title']), object(raw));
+      if (section.collapsed && list(object(raw)['panels']).length) shut.add(section);
       section.panels = list(object(raw)['panels']).map((one, inner) => readPanel(one, `p${index}-${inner}`, inputs)).sort(byPlace);
     } else {
-      section ??= fresh('');
+      // A row that is shut has its panels inside itself: what lies below it is not its own.
+      if (!section || shut.has(section)) section = fresh('');
       section.panels.push(readPanel(raw, `p${index}`, inputs));
     }
   }

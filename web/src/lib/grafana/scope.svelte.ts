@@ -69,7 +69,7 @@ export class Variables {
     this.#running = running;
     const minute = 60_000;
     const to = range.end ?? Math.floor(Date.now() / minute) * minute;
-    const scope: Scope = { variables: {}, from: to - range.ms, to, step: stepFor(range.ms, live.scrapeMs), scrape: live.scrapeMs };
+    const scope: Scope = { variables: {}, from: to - range.ms, to, step: stepFor(range.ms, live.scrapeMs), scrape: live.slowestMs };
     const states: VariableState[] = [];
     for (const variable of inOrder(variables, (one) => (one.kind === 'query' ? new Set([...namesIn(one.query), ...namesIn(one.regex)]) : new Set()))) {
       let error = '';
