@@ -37,7 +37,7 @@
 //! | `POST dashboards` | `{"id": null for a new one, "dashboard": {...} or its text, "base": version that was read, "to": "own" or "zookeeper", "author": "", "overwrite": false}`: saves one; `id`, `version`; 409 says who changed it meanwhile |
 //! | `DELETE dashboards/{id}?base=VERSION` | deletes one that is no file |
 //! | `POST dashboards/order` | `{"ids": [...]}`: the order of the list; what is not named comes behind |
-//! | `GET status/config` | the configuration in force: `yaml` with secrets hidden, `parts` with `from` (a file, `zookeeper:PATH`, `default`), `znodes` of the overlay with `refused` (line, column, reason), `version` (mzxid) |
+//! | `GET status/config` | the configuration in force: `yaml` with secrets hidden, `parts` with `from` (a file, `zookeeper:PATH`, `default`), `znodes` of the overlay with `refused` (line, column, reason), `version` (mzxid), `refused`: why the last reload was, in whole or in part |
 
 use super::state::ApiState;
 use super::{

@@ -88,6 +88,7 @@ pub(super) async fn effective_config(State(api): State<ApiState>) -> Response {
         "parts": overlay.parts.iter().map(|part| json!({"part": part.part, "from": part.from})).collect::<Vec<_>>(),
         "znodes": overlay.znodes.iter().map(znode).collect::<Vec<_>>(),
         "version": overlay.version,
+        "refused": api.views.refusal.as_ref().map(|refusal| refusal.borrow().clone()).filter(|reason| !reason.is_empty()),
     }))
 }
 

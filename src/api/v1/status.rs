@@ -47,7 +47,6 @@ pub(in crate::api) async fn runtime_info(State(api): State<ApiState>) -> Respons
         "hostname": hostname(&api),
         "serverTime": rfc3339(Some(api.env.clock.now_ms())),
         "reloadConfigSuccess": metric("watchkeeper_config_last_reload_successful").is_none_or(|value| value > 0.0),
-        "configError": api.views.refusal.as_ref().map(|refusal| refusal.borrow().clone()).unwrap_or_default(),
         "lastConfigTime": rfc3339(last_reload.or(Some(api.started_ms))),
         "corruptionCount": metric("watchkeeper_tsdb_wal_corruptions_total").unwrap_or(0.0) as u64,
         "goroutineCount": 0,

@@ -56,6 +56,8 @@ export interface EffectiveConfig {
   parts: { part: string; from: string[] }[];
   znodes: { path: string; mzxid: number; modified?: string; active: boolean; refused: { file: string; line: number | null; column: number | null; reason: string } | null }[];
   version?: number;
+  /** Why the last reload was refused, in whole or in part. */
+  refused?: string | null;
 }
 export const effectiveConfig = (signal?: AbortSignal) => get<EffectiveConfig>('/status/config', signal);
 
