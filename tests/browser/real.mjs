@@ -4,12 +4,14 @@
 ///
 /// Needs what run.mjs needs, and prometheus-node-exporter.
 import { existsSync, mkdirSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { isBuilt, openKit } from './lib.mjs';
 import pages from './pages.mjs';
 import { HOSTS } from '../../web/dev/mock_dashboards.mjs';
 import { exporter, freePort, program, refusingMailServer, scratch, until, watchkeeper } from './world.mjs';
 
-const binary = process.argv[2] ?? 'target/debug/watchkeeper';
+// The servers run in folders of their own.
+const binary = resolve(process.argv[2] ?? 'target/debug/watchkeeper');
 const required = process.env.WATCHKEEPER_REQUIRE_BROWSER === '1';
 if (!isBuilt() || !existsSync(binary)) {
   console.log(`SKIPPED: needs Chromium, web/dist and ${binary}`);
